@@ -1,0 +1,38 @@
+"""Normalizing flows to read, to compose, and to run on a table.
+
+The public names are imported when they are first used, so that `import pushforward` and `pushforward --help` do not load
+torch.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_MODULES = ("transforms", "nets", "bases", "recipes", "losses", "metrics", "data", "plots", "report", "tables", "training")
+_NAMES = {
+    "Flow": "pushforward.flow",
+    "fit": "pushforward.training",
+    "History": "pushforward.training",
+    "verify": "pushforward.verification",
+    "save": "pushforward.model_file",
+    "load": "pushforward.model_file",
+    "InputError": "pushforward.errors",
+    "RunError": "pushforward.errors",
+}
+
+__all__ = [*_MODULES, *_NAMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"pushforward.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'pushforward' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

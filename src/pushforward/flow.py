@@ -1,0 +1,352 @@
+"""A flow: a base density carried through an invertible map, in the units of the user's data."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, distributions, nn
+
+from pushforward.bases import Base, StandardNormal
+from pushforward.specification import Specified
+from pushforward.transforms.base import Compose, Step, Transform, check_context
+
+# Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
+CHUNK_NUMBERS = 1 << 17
+
+
+class Flow(Specified, nn.Module):
+    """Density p(x) = base(z) |det dz/dx| with z = transform(preprocessing(x)), all in the units of x (nats).
+
+    `log_prob` and `encode` go from data to latent, `sample` and `decode` from latent to data. A flow is made in eval() mode.
+
+    float64 data (and numpy arrays) pass the preprocessing in float64 and are then cast to the dtype of the flow, so that
+    columns of very different scales keep their digits.
+
+    Args:
+        transform: Data (after preprocessing) -> latent. In a `Compose`, each part is one step.
+        base: Density of the latent, such as `StandardNormal(features)`.
+        preprocessing: Transforms next to the data, first one first.
+
+    Raises:
+        ValueError: If the parts need contexts of different sizes.
+
+    Example:
+        >>> import pushforward as pf
+        >>> affine = pf.transforms.Inverse(pf.transforms.Compose([
+        ...     pf.transforms.Scale((0.5, 1.0)), pf.transforms.Shift((1.0, -1.0))]))
+        >>> flow = pf.Flow(affine, pf.bases.StandardNormal(2))
+        >>> round(flow.log_prob(torch.tensor([1.0, -1.0])).item(), 4)
+        -1.1447
+    """
+
+    def __init__(self, transform: Transform, base: Base, preprocessing: Sequence[Transform] = ()) -> None:
+        super().__init__()
+        self.transform = transform
+        self.base = base
+        self.preprocessing = nn.ModuleList(preprocessing)
+        needed = {part.context_features for part in (*preprocessing, transform, base)} - {0}
+        if len(needed) > 1:
+            raise ValueError(f"the parts of a flow must share one context; got context_features {sorted(needed)}.")
+        self.features = base.features
+        self.context_features = needed.pop() if needed else 0
+        self.exact_log_det = all(part.exact_log_det for part in (*preprocessing, transform))
+        self.forward_passes = max(part.forward_passes for part in (*preprocessing, transform))
+        self.eval()
+
+    # ---- density -------------------------------------------------------------------------------------------------
+
+    def log_prob(self, x: Any, context: Any = None) -> Tensor:
+        """Return log p(x | context) in nats per row, in the units of x.
+
+        Args:
+            x: (*batch, D), a floating-point tensor or array.
+            context: (C,), or the batch axes of x (an axis of size 1 stretches) and C; None for an unconditional flow.
+
+        Returns:
+            (*batch,). -inf outside the support, NaN where x is NaN.
+
+        Raises:
+            ValueError: If a shape does not fit, context is missing or unwanted, or x holds integers.
+        """
+        x, context = self._check(x, context)
+        pieces = [self._log_prob(*piece) for piece in self._pieces(x, context)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(x.shape[:-1])
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        z, log_det = self._forward(x, context)
+        return self.base.log_prob(z, context if self.base.context_features else None) + log_det
+
+    def encode(self, x: Any, context: Any = None) -> Tensor:
+        """Return the latent z of data x: (*batch, D) -> (*batch, D)."""
+        x, context = self._check(x, context)
+        pieces = [self._forward(*piece)[0] for piece in self._pieces(x, context)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(x.shape)
+
+    def decode(self, z: Any, context: Any = None) -> Tensor:
+        """Return the data x of latent z: (*batch, D) -> (*batch, D)."""
+        z, context = self._check(z, context)
+        pieces = [self._inverse(*piece)[0] for piece in self._pieces(z.to(self._dtype), context)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(z.shape)
+
+    # ---- sampling ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num_samples: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw samples in the units of the data, without gradients.
+
+        Args:
+            num_samples: Number of samples, for every row of context where there is one.
+            context: None, or (*B, C).
+            temperature: Scales the base's standard deviation; below 1 gives samples nearer the mode.
+            generator: Source of randomness; torch's global one by default.
+
+        Returns:
+            (num_samples, D), or (*B, num_samples, D) with context.
+        """
+        z, context = self._draw(num_samples, context, temperature, generator)
+        pieces = [self._inverse(*piece)[0] for piece in self._pieces(z, context)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(z.shape)
+
+    def sample_and_log_prob(
+        self,
+        num_samples: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw samples and their log_prob under the flow, differentiable where the base can be.
+
+        Arguments and the samples' shape are those of `sample`. The log_prob is the flow's own, at temperature 1.
+        """
+        z, context = self._draw(num_samples, context, temperature, generator)
+        x, log_det = self._inverse(z, context)
+        return x, self.base.log_prob(z, context if self.base.context_features else None) - log_det
+
+    def _draw(
+        self, num_samples: int, context: Any, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw latents, (*B, num_samples, D), and give context the axis that stretches over the samples."""
+        if not isinstance(num_samples, int) or num_samples < 0:
+            raise ValueError(f"num_samples must be an integer of at least 0; got {num_samples!r}.")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive; got {temperature}.")
+        batch: tuple[int, ...] = ()
+        if context is not None:
+            context = self._tensor(context).to(self._dtype)
+            batch = tuple(context.shape[:-1])
+            context = context.unsqueeze(-2) if batch else context
+        check_context(self, context, (*batch, num_samples))
+        own = context if self.base.context_features else None
+        z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
+        return z, context
+
+    # ---- every step ----------------------------------------------------------------------------------------------
+
+    def steps(self, x: Any, context: Any = None) -> list[Step]:
+        """Return every step from data to latent: `Step(name, value, log_det)`.
+
+        The last value is `encode(x)`, and base.log_prob(z) plus all log_dets is `log_prob(x)`.
+        """
+        x, context = self._check(x, context)
+        steps: list[Step] = []
+        for part in self._parts():
+            if part is self.transform:
+                x = x.to(self._dtype)
+            steps += part.steps(x, context if part.context_features else None)
+            x = steps[-1].value if steps else x
+        return steps
+
+    def steps_inverse(self, z: Any, context: Any = None) -> list[Step]:
+        """Return every step from latent to data; the last value is `decode(z)`."""
+        z, context = self._check(z, context)
+        z = z.to(self._dtype)
+        steps: list[Step] = []
+        for part in reversed(list(self._parts())):
+            steps += part.steps_inverse(z, context if part.context_features else None)
+            z = steps[-1].value if steps else z
+        return steps
+
+    def from_base(self, num_layers: int) -> "Flow":
+        """Return the flow whose learned steps are the `num_layers` nearest the base.
+
+        A left-out step keeps its fixed mixing (parts without parameters) and loses what was learned; the preprocessing
+        stays. 0 gives the base in the units of the data, the number of learned steps the whole flow. Parts are shared.
+
+        Raises:
+            ValueError: If there are not that many learned steps.
+        """
+        steps = list(self.transform) if isinstance(self.transform, Compose) else [self.transform]
+        names = self.transform.names if isinstance(self.transform, Compose) else (type(self.transform).__name__,)
+        learned = [position for position, step in enumerate(steps) if _is_learned(step)]
+        if not isinstance(num_layers, int) or not 0 <= num_layers <= len(learned):
+            raise ValueError(f"num_layers must be from 0 to {len(learned)}, the learned steps; got {num_layers!r}.")
+        for position in learned[: len(learned) - num_layers]:
+            parts = steps[position] if isinstance(steps[position], Compose) else ()
+            steps[position] = Compose([part for part in parts if not _is_learned(part)])  # type: ignore[union-attr]
+        return Flow(Compose(steps, names=names), self.base, list(self.preprocessing))  # type: ignore[arg-type]
+
+    def distribution(self, context: Any = None) -> "FlowDistribution":
+        """Return the flow as a `torch.distributions.Distribution`, whose batch shape is the context's."""
+        return FlowDistribution(self, None if context is None else self._tensor(context).to(self._dtype))
+
+    # ---- hooks of `fit` ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def initialize(self, x: Any, context: Any = None) -> None:
+        """Let every part learn from training rows what it learns from data, once; data -> latent."""
+        x, context = self._check(x, context)
+        for part in self._parts():
+            own = context if part.context_features else None
+            if part is self.transform:
+                x = x.to(self._dtype)
+            part.initialize(x, own)
+            if part is not self.transform:
+                x, _ = part(x, own)
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Draw the random probes of estimated log_dets anew."""
+        for part in self._parts():
+            part.redraw(generator)
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> Iterator[Transform]:
+        yield from self.preprocessing  # type: ignore[misc]
+        yield self.transform
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The dtype of the latent: that of the transform's and the base's numbers."""
+        for owner in (self.transform.parameters(), self.base.parameters(), self.base.buffers()):
+            for tensor in owner:
+                if tensor.is_floating_point():
+                    return tensor.dtype
+        return torch.get_default_dtype()
+
+    @staticmethod
+    def _tensor(value: Any) -> Tensor:
+        return value if isinstance(value, Tensor) else torch.as_tensor(value)
+
+    def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
+        x = self._tensor(x)
+        if x.ndim == 0 or x.shape[-1] != self.features:
+            raise ValueError(f"x must have {self.features} features on the last axis; got shape {tuple(x.shape)}.")
+        if not x.is_floating_point():
+            raise ValueError(
+                f"x holds integers ({str(x.dtype).removeprefix('torch.')}), which have no density: convert continuous "
+                "data with x.float(); for pixel or count data use pf.fit(..., dequantize=256) and "
+                "pf.metrics.nll(..., dequantize=256)."
+            )
+        if context is not None:
+            context = self._tensor(context).to(self._dtype)
+        check_context(self, context, x.shape[:-1])
+        return x, context
+
+    def _pieces(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the whole, or, where no gradient is wanted, pieces of flattened rows that fit the cache."""
+        rows = max(CHUNK_NUMBERS // self.features, 256)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or math.prod(x.shape[:-1]) <= rows:
+            yield x, context
+            return
+        batch = x.shape[:-1]
+        x = x.reshape(-1, self.features)
+        if context is not None and context.ndim > 1:
+            # Row numbers, not rows: the context of 10,000 conditions is not copied for every sample.
+            index = torch.arange(math.prod(context.shape[:-1])).reshape(context.shape[:-1]).expand(batch).reshape(-1)
+            context = context.reshape(-1, context.shape[-1])
+            for start in range(0, len(x), rows):
+                yield x[start : start + rows], context[index[start : start + rows].to(context.device)]
+            return
+        for start in range(0, len(x), rows):
+            yield x[start : start + rows], context
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        total = None
+        for part in self._parts():
+            if part is self.transform:
+                x = x.to(self._dtype)
+            x, log_det = part(x, context if part.context_features else None)
+            total = log_det if total is None else total + log_det
+        assert total is not None
+        return x, total.to(x.dtype)
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        z, total = self.transform.inverse(z, context if self.transform.context_features else None)
+        for part in reversed(self.preprocessing):
+            z, log_det = part.inverse(z, context if part.context_features else None)  # type: ignore[operator]
+            total = total + log_det
+        return z, total
+
+
+def _is_learned(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+class FlowDistribution(distributions.Distribution):
+    """A flow (with its context, if any) as a torch distribution over events of D features.
+
+    Args:
+        flow: The flow.
+        context: None, or (*B, C): the batch shape is *B.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
+        batch = () if context is None else tuple(context.shape[:-1])
+        check_context(flow, context, batch)
+        self.flow, self.context = flow, context
+        super().__init__(torch.Size(batch), torch.Size((flow.features,)), validate_args=False)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether samples carry gradients: the base decides."""
+        return self.flow.base.has_rsample
+
+    @property
+    def support(self) -> distributions.constraints.Constraint:
+        """Real vectors; where the flow's support is smaller, log_prob is -inf outside."""
+        return distributions.constraints.real_vector
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "FlowDistribution":
+        """Return the distribution with its context repeated to a larger batch shape."""
+        if self.context is None:
+            if tuple(batch_shape) == ():
+                return self
+            raise NotImplementedError("an unconditional flow has batch shape (); draw sample(shape) instead.")
+        return FlowDistribution(self.flow, self.context.expand(*batch_shape, -1))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(value | context): (*S, *B, D) -> (*S, *B)."""
+        context = self.context
+        if context is not None and context.ndim > 1:
+            context = context.reshape((1,) * (value.ndim - context.ndim) + context.shape)
+        return self.flow.log_prob(value, context)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw (*sample_shape, *B, D) without gradients."""
+        with torch.no_grad():
+            return self._sample(sample_shape)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw (*sample_shape, *B, D) with gradients.
+
+        Raises:
+            NotImplementedError: If the base's samples carry none.
+        """
+        if not self.has_rsample:
+            raise NotImplementedError(f"samples of {type(self.flow.base).__name__} carry no gradients; use sample().")
+        return self._sample(sample_shape)
+
+    def _sample(self, sample_shape: Sequence[int]) -> Tensor:
+        x, _ = self.flow.sample_and_log_prob(math.prod(sample_shape), self.context)
+        return x.movedim(-2, 0).reshape(*sample_shape, *self.batch_shape, self.flow.features)

@@ -1,0 +1,184 @@
+"""Plain and residual multilayer perceptrons with an optional context."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.specification import Specified
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+def activation_named(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the activation function called `name`; ValueError lists the names there are."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}.")
+    return ACTIVATIONS[name]
+
+
+def check_sizes(**sizes: int | Sequence[int]) -> None:
+    """Raise ValueError naming the first size that is not a positive integer (context_features may be 0)."""
+    for name, value in sizes.items():
+        least = 0 if name in ("context_features", "in_features") else 1
+        for size in value if isinstance(value, Sequence) else (value,):
+            if not isinstance(size, int) or size < least:
+                raise ValueError(f"{name} must be integers of at least {least}; got {value!r}.")
+
+
+class Input(nn.Module):
+    """The first layer: one linear map of x and context side by side.
+
+    The context's share is computed at the context's own shape and then broadcast, so that drawing many samples for one
+    context costs one row of it.
+
+    Args:
+        in_features: Size of x; 0 when only the context speaks.
+        out_features: Size of the result.
+        context_features: Size of the context; 0 for none.
+    """
+
+    def __init__(self, in_features: int, out_features: int, context_features: int = 0) -> None:
+        super().__init__()
+        # One matrix, split on use: its initial range is that of a plain layer on (x, context).
+        joint = nn.Linear(max(in_features + context_features, 1), out_features)
+        self.weight = nn.Parameter(joint.weight.detach()[:, :in_features].clone())
+        self.bias = nn.Parameter(joint.bias.detach())
+        self.context_weight = nn.Parameter(joint.weight.detach()[:, in_features:].clone()) if context_features else None
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return W x + V context + b, (*batch, out_features)."""
+        if self.context_weight is None:
+            return functional.linear(x, self.weight, self.bias)
+        assert context is not None
+        from_context = functional.linear(context.to(x.dtype), self.context_weight, self.bias)
+        if not self.weight.shape[1]:
+            return from_context.expand(*x.shape[:-1], -1)
+        return functional.linear(x, self.weight) + from_context
+
+
+def zero_last(layer: nn.Linear) -> nn.Linear:
+    """Return the layer with weight and bias at zero, so that the map it parametrizes starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MLP(Specified, nn.Module):
+    """Multilayer perceptron; the last layer starts at zero.
+
+    Args:
+        in_features: Size of the input; 0 if the context alone decides.
+        out_features: Size of the output.
+        hidden_features: Widths of the hidden layers, at least one.
+        context_features: Size of the context, 0 for none.
+        activation: "relu", "gelu", "silu" or "tanh".
+        dropout: Share of hidden values dropped while training.
+
+    Shape:
+        x: (*batch, in_features), context: (C,) or broadcastable to (*batch, C). Output: (*batch, out_features).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        hidden_features: Sequence[int] = (64, 64),
+        context_features: int = 0,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        hidden_features = tuple(hidden_features)
+        check_sizes(
+            in_features=in_features,
+            out_features=out_features,
+            hidden_features=hidden_features,
+            context_features=context_features,
+        )
+        if not hidden_features:
+            raise ValueError("hidden_features must name at least one layer; got ().")
+        self.in_features, self.out_features = in_features, out_features
+        self.hidden_features, self.context_features = hidden_features, context_features
+        self.activation, self.dropout = activation, dropout
+        self._activation = activation_named(activation)
+        self.first = Input(in_features, hidden_features[0], context_features)
+        self.hidden = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(hidden_features[:-1], hidden_features[1:], strict=True)
+        )
+        self.last = zero_last(nn.Linear(hidden_features[-1], out_features))
+        self._dropout = nn.Dropout(dropout) if dropout else None
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the parameters for x and context."""
+        h = self._activation(self.first(x, context))
+        for layer in self.hidden:
+            if self._dropout is not None:
+                h = self._dropout(h)
+            h = self._activation(layer(h))
+        if self._dropout is not None:
+            h = self._dropout(h)
+        return self.last(h)
+
+
+class ResidualMLP(Specified, nn.Module):
+    """Residual network of pre-activation blocks h + W2 a(W1 a(h)), as in the neural spline flow paper (arXiv:1906.04032).
+
+    Args:
+        in_features: Size of the input; 0 if the context alone decides.
+        out_features: Size of the output.
+        hidden_features: Width of every block.
+        num_blocks: Number of blocks.
+        context_features: Size of the context, 0 for none.
+        activation: "relu", "gelu", "silu" or "tanh".
+        dropout: Share of hidden values dropped while training, inside each block.
+
+    Shape:
+        As `MLP`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        hidden_features: int = 64,
+        num_blocks: int = 2,
+        context_features: int = 0,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_sizes(
+            in_features=in_features,
+            out_features=out_features,
+            hidden_features=hidden_features,
+            num_blocks=num_blocks,
+            context_features=context_features,
+        )
+        self.in_features, self.out_features, self.hidden_features = in_features, out_features, hidden_features
+        self.num_blocks, self.context_features = num_blocks, context_features
+        self.activation, self.dropout = activation, dropout
+        self._activation = activation_named(activation)
+        self.first = Input(in_features, hidden_features, context_features)
+        self.inner = nn.ModuleList(nn.Linear(hidden_features, hidden_features) for _ in range(num_blocks))
+        self.outer = nn.ModuleList(nn.Linear(hidden_features, hidden_features) for _ in range(num_blocks))
+        self.last = zero_last(nn.Linear(hidden_features, out_features))
+        self._dropout = nn.Dropout(dropout) if dropout else None
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the parameters for x and context."""
+        h = self.first(x, context)
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            r = self._activation(inner(self._activation(h)))
+            if self._dropout is not None:
+                r = self._dropout(r)
+            h = h + outer(r)
+        return self.last(self._activation(h))

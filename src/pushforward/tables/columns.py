@@ -1,0 +1,205 @@
+"""Numbers under column names: what every reader hands over, and how columns are taken by name."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pushforward.errors import InputError
+
+REMEDY = "fill it in or leave the row out"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of finite numbers under unique column names.
+
+    Attributes:
+        columns: The columns' names.
+        values: float64, (rows, columns), every cell finite.
+        source: Where the rows came from, for messages: a file's name, "data frame" or "array".
+        named: False where the source had no names and the columns are called x1, x2, ...
+        as_is: Everything that was read, other columns included, as `write_table(like=...)` writes it again: a polars
+            frame, an array (rows, all columns), or None where it is no more than `values`.
+        delimiter: What separates the cells of a CSV file, whose `as_is` is text; None for anything else.
+    """
+
+    columns: tuple[str, ...]
+    values: np.ndarray
+    source: str
+    named: bool = True
+    as_is: Any = None
+    delimiter: str | None = None
+
+    def select(self, columns: str | Sequence[str]) -> "Table":
+        """Return the table with these columns only, in this order.
+
+        Args:
+            columns: Names, or one string of names separated by commas.
+
+        Raises:
+            InputError: If there is no such column, or one is named twice.
+        """
+        positions = choose(self.columns, columns, source=self.source)
+        return replace(self, columns=tuple(self.columns[p] for p in positions), values=self.values[:, positions])
+
+    def split(self, context: str | Sequence[str]) -> tuple["Table", "Table | None"]:
+        """Return the columns to be modelled, in the table's order, and the context columns, None if there are none.
+
+        Neither part keeps `as_is`.
+
+        Args:
+            context: Names of the context columns, or one string of names separated by commas ("label,x3"); may be
+                empty.
+
+        Raises:
+            InputError: If there is no such column, one is named twice, or none is left to be modelled.
+        """
+        chosen = self.select(context)
+        rest = [name for name in self.columns if name not in chosen.columns]
+        if not rest:
+            raise InputError(
+                f"{self.source}: every column is context, none is left to fit (name fewer context columns)"
+            )
+        modelled, chosen = (replace(part, as_is=None, delimiter=None) for part in (self.select(rest), chosen))
+        return modelled, chosen if chosen.columns else None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns a model was fitted to, kept in its file: `read_table(path, columns=schema.columns)` finds them again.
+
+    Attributes:
+        columns: All columns in the order of the fitted table, context included.
+        context: Those of them that are context.
+    """
+
+    columns: tuple[str, ...]
+    context: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, list[str]]:
+        """Return the schema as plain values for JSON."""
+        return {"columns": list(self.columns), "context": list(self.context)}
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> "Schema":
+        """Return the schema that `to_dict` stored.
+
+        Raises:
+            InputError: If `stored` is anything else.
+        """
+        if not isinstance(stored, dict) or set(stored) != {"columns", "context"}:
+            raise InputError(f"a column schema holds `columns` and `context`; got {stored!r:.80}")
+        for names in stored.values():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or repeated(names):
+                raise InputError(f"a column schema holds lists of unique names; got {names!r:.80}")
+        if not stored["columns"] or not set(stored["context"]) < set(stored["columns"]):
+            raise InputError("a column schema holds at least one column that is not context")
+        return cls(tuple(stored["columns"]), tuple(stored["context"]))
+
+
+def choose(there: Sequence[str], wanted: str | Sequence[str], *, source: str, named: bool = True) -> list[int]:
+    """Return the positions of the wanted columns.
+
+    Args:
+        there: The names there are.
+        wanted: Names, or one string of names separated by commas.
+        source: Where the columns are, for messages.
+        named: False where the names there are made up: then as many columns as are wanted are taken in their order.
+
+    Raises:
+        InputError: If there is no such column, or one is wanted twice.
+    """
+    wanted = names_in(wanted, there)
+    if twice := repeated(wanted):
+        raise InputError(f'{source}: column "{twice}" is asked for twice (name it once)')
+    unknown = [name for name in wanted if name not in there]
+    if not unknown:
+        return [there.index(name) for name in wanted]
+    if not named and len(there) == len(wanted):
+        return list(range(len(there)))
+    spellings = {name.lower(): name for name in there}
+    nearest = difflib.get_close_matches(unknown[0].lower(), list(spellings), n=1)
+    hint = f'; did you mean "{spellings[nearest[0]]}"?' if nearest else ""
+    raise InputError(f'{source}: there is no column "{unknown[0]}"{hint} (columns: {listing(there)})')
+
+
+def names_in(wanted: str | Sequence[str], there: Sequence[str]) -> list[str]:
+    """Return a list of names as it is, a string cut at its commas unless it is the name of a column there is."""
+    if not isinstance(wanted, str):
+        return list(wanted)
+    return [wanted] if wanted in there else [name.strip() for name in wanted.split(",") if name.strip()]
+
+
+def numbered(num_columns: int) -> tuple[str, ...]:
+    """Return the names of columns that have none: x1, x2, ..."""
+    return tuple(f"x{position}" for position in range(1, num_columns + 1))
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return the first ten names in quotes, and how many more there are."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(f'"{name}"' for name in names[:10]) + more
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs before, or None."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def check_names(names: Sequence[str], *, source: str) -> None:
+    """Raise InputError unless there is a column, each column has a name, and no two have the same."""
+    if not names:
+        raise InputError(f"{source}: there are no columns")
+    if "" in names:
+        raise InputError(f"{source}: column {list(names).index('') + 1} has no name (name it, or leave the column out)")
+    if twice := repeated(names):
+        first, second = [position for position, name in enumerate(names, 1) if name == twice][:2]
+        raise InputError(f'{source}: columns {first} and {second} are both named "{twice}" (give each its own name)')
+
+
+def check_numeric(text: Sequence[str], *, source: str, hint: str = "") -> None:
+    """Raise InputError if any column is named as holding something other than numbers."""
+    if text:
+        columns = "column" if len(text) == 1 else "columns"
+        raise InputError(
+            f"{source}: {columns} {listing(text)} {'holds' if len(text) == 1 else 'hold'} text or other values that are"
+            f" not numbers{hint} (only numbers can be modelled: leave out the {columns}, or encode as numbers)"
+        )
+
+
+def check_cells(
+    values: np.ndarray,
+    columns: Sequence[str],
+    *,
+    source: str,
+    describe: Callable[[int, int], str] | None = None,
+    place: Callable[[int], str] = "row {}".format,
+) -> None:
+    """Raise InputError unless there are rows and every cell is finite, naming the first cell that is not.
+
+    Args:
+        values: (rows, columns), NaN where there was no number.
+        columns: The columns' names.
+        source: Where the rows came from.
+        describe: Given row and column counted from 0, says what is wrong there; by default the value is shown.
+        place: Given the row counted from 1, says where it is.
+    """
+    if not len(values):
+        raise InputError(f"{source}: there are no rows")
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    row, column = divmod(int(np.argmin(finite)), len(columns))
+    found = describe(row, column) if describe else not_finite(values[row, column])
+    others = finite.size - int(finite.sum()) - 1
+    more = f"; {others:,} more {'cell is' if others == 1 else 'cells are'} not usable either" if others else ""
+    raise InputError(f'{source}: column "{columns[column]}", {place(row + 1)}: {found}{more} ({REMEDY})')
+
+
+def not_finite(value: float | str) -> str:
+    """Say that a value is NaN or infinite."""
+    return f"{'NaN' if value != value else value} is not a finite number"

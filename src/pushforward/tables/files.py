@@ -1,0 +1,261 @@
+"""Tables on disk: any file to a table of numbers, and columns to any file, whole or not at all."""
+
+import gzip
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from pushforward.errors import InputError, RunError
+from pushforward.tables.columns import Table, check_names, numbered
+from pushforward.tables.frames import from_array, from_frame
+from pushforward.tables.text import parse_csv
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".arrow", ".feather", ".npy", ".npz")
+
+
+def read_table(path: str | os.PathLike[str], *, columns: str | Sequence[str] | None = None) -> Table:
+    """Read a file into a table of float64 columns.
+
+    CSV (plain or .gz; comma, semicolon or tab; a first row of numbers only means that there is no header), Parquet,
+    Arrow and Feather (file or stream), NPY (rows, columns), NPZ (one such array, or one array a column). Integers,
+    bools and float32 become float64. Pickled objects are never loaded.
+
+    Args:
+        path: The file; its suffix tells the format.
+        columns: The columns that must be there and hold numbers, in this order; the others may hold anything and are
+            kept in `Table.as_is`. All by default. A file without names may give as many columns in their order instead.
+
+    Raises:
+        InputError: If the file cannot be read, or its cells are not a rectangle of finite numbers: names the file, the
+            column, the row counted from 1, the cell and the remedy.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    try:
+        with path.open("rb") as handle:
+            return _READERS[suffix](handle, columns=columns, source=str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file (check the name and the folder)") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder, not a file (name a file in it)") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read (check the file's permissions)") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def suffix_of(path: Path) -> str:
+    """Return the file's suffix in lower case; raise InputError if no table has it."""
+    name = path.name.lower()
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    if suffix is None:
+        found = f'files of type "{path.suffix}"' if path.suffix else "files without a suffix"
+        raise InputError(f"{path}: {found} are not tables (use {', '.join(SUFFIXES)})")
+    return suffix
+
+
+def damaged(source: str, reason: object) -> InputError:
+    """Return the error for a file that is not what its suffix says, or is cut short."""
+    return InputError(
+        f"{source}: is damaged, cut short or of another type: {str(reason).splitlines()[0]} (write it again)"
+    )
+
+
+def _read_csv(handle: IO[bytes], **options: Any) -> Table:
+    return parse_csv(handle.read(), **options)
+
+
+def _read_csv_gz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+    try:
+        data = gzip.GzipFile(fileobj=handle).read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise damaged(source, error) from error
+    return parse_csv(data, source=source, **options)
+
+
+def _read_parquet(handle: IO[bytes], **options: Any) -> Table:
+    import pyarrow.parquet
+
+    return _from_arrow(lambda: pyarrow.parquet.ParquetFile(handle).read(), **options)
+
+
+def _read_arrow(handle: IO[bytes], **options: Any) -> Table:
+    import pyarrow.feather
+    import pyarrow.ipc
+
+    magic = handle.read(6)
+    handle.seek(0)
+    if magic.startswith((b"ARROW1", b"FEA1")):
+        return _from_arrow(lambda: pyarrow.feather.read_table(handle), **options)
+    return _from_arrow(lambda: pyarrow.ipc.open_stream(handle).read_all(), **options)
+
+
+def _from_arrow(read: Callable[[], Any], *, source: str, **options: Any) -> Table:
+    import polars as pl
+    import pyarrow
+
+    try:
+        table = read()
+        table.validate(full=True)  # lengths and offsets of a damaged file, before anybody follows them
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise damaged(source, error) from error
+    check_names(table.column_names, source=source)
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return from_frame(frame, source=source, **options)
+
+
+def _read_npy(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+    return from_array(_load_array(handle, source=source), source=source, **options)
+
+
+def _load_array(handle: IO[bytes], *, source: str) -> np.ndarray:
+    try:
+        return np.lib.format.read_array(handle, allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, OSError) as error:
+        if "allow_pickle" in str(error):
+            raise InputError(f"{source}: holds Python objects, not numbers (use a float or integer dtype)") from error
+        raise damaged(source, error) from error
+
+
+def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+    import polars as pl
+
+    try:
+        with zipfile.ZipFile(handle) as archive:
+            arrays = {}
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    arrays[name.removesuffix(".npy")] = _load_array(member, source=f'{source}: array "{name}"')
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise damaged(source, error) from error
+    if len(arrays) == 1 and next(iter(arrays.values())).ndim != 1:
+        return from_array(next(iter(arrays.values())), source=source, **options)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
+        found = ", ".join(f'"{name}" {shape}' for name, shape in list(shapes.items())[:10])
+        raise InputError(
+            f"{source}: arrays of shapes {found} are no table (store one array of (rows, columns), or one array of the"
+            " same length for each column)"
+        )
+    return from_frame(pl.DataFrame(arrays), source=source, **options)
+
+
+_READERS: dict[str, Callable[..., Table]] = {
+    ".csv": _read_csv,
+    ".csv.gz": _read_csv_gz,
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".feather": _read_arrow,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+}
+
+
+def write_table(
+    path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray, *, like: Table | None = None
+) -> None:
+    """Write columns to a file, whole or not at all: a file that was there before stays until the new one is complete.
+
+    Args:
+        path: The file; its suffix tells the format.
+        columns: The columns' names, one a column of `values`. An NPY file holds no names.
+        values: (rows, columns).
+        like: A table whose source is written again as it was read, `values` appended as further columns.
+
+    Raises:
+        InputError: If the suffix is unknown, the folder cannot be written to, a name occurs twice, or an NPY file would
+            have to hold text.
+        RunError: If writing fails, for example because the disk is full.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    frame = _assemble(columns, values, like, as_text=suffix.startswith(".csv"), source=str(path))
+    if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
+        text = next(c.name for c in frame if not c.dtype.is_numeric())
+        raise InputError(
+            f'{path}: an NPY file holds numbers only, column "{text}" holds others (write .csv or .parquet)'
+        )
+    delimiter = like.delimiter if like is not None and like.delimiter else ","
+    with replacing(path) as handle:
+        if suffix == ".csv":
+            frame.write_csv(handle, separator=delimiter)
+        elif suffix == ".csv.gz":
+            with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
+                frame.write_csv(cast(IO[bytes], packed), separator=delimiter)
+        elif suffix == ".parquet":
+            frame.write_parquet(handle)
+        elif suffix in (".arrow", ".feather"):
+            frame.write_ipc(handle)
+        elif suffix == ".npy":
+            np.save(handle, frame.to_numpy(order="c"), allow_pickle=False)
+        else:
+            _write_npz(frame, handle)
+
+
+def _assemble(
+    columns: Sequence[str], values: np.ndarray, like: Table | None, *, as_text: bool, source: str
+) -> "pl.DataFrame":
+    """Return what is to be written as one polars frame."""
+    import polars as pl
+
+    new = pl.from_numpy(np.asarray(values).reshape(len(values), len(columns)), schema=list(columns))
+    if like is None:
+        check_names(columns, source=source)
+        return new
+    old = like.as_is
+    if old is None:
+        old = pl.from_numpy(like.values, schema=list(like.columns))
+    elif isinstance(old, np.ndarray):
+        old = pl.from_numpy(old, schema=list(numbered(old.shape[1])))
+    elif like.delimiter and not as_text:
+        old = old.with_columns(pl.Series(name, like.values[:, p]) for p, name in enumerate(like.columns))
+    check_names([*old.columns, *columns], source=source)
+    return old.hstack(new)
+
+
+def _write_npz(frame: "pl.DataFrame", handle: IO[bytes]) -> None:
+    # numpy.savez takes names as keyword arguments, and so no column called "file".
+    with zipfile.ZipFile(handle, "w") as archive:
+        for column in frame:
+            array = column.to_numpy()
+            with archive.open(f"{column.name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array.astype(str) if array.dtype == object else array)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` that takes its place when all is written, and vanishes on any error.
+
+    Raises:
+        InputError: If the folder does not exist or cannot be written to, or `path` is a folder.
+        RunError: If writing fails.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a folder, not a file (name a file in it)")
+    target = Path(os.path.realpath(path))  # a link keeps pointing where it did
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        handle = temporary.open("xb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror} (check the folder {target.parent})") from error
+    try:
+        with handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise RunError(f"{path}: writing failed: {error.strerror or error} (nothing was written)") from error
+        raise

@@ -1,0 +1,26 @@
+"""How the wrappers (Elementwise, Coupling, Autoregressive) ask a conditioner for parameters."""
+
+from torch import Tensor, nn
+
+from pushforward.transforms.univariate import Univariate
+
+# What a conditioner sees is clamped to this: larger inputs overflow float32 inside a network, and inf - inf is NaN.
+LARGEST_SEEN = 1e6
+
+
+def parameters_from(
+    conditioner: nn.Module, x: Tensor, context: Tensor | None, num_transformed: int, univariate: Univariate
+) -> Tensor:
+    """Return the parameters of the univariate maps, (*batch, num_transformed, num_params).
+
+    Raises:
+        ValueError: If the conditioner's output has another size.
+    """
+    params = conditioner(x.clamp(-LARGEST_SEEN, LARGEST_SEEN), context)
+    size = num_transformed * univariate.num_params
+    if params.shape[-1] != size:
+        raise ValueError(
+            f"the conditioner must return {num_transformed} features x {univariate.num_params} parameters of "
+            f"{type(univariate).__name__} = {size} numbers; got {params.shape[-1]}."
+        )
+    return params.unflatten(-1, (num_transformed, univariate.num_params))

@@ -1,0 +1,118 @@
+"""Coupling: some features pass through and decide how the others are transformed."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.specification import Specified
+from pushforward.transforms.base import Transform, check_context
+from pushforward.transforms.conditioning import parameters_from
+from pushforward.transforms.univariate import Univariate
+
+
+class Coupling(Specified, Transform):
+    r"""Masked coupling: y_i = x_i where mask_i, y_i = f(x_i; conditioner(x[mask], context)) elsewhere.
+
+    With `Affine` it is eqs. 15-17 of RealNVP's masked form, y = b x + (1 - b)(x exp(s(b x)) + t(b x)) (arXiv:1605.08803),
+    with one network on the kept features instead of two full-width ones on b * x. The Jacobian is triangular up to the
+    order of the features; log_det = sum log dy_i/dx_i over the transformed ones.
+
+    Args:
+        mask: Boolean, (D,); True passes through unchanged. At least one of each.
+        univariate: The family of maps for the transformed features.
+        conditioner: Any module `(kept, context) -> (*batch, num_transformed * num_params)`, kept of shape
+            (*batch, num_kept).
+
+    Raises:
+        ValueError: If the mask is not boolean and 1-D, or keeps all or no features.
+
+    Example:
+        >>> import pushforward as pf
+        >>> net = pf.nets.MLP(1, 1 * 2)
+        >>> layer = Coupling(torch.tensor([True, False]), pf.transforms.Affine(), net)
+        >>> layer(torch.ones(5, 2))[1].shape
+        torch.Size([5])
+    """
+
+    mask: Tensor
+    kept: Tensor
+    transformed: Tensor
+    order: Tensor
+
+    def __init__(self, mask: Tensor, univariate: Univariate, conditioner: nn.Module) -> None:
+        super().__init__()
+        mask = torch.as_tensor(mask)
+        if mask.dtype != torch.bool or mask.ndim != 1:
+            raise ValueError(f"mask must be boolean of shape (D,); got {mask.dtype} of shape {tuple(mask.shape)}.")
+        num_kept = int(mask.sum())
+        if not 0 < num_kept < len(mask):
+            raise ValueError(
+                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(mask)}."
+            )
+        first = torch.arange(len(mask)) < num_kept
+        layout = (
+            "first" if torch.equal(mask.cpu(), first) else "last" if torch.equal(mask.cpu(), first.flip(0)) else "any"
+        )
+        self._lay_out(mask, num_kept, layout, univariate, conditioner)
+        if layout == "any":
+            self.kept.copy_(mask.nonzero().squeeze(-1))
+            self.transformed.copy_((~mask).nonzero().squeeze(-1))
+            self.order.copy_(torch.cat((self.kept, self.transformed)).argsort())
+
+    def _lay_out(
+        self, mask: Tensor, num_kept: int, layout: str, univariate: Univariate, conditioner: nn.Module
+    ) -> None:
+        """Set everything but the content of the index buffers, which a model file brings along."""
+        self.univariate, self.conditioner = univariate, conditioner
+        self.context_features = getattr(conditioner, "context_features", 0)
+        self.num_kept, self.layout = num_kept, layout
+        self.num_transformed = len(mask) - num_kept
+        self.register_buffer("mask", mask.clone())
+        if layout == "any":
+            for name, size in (("kept", num_kept), ("transformed", self.num_transformed), ("order", len(mask))):
+                self.register_buffer(name, torch.empty(size, dtype=torch.long, device=mask.device))
+
+    def specification(self) -> dict[str, Any]:
+        """Return the constructor's arguments, and what the mask's content decides about shapes."""
+        return {**super().specification(), "num_kept": self.num_kept, "layout": self.layout}
+
+    @classmethod
+    def from_specification(
+        cls, mask: Tensor, univariate: Univariate, conditioner: nn.Module, num_kept: int, layout: str
+    ) -> "Coupling":
+        """Build without reading the mask, which is on the meta device while a model file is loaded."""
+        if not isinstance(num_kept, int) or not 0 < num_kept < len(mask) or layout not in ("first", "last", "any"):
+            raise ValueError(f"num_kept {num_kept!r} or layout {layout!r} does not fit a mask of {len(mask)} features.")
+        coupling = cls.__new__(cls)
+        Transform.__init__(coupling)
+        coupling._lay_out(mask, num_kept, layout, univariate, conditioner)
+        return coupling
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.layout == "first":
+            return x[..., : self.num_kept], x[..., self.num_kept :]
+        if self.layout == "last":
+            return x[..., self.num_transformed :], x[..., : self.num_transformed]
+        return x.index_select(-1, self.kept), x.index_select(-1, self.transformed)
+
+    def _merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
+        if self.layout == "first":
+            return torch.cat((kept, transformed), -1)
+        if self.layout == "last":
+            return torch.cat((transformed, kept), -1)
+        return torch.cat((kept, transformed), -1).index_select(-1, self.order)
+
+    def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        check_context(self, context, kept.shape[:-1])
+        return parameters_from(self.conditioner, kept, context, self.num_transformed, self.univariate)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        kept, transformed = self._split(x)
+        transformed, log_det = self.univariate.forward(transformed, self._params(kept, context))
+        return self._merge(kept, transformed), log_det.sum(-1)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        kept, transformed = self._split(y)
+        transformed, log_det = self.univariate.inverse(transformed, self._params(kept, context))
+        return self._merge(kept, transformed), log_det.sum(-1)

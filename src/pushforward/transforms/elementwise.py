@@ -1,0 +1,122 @@
+"""Maps that treat each feature by itself: fixed or learned scale and shift, and any univariate family."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.specification import Specified
+from pushforward.transforms.base import Transform, check_context
+from pushforward.transforms.conditioning import parameters_from
+from pushforward.transforms.univariate import Univariate
+
+
+def _hold(owner: nn.Module, name: str, value: float | Sequence[float] | Tensor, learned: bool) -> None:
+    """Keep `value` as a floating-point parameter or buffer of shape () or (D,)."""
+    tensor = torch.as_tensor(value)
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.get_default_dtype())
+    if tensor.ndim > 1:
+        raise ValueError(f"{name} must be a number or one number a feature; got shape {tuple(tensor.shape)}.")
+    if learned:
+        owner.register_parameter(name, nn.Parameter(tensor.clone()))
+    else:
+        owner.register_buffer(name, tensor.clone())
+
+
+class Scale(Specified, Transform):
+    """y = factor * x, log_det = sum log|factor|.
+
+    Args:
+        factor: One number, or one a feature; negative numbers mirror, zero is refused.
+        learned: Whether `fit` changes it.
+
+    Raises:
+        ValueError: If a factor is zero or not finite.
+
+    Example:
+        >>> Scale((2.0, -0.5))(torch.ones(2))
+        (tensor([ 2.0000, -0.5000]), tensor(0.))
+    """
+
+    factor: Tensor
+
+    def __init__(self, factor: float | Sequence[float] | Tensor, *, learned: bool = False) -> None:
+        super().__init__()
+        self.learned = learned
+        _hold(self, "factor", factor, learned)
+        if not self.factor.is_meta and not bool((self.factor.isfinite() & (self.factor != 0)).all()):
+            raise ValueError(f"factor must be finite and not zero; got {self.factor.tolist()}.")
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, x.shape[:-1])
+        factor = self.factor.to(x.dtype)
+        return x * factor, self._log_det(x, factor)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, y.shape[:-1])
+        factor = self.factor.to(y.dtype)
+        return y / factor, -self._log_det(y, factor)
+
+    @staticmethod
+    def _log_det(x: Tensor, factor: Tensor) -> Tensor:
+        return factor.abs().log().expand(x.shape[-1]).sum().expand(x.shape[:-1])
+
+
+class Shift(Specified, Transform):
+    """y = x + offset, log_det = 0.
+
+    Args:
+        offset: One number, or one a feature.
+        learned: Whether `fit` changes it.
+    """
+
+    offset: Tensor
+
+    def __init__(self, offset: float | Sequence[float] | Tensor, *, learned: bool = False) -> None:
+        super().__init__()
+        self.learned = learned
+        _hold(self, "offset", offset, learned)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, x.shape[:-1])
+        return x + self.offset.to(x.dtype), x.new_zeros(x.shape[:-1])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, y.shape[:-1])
+        return y - self.offset.to(y.dtype), y.new_zeros(y.shape[:-1])
+
+
+class Elementwise(Specified, Transform):
+    """A univariate map of each feature, y_i = f(x_i; params_i), with parameters of its own or from the context.
+
+    Args:
+        features: Number of features D.
+        univariate: The family of maps.
+        conditioner: None for learned parameters, or a module called with (x[..., :0], context) that returns
+            (*batch, D * num_params).
+
+    Shape:
+        x, y: (*batch, D). log_det: (*batch,), nats.
+    """
+
+    def __init__(self, features: int, univariate: Univariate, conditioner: nn.Module | None = None) -> None:
+        super().__init__()
+        self.features, self.univariate, self.conditioner = features, univariate, conditioner
+        self.params = None if conditioner else nn.Parameter(torch.zeros(features, univariate.num_params))
+        self.context_features = getattr(conditioner, "context_features", 0)
+
+    def _params(self, x: Tensor, context: Tensor | None) -> Tensor:
+        check_context(self, context, x.shape[:-1])
+        if self.conditioner is None:
+            assert self.params is not None
+            return self.params.expand(*x.shape[:-1], -1, -1)
+        return parameters_from(self.conditioner, x[..., :0], context, self.features, self.univariate)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        y, log_det = self.univariate.forward(x, self._params(x, context))
+        return y, log_det.sum(-1)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        x, log_det = self.univariate.inverse(y, self._params(y, context))
+        return x, log_det.sum(-1)

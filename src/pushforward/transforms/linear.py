@@ -1,0 +1,126 @@
+"""Linear mixing of features: permutations, fixed rotations, learned LU matrices."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.specification import Specified
+from pushforward.transforms.base import Transform, check_context
+
+
+class Permutation(Specified, Transform):
+    """y_i = x_(permutation_i), log_det = 0.
+
+    Args:
+        permutation: A permutation of 0..D-1, (D,). `reverse`, `swap_halves` and `random` make the usual ones.
+
+    Raises:
+        ValueError: If it is not a permutation.
+
+    Example:
+        >>> Permutation.reverse(3)(torch.tensor([1.0, 2.0, 3.0]))[0]
+        tensor([3., 2., 1.])
+    """
+
+    permutation: Tensor
+    inverse_permutation: Tensor
+
+    def __init__(self, permutation: Sequence[int] | Tensor) -> None:
+        super().__init__()
+        permutation = torch.as_tensor(permutation)
+        if not permutation.is_meta and sorted(permutation.tolist()) != list(range(len(permutation))):
+            raise ValueError(
+                f"permutation must hold each of 0..{len(permutation) - 1} once; got {permutation.tolist()}."
+            )
+        self.register_buffer("permutation", permutation.clone())
+        self.register_buffer("inverse_permutation", permutation.argsort())
+
+    @classmethod
+    def reverse(cls, features: int) -> "Permutation":
+        """Return the one that turns the order around."""
+        return cls(torch.arange(features).flip(0))
+
+    @classmethod
+    def swap_halves(cls, features: int) -> "Permutation":
+        """Return the one that puts the second half first."""
+        return cls(torch.arange(features).roll(features // 2))
+
+    @classmethod
+    def random(cls, features: int, *, generator: torch.Generator | None = None) -> "Permutation":
+        """Return a random one, drawn once."""
+        return cls(torch.randperm(features, generator=generator))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, x.shape[:-1])
+        return x.index_select(-1, self.permutation), x.new_zeros(x.shape[:-1])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, y.shape[:-1])
+        return y.index_select(-1, self.inverse_permutation), y.new_zeros(y.shape[:-1])
+
+
+class Orthogonal(Specified, Transform):
+    """y = Q x with a fixed random orthogonal matrix Q, log_det = 0. Q is kept in float64 and used in the dtype of x.
+
+    Args:
+        features: Number of features D.
+        generator: Source of the matrix; torch's global one by default.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, features: int, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        q, r = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64, generator=generator))
+        # Signs from R make Q uniform on the orthogonal group (Mezzadri 2007, arXiv:math-ph/0609050).
+        self.features = features
+        self.register_buffer("matrix", q * r.diagonal().sign())
+
+    def specification(self) -> dict[str, object]:
+        """Return the size; the matrix itself is a buffer."""
+        return {"type": "Orthogonal", "features": self.features}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, x.shape[:-1])
+        return functional.linear(x, self.matrix.to(x.dtype)), x.new_zeros(x.shape[:-1])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, y.shape[:-1])
+        return functional.linear(y, self.matrix.T.to(y.dtype)), y.new_zeros(y.shape[:-1])
+
+
+class LULinear(Specified, Transform):
+    """y = L U x + b, learned: L unit lower triangular, U upper triangular with a positive diagonal (arXiv:1906.04032, 3.3).
+
+    Starts as the identity. log_det = sum of the log diagonal of U.
+
+    Args:
+        features: Number of features D.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.lower = nn.Parameter(torch.zeros(features, features))
+        self.upper = nn.Parameter(torch.zeros(features, features))
+        self.log_diagonal = nn.Parameter(torch.zeros(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        eye = torch.eye(self.features, dtype=self.lower.dtype, device=self.lower.device)
+        return self.lower.tril(-1) + eye, self.upper.triu(1) + self.log_diagonal.exp().diag()
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, x.shape[:-1])
+        lower, upper = self._factors()
+        return functional.linear(x, lower @ upper, self.bias), self.log_diagonal.sum().expand(x.shape[:-1])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
+        check_context(self, context, y.shape[:-1])
+        lower, upper = self._factors()
+        columns = (y - self.bias).reshape(-1, self.features).T  # one solve for all rows, (D, N)
+        half = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
+        x = torch.linalg.solve_triangular(upper, half, upper=True)
+        return x.T.reshape(y.shape), -self.log_diagonal.sum().expand(y.shape[:-1])

@@ -1,0 +1,51 @@
+"""Boolean masks for `Coupling`: True marks a feature that passes through unchanged; `~mask` swaps the roles."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def halves(features: int) -> Tensor:
+    """Keep the first half (the larger one if D is odd), transform the rest."""
+    return torch.arange(features) < (features + 1) // 2
+
+
+def alternating(features: int) -> Tensor:
+    """Keep features 0, 2, 4, ..."""
+    return torch.arange(features) % 2 == 0
+
+
+def random(features: int, *, generator: torch.Generator | None = None) -> Tensor:
+    """Keep half of the features (the larger half if D is odd), drawn at random."""
+    return halves(features)[torch.randperm(features, generator=generator)]
+
+
+def chequerboard(features: int | Sequence[int]) -> Tensor:
+    """Keep the pixels of a flattened image whose row and column add up to an even number.
+
+    Args:
+        features: Height and width, or channels, height and width; or D of a square image.
+
+    Raises:
+        ValueError: If `features` is a number that is no square.
+    """
+    if isinstance(features, int):
+        side = math.isqrt(features)
+        if side * side != features:
+            raise ValueError(
+                f"a chequerboard mask of {features} features needs (height, width); {features} is no square."
+            )
+        features = (side, side)
+    *channels, height, width = features
+    board = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 0
+    return board.expand(*channels, height, width).flatten()
+
+
+MASKS: dict[str, Callable[[int], Tensor]] = {
+    "halves": halves,
+    "alternating": alternating,
+    "random": random,
+    "chequerboard": chequerboard,
+}

@@ -1,0 +1,100 @@
+"""Monotone rational-quadratic splines inside a box, identity outside."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pushforward.specification import Specified
+from pushforward.transforms.univariate import Univariate
+
+MIN_SHARE = 1e-3  # the least width and height of a bin, as a share of the box
+MIN_SLOPE = 1e-3  # the least slope at a knot
+# softplus(SLOPE_AT_ZERO) + MIN_SLOPE = 1: zero parameters give slope 1 at every knot
+SLOPE_AT_ZERO = math.log(math.expm1(1 - MIN_SLOPE))
+
+
+@dataclass(frozen=True)
+class RationalQuadratic(Specified, Univariate):
+    """Monotone rational-quadratic spline with K bins on [-bound, bound], the identity outside (arXiv:1906.04032, eqs. 4-8).
+
+    Parameters of one feature: K raw widths, K raw heights (softmax), K - 1 raw slopes at the inner knots (softplus); the
+    slope at both ends of the box is 1, so the map is continuously differentiable. Inputs are clamped to the box first and
+    the outputs chosen afterwards, so values and gradients are finite in the tails; the inverse's discriminant is kept at
+    zero or above, where rounding could take it below.
+
+    Args:
+        bins: Number of bins K, at least 2.
+        bound: Half the side of the box, in units of x, positive.
+
+    Raises:
+        ValueError: If `bins` < 2, `bins` > 500, or `bound` <= 0.
+    """
+
+    bins: int = 8
+    bound: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bins <= 500:
+            raise ValueError(f"bins must be from 2 to 500; got {self.bins}.")
+        if not 0 < self.bound < math.inf:
+            raise ValueError(f"bound must be positive and finite; got {self.bound}.")
+
+    @property
+    def num_params(self) -> int:  # noqa: D102
+        return 3 * self.bins - 1
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        inside, clamped = self._clamp(x)
+        x0, y0, w, h, d0, d1 = self._bin(clamped, params, search_heights=False)
+        # theta in [0, 1] but for rounding at a knot; s, d0, d1 > 0, so numerator and denominator are positive.
+        theta = ((clamped - x0) / w).clamp(0, 1)
+        s = h / w
+        rest = theta * (1 - theta)
+        denominator = s + (d0 + d1 - 2 * s) * rest
+        y = y0 + h * (s * theta.square() + d0 * rest) / denominator
+        return torch.where(inside, y, x), torch.where(inside, _log_slope(theta, rest, s, d0, d1, denominator), 0.0)
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        inside, clamped = self._clamp(y)
+        x0, y0, w, h, d0, d1 = self._bin(clamped, params, search_heights=True)
+        s = h / w
+        # eqs. 6-8 divided by h: rise = (y - y0) / h in [0, 1], a theta^2 + b theta + c = 0 with c <= 0.
+        rise = ((clamped - y0) / h).clamp(0, 1)
+        bend = rise * (d0 + d1 - 2 * s)
+        a, b, c = s - d0 + bend, d0 - bend, -s * rise
+        # The root in this form has no cancellation: b + sqrt(...) > 0 for a point inside the bin.
+        theta = (-2 * c / (b + (b.square() - 4 * a * c).clamp(min=0).sqrt())).clamp(0, 1)
+        rest = theta * (1 - theta)
+        denominator = s + (d0 + d1 - 2 * s) * rest
+        x = x0 + w * theta
+        return torch.where(inside, x, y), torch.where(inside, -_log_slope(theta, rest, s, d0, d1, denominator), 0.0)
+
+    def _clamp(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where x lies in the box or is NaN (which must come out as NaN), and x clamped to the box."""
+        return ~(x.abs() > self.bound), x.clamp(-self.bound, self.bound)
+
+    def _bin(self, values: Tensor, params: Tensor, *, search_heights: bool) -> tuple[Tensor, ...]:
+        """Return the bin of each value: its left knot (x0, y0), width, height and the slopes at both ends."""
+        K, bound = self.bins, self.bound
+        # Parameters first: then every step below runs over long contiguous rows.
+        raw = params.movedim(-1, 0).contiguous()
+        shares = raw[: 2 * K].unflatten(0, (2, K)).softmax(1)
+        sizes = (2 * bound) * (MIN_SHARE + (1 - MIN_SHARE * K) * shares)
+        knots = sizes[:, :-1].cumsum(1) - bound  # the K - 1 inner knots; the outer two are exactly -bound and bound
+        edge = torch.full_like(knots[:, :1], bound)
+        left, right = torch.cat((-edge, knots), 1), torch.cat((knots, edge), 1)
+        slopes = functional.softplus(raw[2 * K :] + SLOPE_AT_ZERO) + MIN_SLOPE
+        one = torch.ones_like(slopes[:1])
+        index = (values >= knots[int(search_heights)]).sum(0, keepdim=True)
+        table = torch.cat((left, right, torch.cat((one, slopes))[None], torch.cat((slopes, one))[None]))
+        x0, y0, x1, y1, d0, d1 = table.gather(1, index.expand(6, 1, *index.shape[1:])).squeeze(1).unbind(0)
+        return x0, y0, x1 - x0, y1 - y0, d0, d1
+
+
+def _log_slope(theta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor, denominator: Tensor) -> Tensor:
+    """Return log dy/dx, eq. 5."""
+    numerator = d1 * theta.square() + 2 * s * rest + d0 * (1 - theta).square()
+    return 2 * (s.log() - denominator.log()) + numerator.log()
