@@ -27,6 +27,7 @@ class Flow(Specified, nn.Module):
         transform: Data (after preprocessing) -> latent. In a `Compose`, each part is one step.
         base: Density of the latent, such as `StandardNormal(features)`.
         preprocessing: Transforms next to the data, first one first.
+        context_preprocessing: Transforms of the context, such as `[Standardize(C)]`; their log_dets do not count.
 
     Raises:
         ValueError: If the parts need contexts of different sizes.
@@ -40,11 +41,19 @@ class Flow(Specified, nn.Module):
         -1.1447
     """
 
-    def __init__(self, transform: Transform, base: Base, preprocessing: Sequence[Transform] = ()) -> None:
+    def __init__(
+        self,
+        transform: Transform,
+        base: Base,
+        preprocessing: Sequence[Transform] = (),
+        *,
+        context_preprocessing: Sequence[Transform] = (),
+    ) -> None:
         super().__init__()
         self.transform = transform
         self.base = base
         self.preprocessing = nn.ModuleList(preprocessing)
+        self.context_preprocessing = nn.ModuleList(context_preprocessing)
         needed = {part.context_features for part in (*preprocessing, transform, base)} - {0}
         if len(needed) > 1:
             raise ValueError(f"the parts of a flow must share one context; got context_features {sorted(needed)}.")
@@ -141,10 +150,10 @@ class Flow(Specified, nn.Module):
             raise ValueError(f"temperature must be positive; got {temperature}.")
         batch: tuple[int, ...] = ()
         if context is not None:
-            context = self._tensor(context).to(self._dtype)
+            context = self._tensor(context)
             batch = tuple(context.shape[:-1])
             context = context.unsqueeze(-2) if batch else context
-        check_context(self, context, (*batch, num_samples))
+        context = self._check_context(context, (*batch, num_samples))
         own = context if self.base.context_features else None
         z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
         return z, context
@@ -196,13 +205,18 @@ class Flow(Specified, nn.Module):
 
     def distribution(self, context: Any = None) -> "FlowDistribution":
         """Return the flow as a `torch.distributions.Distribution`, whose batch shape is the context's."""
-        return FlowDistribution(self, None if context is None else self._tensor(context).to(self._dtype))
+        return FlowDistribution(self, None if context is None else self._tensor(context))
 
     # ---- hooks of `fit` ------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def initialize(self, x: Any, context: Any = None) -> None:
         """Let every part learn from training rows what it learns from data, once; data -> latent."""
+        if context is not None:
+            seen = self._tensor(context)
+            for part in self.context_preprocessing:
+                part.initialize(seen)  # type: ignore[operator]
+                seen, _ = part(seen)
         x, context = self._check(x, context)
         for part in self._parts():
             own = context if part.context_features else None
@@ -246,10 +260,18 @@ class Flow(Specified, nn.Module):
                 "data with x.float(); for pixel or count data use pf.fit(..., dequantize=256) and "
                 "pf.metrics.nll(..., dequantize=256)."
             )
-        if context is not None:
-            context = self._tensor(context).to(self._dtype)
-        check_context(self, context, x.shape[:-1])
-        return x, context
+        return x, self._check_context(None if context is None else self._tensor(context), x.shape[:-1])
+
+    def _check_context(self, context: Tensor | None, batch: Sequence[int]) -> Tensor | None:
+        """Return the context as the parts see it: checked, preprocessed, in the flow's dtype."""
+        check_context(self, context, batch)
+        if context is None:
+            return None
+        if not context.is_floating_point():
+            context = context.to(self._dtype)
+        for part in self.context_preprocessing:
+            context, _ = part(context)
+        return context.to(self._dtype)
 
     def _pieces(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the whole, or, where no gradient is wanted, pieces of flattened rows that fit the cache."""

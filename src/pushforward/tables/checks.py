@@ -24,12 +24,10 @@ def check_for_fitting(table: Table) -> None:
     constant = [p for p, name in enumerate(table.columns) if (table.values[:, p] == table.values[0, p]).all()]
     if constant:
         names, value = [table.columns[p] for p in constant], table.values[0, constant[0]]
-        columns, are = (
-            ("column", f"is constant (every row is {value:g})") if len(names) == 1 else ("columns", "are constant")
-        )
-        raise InputError(
-            f"{table.source}: {columns} {listing(names)} {are}: the density along a constant is infinite (leave it out)"
-        )
+        which = f"column {listing(names)} is constant (every row is {value:g})"
+        if len(names) > 1:
+            which = f"columns {listing(names)} are constant"
+        raise InputError(f"{table.source}: {which}: a constant has no density (leave it out)")
     seen: dict[bytes, str] = {}
     for name, column in zip(table.columns, table.values.T, strict=True):
         twin = seen.setdefault((column + 0.0).tobytes(), name)  # + 0.0 makes -0 and 0 one value

@@ -161,13 +161,13 @@ def check_names(names: Sequence[str], *, source: str) -> None:
         raise InputError(f'{source}: columns {first} and {second} are both named "{twice}" (give each its own name)')
 
 
-def check_numeric(text: Sequence[str], *, source: str, hint: str = "") -> None:
-    """Raise InputError if any column is named as holding something other than numbers."""
+def check_numeric(text: Sequence[str], example: Callable[[str], str], *, source: str, kind: str = "text") -> None:
+    """Raise InputError if any columns are named as holding text; `example` says where one of them holds what."""
     if text:
-        columns = "column" if len(text) == 1 else "columns"
+        columns, them = ("column {} is", "it") if len(text) == 1 else ("columns {} are", "them")
         raise InputError(
-            f"{source}: {columns} {listing(text)} {'holds' if len(text) == 1 else 'hold'} text or other values that are"
-            f" not numbers{hint} (only numbers can be modelled: leave out the {columns}, or encode as numbers)"
+            f"{source}: {columns.format(listing(text))} {kind}: {example(text[0])} (only numbers can be modelled so far:"
+            f" leave {them} out, or encode {them} as numbers)"
         )
 
 
@@ -200,6 +200,11 @@ def check_cells(
     raise InputError(f'{source}: column "{columns[column]}", {place(row + 1)}: {found}{more} ({REMEDY})')
 
 
-def not_finite(value: float | str) -> str:
+def not_finite(value: float) -> str:
     """Say that a value is NaN or infinite."""
     return f"{'NaN' if value != value else value} is not a finite number"
+
+
+def quoted(value: object) -> str:
+    """Return a value as one short line in quotes."""
+    return '"' + " ".join(str(value).split())[:40] + '"'

@@ -39,14 +39,14 @@ def read_table(path: str | os.PathLike[str], *, columns: str | Sequence[str] | N
             column, the row counted from 1, the cell and the remedy.
     """
     path = Path(path)
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a folder, not a file (name a file in it)")
     suffix = suffix_of(path)
     try:
         with path.open("rb") as handle:
             return _READERS[suffix](handle, columns=columns, source=str(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file (check the name and the folder)") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, not a file (name a file in it)") from error
     except PermissionError as error:
         raise InputError(f"{path}: may not be read (check the file's permissions)") from error
     except OSError as error:

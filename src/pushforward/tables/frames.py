@@ -15,6 +15,7 @@ from pushforward.tables.columns import (
     names_in,
     not_finite,
     numbered,
+    quoted,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,13 @@ def from_frame(frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, so
     wanted = choose(frame.columns, frame.columns if columns is None else columns, source=source)
     chosen = frame[:, wanted]
     text = [c.name for c in chosen if not (c.dtype.is_numeric() or c.dtype in (pl.Boolean, pl.Null))]
-    check_numeric(text, source=source)
+
+    def example(name: str) -> str:
+        row = int(frame[name].is_not_null().arg_max() or 0)
+        return f'row {row + 1} of "{name}" holds {quoted(frame[name][row])}'
+
+    words = all(frame[name].dtype in (pl.String, pl.Categorical, pl.Enum) for name in text)
+    check_numeric(text, example, source=source, kind="text" if words else "not numeric")
     values = chosen.cast(pl.Float64).to_numpy(order="c")
 
     def describe(row: int, column: int) -> str:

@@ -16,8 +16,8 @@ from pushforward.tables.columns import (
     check_numeric,
     choose,
     names_in,
-    not_finite,
     numbered,
+    quoted,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) 
     if frame[:, -1].null_count():
         check_rectangular(data, delimiter, source=source)
 
-    first = [(cell or "").strip() for cell in frame.row(0)]
+    first = [" ".join((cell or "").split("\n")).strip() for cell in frame.row(0)]
     named = not is_data(first)
     if named:
         frame = frame[1:]
@@ -68,19 +68,24 @@ def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) 
 
     text = frame[:, positions]
     numbers = pl.DataFrame([to_numbers(column) for column in text])
-    words = [name for name, column, cells in zip(names, numbers, text, strict=True) if is_text(column, cells)]
-    check_numeric(words, source=source, hint=first_word(text[:, names.index(words[0])]) if words else "")
     values = numbers.to_numpy(order="c")
+
+    def place(row: int) -> str:
+        return f"row {row} (line {line_of(data, delimiter, row + named)})"
 
     def describe(row: int, column: int) -> str:
         cell = (text[row, column] or "").strip()
         if not cell:
             return "missing value"
-        return f'"{cell:.40}" is not a number' if numbers[row, column] is None else not_finite(values[row, column])
+        return f"{quoted(cell)} is not a {'number' if numbers[row, column] is None else 'finite number'}"
 
-    def place(row: int) -> str:
-        return f"row {row} (line {line_of(data, delimiter, row + named)})"
+    def example(name: str) -> str:
+        column = names.index(name)
+        row = int((numbers[:, column].is_null() & is_filled(text[:, column])).arg_max() or 0)
+        return f'{place(row + 1)} of "{name}" holds {quoted(text[row, column])}'
 
+    words = [name for name, column, cells in zip(names, numbers, text, strict=True) if is_text(column, cells)]
+    check_numeric(words, example, source=source)
     check_cells(values, names, source=source, describe=describe, place=place)
     return Table(names, values, source, named=named, as_is=frame, delimiter=delimiter)
 
@@ -156,14 +161,12 @@ def to_numbers(column: "pl.Series") -> "pl.Series":
 
 def is_text(numbers: "pl.Series", cells: "pl.Series") -> bool:
     """Whether most of a column's cells that are not empty are words."""
-    filled = (cells.str.strip_chars() != "").sum()
-    return numbers.is_not_null().sum() * 2 < filled
+    return numbers.null_count() > 0 and numbers.is_not_null().sum() * 2 < is_filled(cells).sum()
 
 
-def first_word(cells: "pl.Series") -> str:
-    """Return an example of a cell that is no number, for a message."""
-    cell = next(cell for cell in cells if cell and cell.strip() and not is_number(cell))
-    return f', such as "{cell.strip():.40}"'
+def is_filled(cells: "pl.Series") -> "pl.Series":
+    """Whether each cell holds more than blanks."""
+    return cells.str.strip_chars().fill_null("") != ""
 
 
 def line_of(data: bytes, delimiter: str, record: int) -> int:
@@ -181,6 +184,8 @@ def check_rectangular(data: bytes, delimiter: str, *, source: str) -> None:
     try:
         for cells in reader:
             width = width or len(cells)
+            if not width:
+                raise InputError(f"{source}: line 1 is empty (begin with the column names or the first row)")
             if len(cells) != width and (cells or width > 1):
                 have = f"has {len(cells)} cell{'s' * (len(cells) != 1)}" if cells else "is empty"
                 raise InputError(

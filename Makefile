@@ -1,0 +1,50 @@
+# `make demo` and `make test` are all a newcomer needs: each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_SECONDS ?= 30
+# MNIST and tables are read from this folder where it exists, and downloaded otherwise.
+export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: demo test lint bench clean help
+
+help:
+	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
+	@echo "make test   run all tests"
+	@echo "make lint   style, types, import order, doctests"
+	@echo "make bench  speed against zuko, nflows, normflows, FrEIA and FlowJAX"
+	@echo "make clean  delete the environments and what the demo wrote"
+
+demo: $(READY)
+	$(RUN)/pushforward fit two-moons --max-seconds $(DEMO_SECONDS) --out pushforward-out --overwrite
+
+test: $(READY)
+	$(RUN)/python -m pytest -q -n 2
+
+lint: $(READY)
+	$(RUN)/ruff check src tests benchmarks
+	$(RUN)/ruff format --check src tests benchmarks
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/python -m pytest -q --doctest-modules src/pushforward
+
+bench: $(READY) .venv-peers/.ready
+	.venv-peers/bin/python benchmarks/run.py
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) is $(PYTHON). Name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+.venv-peers/.ready: benchmarks/requirements.txt pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-peers pushforward-out

@@ -1,0 +1,21 @@
+"""Figures of merit, each with what says how far it can be trusted: a standard error, a null, a count."""
+
+from pushforward.metrics.latent import LatentNormality, latent_normality
+from pushforward.metrics.likelihood import HasLogProb, Score, TrueDensity, bits_per_dim, excess, nll
+from pushforward.metrics.two_sample import NullTest, c2st, median_bandwidth, mmd, mmd_null
+
+__all__ = [
+    "HasLogProb",
+    "LatentNormality",
+    "NullTest",
+    "Score",
+    "TrueDensity",
+    "bits_per_dim",
+    "c2st",
+    "excess",
+    "latent_normality",
+    "median_bandwidth",
+    "mmd",
+    "mmd_null",
+    "nll",
+]
