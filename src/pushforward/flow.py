@@ -12,7 +12,7 @@ from pushforward.specification import Specified
 from pushforward.transforms.base import Compose, Step, Transform, check_context
 
 # Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
-CHUNK_NUMBERS = 1 << 17
+CHUNK_NUMBERS = 1 << 15
 
 
 class Flow(Specified, nn.Module):

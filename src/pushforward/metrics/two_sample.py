@@ -104,32 +104,32 @@ def mmd_null(
 def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 0) -> float:
     """Return the cross-validated accuracy of a classifier that tells two samples apart: .5 for equal laws, 1 for disjoint.
 
-    The larger sample is cut at random to the size of the smaller. Features are standardized on each fold's training part.
+    The larger sample is cut at random to the size of the smaller.
 
     Args:
         a: (N, D), at least as many rows as folds.
         b: (M, D).
-        classifier: A scikit-learn classifier; by default a network of two layers of 64 units, stopped early.
+        classifier: A scikit-learn classifier; by default gradient-boosted trees, which on few features see more than a
+            small network does and take a fraction of its time.
         folds: Number of cross-validation folds.
         seed: Seed of the cut, the folds and the default classifier.
+
+    Raises:
+        ValueError: If the shapes do not fit, or `folds` is below 2 or above the smaller sample's size.
 
     References:
         Lopez-Paz & Oquab (2017), Revisiting classifier two-sample tests. arXiv:1610.06545.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     a, b = _samples(a, b)
     size, generator = min(len(a), len(b)), torch.Generator().manual_seed(seed)
     if not 2 <= folds <= size:
         raise ValueError(f"folds must lie between 2 and the smaller sample's size, {size}; got {folds}.")
     parts = [part[torch.randperm(len(part), generator=generator)[:size]] for part in (a, b)]
-    if classifier is None:
-        classifier = MLPClassifier((64, 64), early_stopping=size >= 50, max_iter=1000, random_state=seed)
     scores = cross_val_score(
-        make_pipeline(StandardScaler(), classifier),
+        classifier or HistGradientBoostingClassifier(random_state=seed),
         torch.cat(parts).numpy(),
         torch.arange(2).repeat_interleave(size).numpy(),
         cv=StratifiedKFold(folds, shuffle=True, random_state=seed),

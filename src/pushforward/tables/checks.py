@@ -23,11 +23,11 @@ def check_for_fitting(table: Table) -> None:
         raise InputError(f"{table.source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
     constant = [p for p, name in enumerate(table.columns) if (table.values[:, p] == table.values[0, p]).all()]
     if constant:
-        names, value = [table.columns[p] for p in constant], table.values[0, constant[0]]
-        which = f"column {listing(names)} is constant (every row is {value:g})"
-        if len(names) > 1:
-            which = f"columns {listing(names)} are constant"
-        raise InputError(f"{table.source}: {which}: a constant has no density (leave it out)")
+        names, value = listing([table.columns[p] for p in constant]), table.values[0, constant[0]]
+        which, them = f"column {names} is constant (every row is {value:g})", "it"
+        if len(constant) > 1:
+            which, them = f"columns {names} are constant", "them"
+        raise InputError(f"{table.source}: {which}: a constant has no density (leave {them} out)")
     seen: dict[bytes, str] = {}
     for name, column in zip(table.columns, table.values.T, strict=True):
         twin = seen.setdefault((column + 0.0).tobytes(), name)  # + 0.0 makes -0 and 0 one value

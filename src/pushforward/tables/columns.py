@@ -120,6 +120,11 @@ def choose(there: Sequence[str], wanted: str | Sequence[str], *, source: str, na
         return [there.index(name) for name in wanted]
     if not named and len(there) == len(wanted):
         return list(range(len(there)))
+    if not named:
+        raise InputError(
+            f"{source}: has {len(there)} columns without names, wanted are {len(wanted)}: {listing(wanted)} (give the"
+            " columns names, or exactly these columns in this order)"
+        )
     spellings = {name.lower(): name for name in there}
     nearest = difflib.get_close_matches(unknown[0].lower(), list(spellings), n=1)
     hint = f'; did you mean "{spellings[nearest[0]]}"?' if nearest else ""
@@ -166,7 +171,7 @@ def check_numeric(text: Sequence[str], example: Callable[[str], str], *, source:
     if text:
         columns, them = ("column {} is", "it") if len(text) == 1 else ("columns {} are", "them")
         raise InputError(
-            f"{source}: {columns.format(listing(text))} {kind}: {example(text[0])} (only numbers can be modelled so far:"
+            f"{source}: {columns.format(listing(text))} {kind}: {example(text[0])} (only numbers can be modelled:"
             f" leave {them} out, or encode {them} as numbers)"
         )
 

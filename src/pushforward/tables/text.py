@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,23 +46,7 @@ def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) 
 
     data = check_text(data, source=source)
     delimiter = find_delimiter(data)
-    try:
-        # Polars forgives a short row; such a row ends in null, as an empty last cell does.
-        frame = pl.read_csv(data, has_header=False, infer_schema=False, separator=delimiter)
-    except pl.exceptions.PolarsError as error:
-        check_rectangular(data, delimiter, source=source)
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{source}: is not a well-formed CSV file: {reason} (look for stray quotes)") from error
-    if frame[:, -1].null_count():
-        check_rectangular(data, delimiter, source=source)
-
-    first = [" ".join((cell or "").split("\n")).strip() for cell in frame.row(0)]
-    named = not is_data(first)
-    if named:
-        frame = frame[1:]
-    frame.columns = numbered(len(first)) if not named else check_header(first, source=source)
-    if not frame.height:
-        raise InputError(f"{source}: has a header but no rows (add rows of numbers)")
+    frame, named = name_columns(read_cells(data, delimiter, source=source), source=source)
     there = frame.columns
     positions = choose(there, there if columns is None else columns, source=source, named=named)
     names = tuple(there if columns is None else names_in(columns, there))
@@ -71,7 +56,8 @@ def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) 
     values = numbers.to_numpy(order="c")
 
     def place(row: int) -> str:
-        return f"row {row} (line {line_of(data, delimiter, row + named)})"
+        line, _ = next(islice(records(data, delimiter, source=source), row - 1 + named, None))
+        return f"row {row} (line {line})"
 
     def describe(row: int, column: int) -> str:
         cell = (text[row, column] or "").strip()
@@ -90,6 +76,43 @@ def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) 
     return Table(names, values, source, named=named, as_is=frame, delimiter=delimiter)
 
 
+def read_cells(data: bytes, delimiter: str, *, source: str) -> "pl.DataFrame":
+    """Return all cells of a CSV text, the first row included, as text; empty cells are null.
+
+    Raises:
+        InputError: If the rows have different lengths, or quotes do not match.
+    """
+    import polars as pl
+
+    try:
+        frame = pl.read_csv(data, has_header=False, infer_schema=False, separator=delimiter)
+    except pl.exceptions.PolarsError as error:
+        check_rectangular(data, delimiter, source=source)
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{source}: is not a well-formed CSV file: {reason} (look for stray quotes)") from error
+    if frame[:, -1].null_count():  # polars lets a short row pass: it ends in null, as an empty last cell does
+        check_rectangular(data, delimiter, source=source)
+    return frame
+
+
+def name_columns(frame: "pl.DataFrame", *, source: str) -> tuple["pl.DataFrame", bool]:
+    """Take the names from the first row, or call the columns x1, x2, ... if that is data; say whether there were names.
+
+    Raises:
+        InputError: If a name is missing or occurs twice, or no rows follow.
+    """
+    first = [" ".join((cell or "").split("\n")).strip() for cell in frame.row(0)]
+    if is_data(first):
+        frame.columns = numbered(len(first))
+        return frame, False
+    check_names(first, source=f"{source}: line 1")
+    if frame.height == 1:
+        raise InputError(f"{source}: has a header but no rows (add rows of numbers)")
+    frame = frame[1:]
+    frame.columns = first
+    return frame, True
+
+
 def check_text(data: bytes, *, source: str) -> bytes:
     """Return the text in UTF-8 without byte order mark and closing blank lines.
 
@@ -97,10 +120,7 @@ def check_text(data: bytes, *, source: str) -> bytes:
         InputError: If it is empty or in another encoding.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
-        what = (
-            "UTF-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:2] else "a binary file or UTF-16"
-        )
-        raise InputError(f"{source}: is not UTF-8 text but {what} (save it as CSV in UTF-8)")
+        raise InputError(f"{source}: is UTF-16 or a binary file, not UTF-8 text (save it as CSV in UTF-8)")
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data.isascii():
         try:
@@ -139,12 +159,6 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def check_header(names: list[str], *, source: str) -> list[str]:
-    """Return the header's names; raise InputError if one is missing or occurs twice."""
-    check_names(names, source=f"{source}: line 1")
-    return names
-
-
 def to_numbers(column: "pl.Series") -> "pl.Series":
     """Cast text to float64, null where it is not a number; a column of true and false becomes 1 and 0."""
     import polars as pl
@@ -169,28 +183,31 @@ def is_filled(cells: "pl.Series") -> "pl.Series":
     return cells.str.strip_chars().fill_null("") != ""
 
 
-def line_of(data: bytes, delimiter: str, record: int) -> int:
-    """Return the line, counted from 1, on which a record, counted from 1, begins."""
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter)
-    for _ in range(record - 1):
-        next(reader)
-    return reader.line_num + 1
+def records(data: bytes, delimiter: str, *, source: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record's first line, counted from 1, and its cells; slow, and strict about quotes.
+
+    Raises:
+        InputError: If quotes do not match.
+    """
+    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{source}: line {line}: {error} (look for a stray or unclosed quote)") from error
 
 
 def check_rectangular(data: bytes, delimiter: str, *, source: str) -> None:
     """Raise InputError naming the first line that has more or fewer cells than the first, or a stray quote."""
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
-    width, line = 0, 1
-    try:
-        for cells in reader:
-            width = width or len(cells)
-            if not width:
-                raise InputError(f"{source}: line 1 is empty (begin with the column names or the first row)")
-            if len(cells) != width and (cells or width > 1):
-                have = f"has {len(cells)} cell{'s' * (len(cells) != 1)}" if cells else "is empty"
-                raise InputError(
-                    f"{source}: line {line} {have}, line 1 has {width} (give every line the same number of cells)"
-                )
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{source}: line {line}: {error} (look for a stray or unclosed quote)") from error
+    width = 0
+    for line, cells in records(data, delimiter, source=source):
+        width = width or len(cells)
+        if not width:
+            raise InputError(f"{source}: line 1 is empty (begin with the column names or the first row)")
+        if len(cells) != width and (cells or width > 1):  # in a single column an empty line is a missing value
+            have = f"has {len(cells)} cell{'s' * (len(cells) != 1)}" if cells else "is empty"
+            raise InputError(
+                f"{source}: line {line} {have}, line 1 has {width} (give every line the same number of cells)"
+            )

@@ -81,16 +81,23 @@ class RationalQuadratic(Specified, Univariate):
         K, bound = self.bins, self.bound
         # Parameters first: then every step below runs over long contiguous rows.
         raw = params.movedim(-1, 0).contiguous()
-        shares = raw[: 2 * K].unflatten(0, (2, K)).softmax(1)
-        sizes = (2 * bound) * (MIN_SHARE + (1 - MIN_SHARE * K) * shares)
-        knots = sizes[:, :-1].cumsum(1) - bound  # the K - 1 inner knots; the outer two are exactly -bound and bound
-        edge = torch.full_like(knots[:, :1], bound)
-        left, right = torch.cat((-edge, knots), 1), torch.cat((knots, edge), 1)
-        slopes = functional.softplus(raw[2 * K :] + SLOPE_AT_ZERO) + MIN_SLOPE
-        one = torch.ones_like(slopes[:1])
-        index = (values >= knots[int(search_heights)]).sum(0, keepdim=True)
-        table = torch.cat((left, right, torch.cat((one, slopes))[None], torch.cat((slopes, one))[None]))
-        x0, y0, x1, y1, d0, d1 = table.gather(1, index.expand(6, 1, *index.shape[1:])).squeeze(1).unbind(0)
+        raw_sizes, raw_slopes = raw.split((2 * K, K - 1))
+        shares = raw_sizes.unflatten(0, (2, K)).softmax(1)
+        # The K - 1 inner knots along x and y are running sums of the sizes: one small matrix product.
+        sums = raw.new_full((K - 1, K), 2 * bound * (1 - MIN_SHARE * K)).tril()
+        least = torch.linspace(1, K - 1, K - 1, dtype=raw.dtype, device=raw.device) * (2 * bound * MIN_SHARE) - bound
+        knots = (torch.matmul(sums, shares.flatten(2)) + least[:, None]).unflatten(-1, raw.shape[1:])
+        index = (values >= knots[int(search_heights)]).sum(0, keepdim=True)  # 0..K-1
+        before, after = (index - 1).clamp(min=0), index.clamp(max=K - 2)
+        first, last = index == 0, index == K - 1
+        pair = (2, 1, *index.shape[1:])
+        # The ends of the box are knots too, at -bound and bound, with raw slope 0, which is slope 1.
+        x0, y0 = torch.where(first, -bound, knots.gather(1, before.expand(pair))).squeeze(1).unbind(0)
+        x1, y1 = torch.where(last, bound, knots.gather(1, after.expand(pair))).squeeze(1).unbind(0)
+        raw_ends = torch.cat(
+            (torch.where(first, 0.0, raw_slopes.gather(0, before)), torch.where(last, 0.0, raw_slopes.gather(0, after)))
+        )
+        d0, d1 = (functional.softplus(raw_ends + SLOPE_AT_ZERO) + MIN_SLOPE).unbind(0)
         return x0, y0, x1 - x0, y1 - y0, d0, d1
 
 
