@@ -229,6 +229,10 @@ REFUSED_CSV = {
     ),
     "missing value": ("a,b\n1,2\n,4\n", 'column "a", row 2 (line 3): missing value (fill it in or leave the row out)'),
     "missing last value": ("a,b\n1,\n", 'column "b", row 1 (line 2): missing value (fill it in or leave the row out)'),
+    "missing value after a byte order mark and a quoted name": (
+        '\ufeff"a,b",c\n1,\n',
+        'column "c", row 1 (line 2): missing value (fill it in or leave the row out)',
+    ),
     "blank value": (
         "a,b\n1,2\n 	,4\n",
         'column "a", row 2 (line 3): missing value (fill it in or leave the row out)',
@@ -631,6 +635,28 @@ def test_collinearity_is_seen_in_columns_mostly_of_one_value():
     x = np.where(numbers(1000, 1) > 2, numbers(1000, 1, seed=1), 0.0)
     warnings = column_warnings(as_table(np.column_stack([x, 2 * x, numbers(1000, 1, seed=2)])))
     assert any(warning.startswith('nearly a straight line between "x1" and "x2"') for warning in warnings)
+
+
+@pytest.mark.parametrize("outlier", [False, True])
+def test_a_total_among_its_parts_is_warned_about(outlier):
+    x = numbers(1000, 5) * [1.0, 1e-20, 1.0, 1e20, 1.0]
+    x[:, 3] = 1e20 * (x[:, 0] + 2 * x[:, 2] + 1e-4 * x[:, 4])
+    x[5, 0] = 1e30 if outlier else 0.0
+    table = as_table(pl.DataFrame(x, schema=["a", "b", "c", "total", "d"]))
+    assert column_warnings(table) == [
+        'nearly a weighted sum of one another are "a", "c", "total": the density across the sum reflects rounding'
+        " (leave one of them out)"
+    ]
+    assert column_warnings(table, context=["a", "c", "total"]) == []
+
+
+def test_a_column_constant_in_the_rows_looked_at_hides_no_other_warning():
+    x = np.column_stack([numbers(1000, 2), np.ones(1000)])
+    few, line = column_warnings(as_table(np.column_stack([x, 3 * x[:, 0]])))
+    assert few.startswith('few distinct values in "x3" (1)')
+    assert line.startswith('nearly a straight line between "x1" and "x4"')
+    (few, total) = column_warnings(as_table(np.column_stack([x, x[:, 0] + x[:, 1]])))
+    assert total.startswith('nearly a weighted sum of one another are "x1", "x2", "x4":')
 
 
 def test_many_warnings_are_summed_up():

@@ -67,7 +67,7 @@ class StandardNormal(Specified, Base):
         super().__init__()
         self.features = _check_features(features)
         # Tells samples their dtype and device.
-        self.register_buffer("_like", torch.zeros(()), persistent=False)
+        self.register_buffer("_like", torch.zeros(()))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         return _normal_log_prob(z)
@@ -172,7 +172,7 @@ class Box(Specified, Base):
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"low must be below high, both finite; got low={low}, high={high}.")
         self.low, self.high = float(low), float(high)
-        self.register_buffer("_like", torch.zeros(()), persistent=False)
+        self.register_buffer("_like", torch.zeros(()))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         outside = ((z < self.low) | (z > self.high)).any(-1)

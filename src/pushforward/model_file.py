@@ -1,12 +1,9 @@
-"""A flow on disk: one .safetensors file of plain tensors and JSON, which runs no code when it is loaded."""
+"""A flow on disk: how it is built, as plain values, and its tensors; loading runs no code of the file's."""
 
-import hashlib
 import inspect
-import json
 import math
 import os
 import platform
-import re
 import threading
 import types as python_types
 import typing
@@ -15,24 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from pushforward import __version__, bases, nets, transforms
+from pushforward import __version__, bases, container, nets, transforms
 from pushforward.errors import InputError
 from pushforward.flow import Flow
-from pushforward.tables.files import replacing
 
-FORMAT_VERSION = 1
-KEY = "pushforward"
-MAX_HEADER = 16 * 2**20  # bytes
-MAX_DEPTH = 32  # objects and lists inside one another
 MAX_NODES = 10_000  # values in a specification
 MAX_INTEGER = 2**31 - 1
 
-# The only types that a file can name, besides those the caller of `load` brings along.
+# The only types that a file can name, but for those that the caller of `load` brings along.
 TYPES: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
@@ -71,10 +62,7 @@ _DTYPES = {
         torch.float16, torch.bfloat16, torch.float32, torch.float64,
     )
 }  # fmt: skip
-# The digest is that of the file with these in its place, so that it covers every byte of the file.
-_NO_DIGEST = "0" * 64
-# A whole string (an unfinished one reaches to the end), or a bracket.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_SAVE_AGAIN = "save the flow again with pushforward.save"
 
 
 def save(
@@ -88,20 +76,20 @@ def save(
 ) -> None:
     """Write a flow to one file, whole or not at all; the same flow gives the same bytes.
 
-    Kept are every parameter and buffer with its dtype, how the flow is built, and what is given here as JSON values, for
-    `read_metadata`. Not kept: the device, `requires_grad`, and that a module used in two places is one module.
+    Kept are how the flow is built, every parameter and buffer with its dtype, and what is given here as JSON values for
+    `read_metadata`. Not kept: device, `requires_grad`, and that a module used in two places is one.
 
     Args:
         flow: The flow, on any device.
-        path: The file, by custom `*.safetensors`; one that exists is replaced.
+        path: The file, by custom *.safetensors; one that exists is replaced.
         schema: The columns of the data, such as `Schema.to_dict()`.
         seed: The seed of the training.
         plan: What training was to do.
         summary: How training went.
 
     Raises:
-        ValueError: If `flow` is not a Flow, or what is to be kept beside it is not JSON or too large.
-        InputError: If a part of the flow cannot be saved: its place is named; or if the folder cannot be written to.
+        ValueError: If `flow` is not a Flow, or what is to be kept beside it is not JSON or too much.
+        InputError: If a part of the flow cannot be saved (its place is named), or the folder cannot be written to.
         RunError: If writing fails, on a full disk for example; nothing is left behind.
 
     Example:
@@ -115,46 +103,29 @@ def save(
     """
     if not isinstance(flow, Flow):
         raise ValueError(f"save takes a Flow; got {type(flow).__name__}.")
+    specification = flow.specification()
+    _check_savable(specification, flow, "flow")
+    if _count(specification) > MAX_NODES:
+        raise InputError(f"the flow has {_count(specification)} values to describe it; a model file holds {MAX_NODES}.")
+    tensors = flow.state_dict()
+    lost = {name for name, _ in flow.named_buffers()} - tensors.keys()
+    if lost:
+        raise InputError(f"the buffer flow.{min(lost)} would be lost: register it with persistent=True.")
+    versions = {"pushforward": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
     document = {
-        "digest": _NO_DIGEST,  # first, so that it is the first of its kind in the file
-        "format_version": FORMAT_VERSION,
-        "flow": flow.specification(),
-        "schema": schema,
-        "seed": seed,
-        "versions": {"pushforward": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "plan": plan,
-        "summary": summary,
-    }
-    _check_specification(document["flow"], flow)
-    for name in ("schema", "seed", "plan", "summary"):
-        for place, value in _nodes(document[name], name):
-            if not _is_json(value):
-                raise ValueError(f"{place} must be a JSON value (finite, with text keys); got {value!r:.80}.")
-    text = json.dumps(document, allow_nan=False)
-    if _depth(text) > MAX_DEPTH:
-        raise ValueError(f"a model file nests at most {MAX_DEPTH} levels deep; this one would have {_depth(text)}.")
-    tensors = {
-        # a copy each, since safetensors refuses tensors that share memory
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in flow.state_dict().items()
-    }
-    data = safetensors.torch.save(tensors, {KEY: text})
-    if int.from_bytes(data[:8], "little") > MAX_HEADER:
-        raise ValueError(f"the names, plan and summary of a model file may take {MAX_HEADER} bytes; shorten them.")
-    with replacing(Path(path)) as file:
-        file.write(data.replace(_NO_DIGEST.encode(), _digest(data, _NO_DIGEST).encode(), 1))
+        "flow": specification, "schema": schema, "seed": seed, "versions": versions, "plan": plan, "summary": summary,
+    }  # fmt: skip
+    container.write(Path(path), document, tensors)
 
 
 def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None) -> Flow:
     """Return the flow that `save` wrote, on the CPU, in eval() mode and with the dtypes it had.
 
-    No code from the file is run, and no pickle is ever opened.
-
     Args:
         path: The file.
-        types: Classes of your own by the name that their `specification()` gives as "type". Each is called with the other
-            values of the specification (its classmethod `from_specification` is, if it has one), inside
-            `torch.device("meta")`: its tensors are sizes only, and get their content afterwards.
+        types: Classes of your own by the name that their `specification()` gives as "type". Each, or its classmethod
+            `from_specification` if it has one, is called with the other values of the specification inside
+            `torch.device("meta")`: tensors have shapes only, and get their content afterwards.
 
     Raises:
         ValueError: If `types` gives a built-in name another meaning.
@@ -163,164 +134,181 @@ def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] |
     types = types or {}
     for name in types:
         if name in TYPES or name == "Tensor":
-            raise ValueError(f"types may not give {name!r} another meaning; rename your class.")
-    document, data = _read(Path(path))
-    flow = _build_flow(document["flow"], {**TYPES, **types}, data, path)
-    return flow.eval()
+            raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
+    document, tensors = container.read(Path(path))
+    try:
+        return _restore(document.get("flow"), tensors, {**TYPES, **types})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a model file says about the model: specification (`flow`), schema, seed, versions, plan, summary.
+    """Return what a model file says of its model: `flow` (the specification), schema, seed, versions, plan, summary.
 
     Raises:
         InputError: If the file cannot be read, is damaged, or is from a newer version.
     """
-    document, _ = _read(Path(path))
-    return {name: value for name, value in document.items() if name != "digest"}
+    return container.read(Path(path))[0]
 
 
-# ---- the file --------------------------------------------------------------------------------------------------------
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str) or (isinstance(value, int) and abs(value) <= MAX_INTEGER)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the JSON under the file's key `pushforward` and the whole file, its digest checked."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a model file (name a file in it)")
+def _count(node: Any) -> int:
+    """Return the number of values in a tree."""
+    items = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    return 1 + sum(_count(item) for item in items)
+
+
+def _check_savable(node: Any, owner: Any, place: str) -> None:
+    """Raise InputError naming the first part of a specification that could not be loaded again.
+
+    Args:
+        node: The specification or a part of it.
+        owner: The object it describes, or None where that is not known.
+        place: Where it is, such as "flow.transform.transforms[2]".
+    """
+    name = node.get("type") if isinstance(node, dict) else None
+    if isinstance(node, dict) and isinstance(name, str):
+        if type(owner).__name__ == name and TYPES.get(name, type(owner)) is not type(owner):
+            raise InputError(f"{place} is of a class of your own that has the name of a built-in one, {name}: rename it.")
+        for key, item in node.items():
+            _check_savable(item, getattr(owner, key, None), f"{place}.{key}")
+    elif isinstance(node, (list, tuple)):
+        owners = list(owner) if isinstance(owner, (list, tuple, nn.ModuleList)) else []
+        owners += [None] * (len(node) - len(owners))
+        for position, item in enumerate(node):
+            _check_savable(item, owners[position], f"{place}[{position}]")
+    elif not _is_plain(node):
+        name = type(node).__name__
+        raise InputError(
+            f"{place} is {f'the number {node}' if isinstance(node, (int, float)) else f'of type {name}'}, which a model "
+            f"file cannot hold: use finite numbers, text and lists, or give the class a method specification() that "
+            f'returns {{"type": "{name}", ...}} with the arguments of its constructor, and load with types=.'
+        )
+
+
+def _restore(specification: Any, tensors: Mapping[str, Tensor], types: Mapping[str, Callable[..., Any]]) -> Flow:
+    """Build a flow and give it its tensors; InputError if the two do not belong together."""
+    if _count(specification) > MAX_NODES:
+        raise InputError(f"its specification has more than {MAX_NODES} values ({_SAVE_AGAIN})")
+    # On the meta device a layer of any size costs nothing, but a billion layers would still take forever.
+    with torch.device("meta"), _at_most(1000 + 10 * len(tensors)):
+        flow = _build(specification, "flow", types)
+    if not isinstance(flow, Flow):
+        raise InputError(f"it holds a {type(flow).__name__}, not a Flow ({_SAVE_AGAIN})")
+    _check_tensors(flow.state_dict(), tensors)
+    flow.load_state_dict(tensors, assign=True)
+    for name, module in flow.named_modules():
+        if not _picks_features(module):
+            raise InputError(f"{name} ({type(module).__name__}) has indices that are no permutation ({_SAVE_AGAIN})")
+    return flow.eval()
+
+
+@contextmanager
+def _at_most(num_parameters: int) -> Iterator[None]:
+    """Let this thread make so many parameters; whoever makes another gets a ValueError."""
+    thread, count = threading.get_ident(), 0
+
+    def hook(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        count += threading.get_ident() == thread
+        if count > num_parameters:
+            raise ValueError("it has far more parameters than the file")
+
+    handle = register_module_parameter_registration_hook(hook)
     try:
-        with path.open("rb") as file:
-            head, size = file.read(8), os.fstat(file.fileno()).st_size
-            length = int.from_bytes(head, "little")
-            _check_head(head, length, size, path)
-            header = file.read(length)
-            document = _document(header, path)
-            data = head + header + file.read(size - 8 - length)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror} (check the path)") from error
-    digest = document.get("digest")
-    if not isinstance(digest, str) or len(digest) != 64 or _digest(data, digest) != digest:
-        raise InputError(f"{path}: is damaged: its digest does not match its contents ({_COPY})")
-    return document, data
+        yield
+    finally:
+        handle.remove()
 
 
-_COPY = "copy the file again from where it came"
-
-
-def _check_head(head: bytes, length: int, size: int, path: Path) -> None:
-    """Raise InputError unless the first 8 bytes can be the length of a header."""
-    if not size:
-        raise InputError(f"{path}: the file is empty ({_COPY})")
-    if head.startswith((b"PK\3\4", b"\x80")):
+def _build(node: Any, place: str, types: Mapping[str, Callable[..., Any]]) -> Any:
+    """Return what a specification describes, with tensors on the device in force."""
+    if isinstance(node, list):
+        return [_build(item, f"{place}[{position}]", types) for position, item in enumerate(node)]
+    if not isinstance(node, dict):
+        if not _is_plain(node):
+            raise InputError(f"{place} is {node}, and numbers lie within 2^31 ({_SAVE_AGAIN})")
+        return node
+    name = node.get("type")
+    values = {key: _build(item, f"{place}.{key}", types) for key, item in node.items() if key != "type"}
+    if name == "Tensor":
+        make: Callable[..., Any] = _empty
+    elif isinstance(name, str) and name in types:
+        make = getattr(types[name], "from_specification", types[name])
+    else:
         raise InputError(
-            f"{path}: looks like a pickle or a file of torch.save, which can run code when opened: it was not opened "
-            "(save the flow with pushforward.save)"
+            f"{place} has the unknown type {name!r:.80} (upgrade pushforward, or load a class of your own with types=)"
         )
-    if len(head) == 8 and length > MAX_HEADER:
-        raise InputError(
-            f"{path}: is not a model file or is damaged: its header claims {length} bytes, at most {MAX_HEADER} are "
-            "allowed (give a file written by pushforward.save)"
-        )
-    if size < 8 + length or len(head) < 8:
-        raise InputError(f"{path}: is truncated: it has {size} bytes, its header alone takes {8 + length} ({_COPY})")
-
-
-def _document(header: bytes, path: Path) -> dict[str, Any]:
-    """Return the JSON under the key `pushforward` of a header."""
-    metadata = _parse(header, path).get("__metadata__")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
-        raise InputError(
-            f'{path}: is a safetensors file without "{KEY}" in its metadata (give a file written by pushforward.save)'
-        )
-    document = _parse(metadata[KEY].encode(errors="surrogatepass"), path)
-    version = document.get("format_version")
-    if type(version) is not int or version < 1:
-        raise InputError(f"{path}: format_version is {version!r:.80}, not a number of at least 1 ({_COPY})")
-    if version > FORMAT_VERSION:
-        raise InputError(
-            f"{path}: has format {version}, this version of pushforward reads up to {FORMAT_VERSION} "
-            "(upgrade pushforward)"
-        )
-    return document
-
-
-def _parse(text: bytes, path: Path) -> dict[str, Any]:
-    """Return a JSON object, or raise InputError."""
     try:
-        decoded = text.decode()
-        # before the parser sees it, which recurses
-        if _depth(decoded) > MAX_DEPTH:
-            raise InputError(f"{path}: is nested deeper than {MAX_DEPTH} levels (no model file is)")
-        parsed = json.loads(decoded, parse_constant=_refuse_constant)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{path}: its header is damaged: {str(error):.200} ({_COPY})") from error
-    if not isinstance(parsed, dict):
-        raise InputError(f"{path}: its header is damaged: it holds no JSON object ({_COPY})")
-    return parsed
+        if name == "Tensor" or name in TYPES:
+            _check_arguments(make, values)
+        return make(**values)
+    except Exception as error:  # the values come from the file, and so does any error
+        raise InputError(f"{place} ({name}) cannot be built: {error!s:.300} ({_SAVE_AGAIN})") from error
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _empty(shape: Sequence[int], dtype: str) -> Tensor:
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}; got {dtype!r:.80}.")
+    return torch.empty(shape, dtype=_DTYPES[dtype])
 
 
-def _depth(text: str) -> int:
-    """Return how many objects and lists stand inside one another."""
-    depth = deepest = 0
-    for token in _TOKEN.finditer(text):
-        bracket = token.group()
-        if bracket in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif bracket in "]}":
-            depth -= 1
-    return deepest
+def _check_arguments(make: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """Raise TypeError unless the values are those that a constructor takes, of the types in its annotations."""
+    signature = inspect.signature(make)
+    signature.bind(**values)
+    for name, value in values.items():
+        if not _fits(value, signature.parameters[name].annotation):
+            raise TypeError(f"{name} cannot be {value!r:.80}")
 
 
-def _digest(data: bytes, digest: str) -> str:
-    """Return the SHA-256 of a file with zeros in the place of its digest."""
-    return hashlib.sha256(data.replace(digest.encode(errors="replace"), _NO_DIGEST.encode(), 1)).hexdigest()
+def _fits(value: Any, annotation: Any) -> bool:
+    if typing.get_origin(annotation) in (typing.Union, python_types.UnionType):
+        return any(_fits(value, each) for each in typing.get_args(annotation))
+    if typing.get_origin(annotation) is Sequence:
+        return isinstance(value, list) and all(_fits(item, typing.get_args(annotation)[0]) for item in value)
+    if annotation in (int, float):
+        return type(value) in (int, annotation)
+    return not isinstance(annotation, type) or isinstance(value, annotation)
 
 
-# ---- the specification -----------------------------------------------------------------------------------------------
-
-
-def _nodes(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Yield every value of a tree with its place, "transform.transforms[2]"."""
-    yield place, value
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _nodes(item, f"{place}.{key}" if place else f"{key}")
-    elif isinstance(value, (list, tuple)):
-        for position, item in enumerate(value):
-            yield from _nodes(item, f"{place}[{position}]")
-
-
-def _is_json(value: Any) -> bool:
-    """Whether a value, apart from what it contains, is a JSON value."""
-    if isinstance(value, dict):
-        return all(type(key) is str for key in value)
-    return value is None or type(value) in (bool, int, str, list, tuple) or (type(value) is float and math.isfinite(value))
-
-
-def _check_specification(specification: Any, flow: Flow) -> None:
-    """Raise InputError naming the place of the first part that could not be loaded again."""
-    for count, (place, value) in enumerate(_nodes(specification, "")):
-        owner = _part(flow, place)
-        if isinstance(value, dict) and _is_json(value) and isinstance(value.get("type"), str):
-            known = TYPES.get(value["type"], type(owner))
-            if owner is not None and type(owner) is not known:
-                raise InputError(
-                    f"{place} is a {type(owner).__qualname__} of {type(owner).__module__} that calls itself "
-                    f"{value['type']!r}, the name of a part of pushforward (rename the class)"
-                )
-        elif isinstance(value, dict) or not _is_json(value):
+def _check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Raise InputError unless names, shapes and dtypes are the flow's; one floating dtype may stand for another."""
+    for verb, names in ("lacks", expected.keys() - tensors.keys()), ("has no place for", tensors.keys() - expected.keys()):
+        if names:
+            raise InputError(f"{verb} {len(names)} tensors, such as {min(names)!r:.80} ({_SAVE_AGAIN})")
+    for name, want in expected.items():
+        got = tensors[name]
+        same = got.dtype == want.dtype or (got.is_floating_point() and want.is_floating_point())
+        if got.shape != want.shape or not same:
             raise InputError(
-                f"{place} is a {type(value).__name__}, which cannot be saved: give its class a method specification() "
-                f'that returns {{"type": "{type(value).__name__}", ...}} with the plain values (finite numbers, text, lists) '
-                "and specifications of its constructor's arguments"
+                f"the tensor {name} is {_describe(got)}, and its specification says {_describe(want)} ({_SAVE_AGAIN})"
             )
-        if count >= MAX_NODES:
-            raise InputError(f"the flow's specification has more than {MAX_NODES} values, too many for a model file")
-    lost = {name for name, _ in flow.named_buffers()} - flow.state_dict().keys()
-    if lost:
-        raise InputError(f"{min(lost)} is a buffer that would be lost (register it with persistent=True)")
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+def _picks_features(module: nn.Module) -> bool:
+    """Whether the indices of a transform that has any are those its constructor would make: others read out of bounds."""
+    try:
+        if isinstance(module, transforms.Permutation):
+            fresh: transforms.Transform = transforms.Permutation(module.permutation)
+        elif isinstance(module, transforms.Autoregressive):
+            fresh = transforms.Autoregressive(module.order, module.univariate, module.conditioner)
+        elif isinstance(module, transforms.Coupling):
+            fresh = transforms.Coupling(module.mask, module.univariate, module.conditioner)
+            if (fresh.num_kept, fresh.layout) != (module.num_kept, module.layout):
+                return False
+        else:
+            return True
+    except ValueError:
+        return False
+    own, right = dict(module.named_buffers(recurse=False)), dict(fresh.named_buffers(recurse=False))
+    return all(torch.equal(own[name], right[name]) and not own[name].is_floating_point() for name in own)

@@ -121,8 +121,8 @@ def eight_gaussians(num_samples: int, *, standardize: bool = False, seed: int = 
 def pinwheel(num_samples: int, *, standardize: bool = False, seed: int = 0) -> ToyData:
     """Five twisted arms, the label is the arm.
 
-    u ~ N((1, 0), diag(.3^2, .1^2)), x = 2 R(2 pi label / 5 + exp|u| / 4) u with R(a) the rotation by a: FFJORD's pinwheel,
-    but for a twist that preserves area, so that the density is closed. Arguments as in `two_moons`.
+    u ~ N((1, 0), diag(.3^2, .1^2)), x = 2 R(2 pi label / 5 + exp|u| / 4) u with R(a) the rotation by a: FFJORD's
+    pinwheel, but for a twist that preserves area, so that the density is closed. Arguments as in `two_moons`.
     """
     density = TwistedArms(5, radial=0.3, tangential=0.1, rate=0.25, scale=2.0)
     return _toy(density, num_samples, standardize, seed)
@@ -131,8 +131,8 @@ def pinwheel(num_samples: int, *, standardize: bool = False, seed: int = 0) -> T
 def spirals(num_samples: int, *, noise: float = 0.1, standardize: bool = False, seed: int = 0) -> ToyData:
     """Two interleaved spirals with Gaussian noise; the label is the arm.
 
-    x = +-(-t cos t, t sin t) / 3 + noise, t = 3 pi v^(1/2), v uniform on [0, 1] (so that points are spread about evenly over
-    the length): FFJORD's spirals with the noise made Gaussian. Arguments as in `two_moons`.
+    x = +-(-t cos t, t sin t) / 3 + noise, t = 3 pi v^(1/2), v uniform on [0, 1], so that points are spread about evenly
+    over the length: FFJORD's spirals with the noise made Gaussian. Arguments as in `two_moons`.
     """
 
     def arm(u: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Density(ABC):
         return value.reshape(x.shape[:-1]).to(x.dtype)
 
     def entropy(self, *, label: int | None = None) -> float:
-        """Return the differential entropy of p(x), or of p(x | label), in nats (closed form or 2-D quadrature, kept)."""
+        """Return the entropy of p(x), or of p(x | label), in nats: by closed form or quadrature, computed once."""
         if label is not None:
             self._check_label(torch.as_tensor(label))
         entropies = self.__dict__.setdefault("_entropies", {})
@@ -84,7 +84,7 @@ class Density(ABC):
     def sample(self, num_samples: int, seed: int, *, label: int | None = None) -> Tensor:
         """Draw fresh points of p(x), or of p(x | label): (num_samples, 2), float32.
 
-        The stream differs from the one that made `ToyData.x`, whatever the seeds, so a test set is never the training set.
+        The stream differs from the one that made `ToyData.x`, whatever the seeds: a test set is never the training set.
         """
         return self.draw(num_samples, fresh_generator(seed), label=label)[0].float()
 
@@ -111,7 +111,9 @@ class Density(ABC):
         if not self.label_proportions:
             raise ValueError(f"{self} has no labels; got label {label.tolist()}.")
         if label.is_floating_point() or bool(((label < 0) | (label >= self.num_labels)).any()):
-            raise ValueError(f"label must be an integer from 0 to {self.num_labels - 1}; got {label.unique().tolist()}.")
+            raise ValueError(
+                f"label must be an integer from 0 to {self.num_labels - 1}; got {label.unique().tolist()}."
+            )
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -156,11 +158,13 @@ def _generator(seed: int, stream: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) >> 1)
 
 
-def grid_entropy(log_prob: Callable[[Tensor], Tensor], low: Sequence[float], high: Sequence[float], *, step: float) -> float:
+def grid_entropy(
+    log_prob: Callable[[Tensor], Tensor], low: Sequence[float], high: Sequence[float], *, step: float
+) -> float:
     """Return -∫ p log p over a rectangle by the trapezoid rule, in nats.
 
-    For a smooth density that vanishes at the edges the rule converges faster than any power of `step`: at half the width
-    of the noise every toy density's entropy is right to 1e-7.
+    For a smooth density that vanishes at the edges the rule converges faster than any power of `step`: at half the
+    width of the noise every toy density's entropy is right to 1e-7.
 
     Args:
         log_prob: Log-density of points (n, 2).

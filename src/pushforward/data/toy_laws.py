@@ -20,7 +20,7 @@ def _check_positive(name: str, value: float) -> None:
 
 def _log_mixture(x: Tensor, centres: Tensor, log_weights: Tensor, sigma: float) -> Tensor:
     """Log of sum_k w_k N(x; c_k, sigma^2 I), rows x (n, 2), centres (K, 2), log_weights (K,)."""
-    # |x - c|^2 is expanded so that the (n, K) work is one matrix product and one exponential; float64 bears the cancellation.
+    # |x - c|^2 is expanded so that the (n, K) work is one matrix product; float64 bears the cancellation.
     bias = log_weights - centres.square().sum(-1) / (2 * sigma**2)
     exponents = torch.addmm(bias, x, centres.T / sigma**2)
     largest = exponents.amax(-1, keepdim=True)
@@ -75,9 +75,9 @@ class NoisyCurves(Density):
     """Points spread along curves, one curve a label, all equally likely, plus round Gaussian noise.
 
     p(x | label) = ∫ N(x; c(u), noise^2 I) w(u) du over u in [0, 1], by Gauss-Legendre quadrature with a number of nodes
-    that grows with length / noise. The error of log p is below 1e-9 near the curves and below 1e-6 within three of their
-    radii; further out it is small beside log p. The cost of `log_prob` grows with 1 / noise, that of `entropy` with its
-    cube.
+    that grows with length / noise. The error of log p is below 1e-9 near the curves and below 1e-6 within three of
+    their radii; further out it is small beside log p. The cost of `log_prob` grows with 1 / noise, that of `entropy`
+    with its cube.
 
     Args:
         curves: u (n,) -> points (n, 2).
@@ -86,7 +86,9 @@ class NoisyCurves(Density):
         power: w(u) = power u^(power - 1), the law of v^(1/power) for a uniform v.
     """
 
-    def __init__(self, curves: Sequence[Callable[[Tensor], Tensor]], *, length: float, noise: float, power: int = 1) -> None:
+    def __init__(
+        self, curves: Sequence[Callable[[Tensor], Tensor]], *, length: float, noise: float, power: int = 1
+    ) -> None:
         from scipy.special import roots_legendre
 
         _check_positive("noise", noise)
@@ -139,9 +141,7 @@ class NoisyCircles(Density):
 
     def _entropy(self, label: int | None) -> float:
         edge = self.radii.max().item() + _TAIL * self.noise
-        return grid_entropy(
-            lambda x: self.log_prob(x, label=label), (-edge, -edge), (edge, edge), step=self.noise / 2
-        )
+        return grid_entropy(lambda x: self.log_prob(x, label=label), (-edge, -edge), (edge, edge), step=self.noise / 2)
 
 
 class Squares(Density):
@@ -159,8 +159,8 @@ class Squares(Density):
     def _log_prob_by_label(self, x: Tensor) -> Tensor:
         offset = x[:, None] - self.corners
         inside = ((offset >= 0) & (offset < self.side)).all(-1)
-        value = torch.where(inside, -2 * math.log(self.side), -torch.inf)
-        return value.double().masked_fill(x.isnan().any(-1, keepdim=True), torch.nan)
+        value = torch.full_like(offset[..., 0], -2 * math.log(self.side)).masked_fill(~inside, -torch.inf)
+        return value.masked_fill(x.isnan().any(-1, keepdim=True), torch.nan)
 
     def _draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         u = torch.rand(len(labels), 2, dtype=torch.float64, generator=generator)

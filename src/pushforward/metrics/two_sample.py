@@ -43,7 +43,7 @@ def mmd(a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None) -> 
     r"""Return the *squared* maximum mean discrepancy of two samples, unbiased: about 0, at times below, for equal laws.
 
     MMD^2 = sum_{i != j} k(a_i, a_j) / (N (N - 1)) + sum_{i != j} k(b_i, b_j) / (M (M - 1)) - 2 mean_{i, j} k(a_i, b_j),
-    with k(x, y) = exp(-|x - y|^2 / (2 h^2)). The diagonal is left out: kept, it would add 2 / (N - 1) or so to every value.
+    with k(x, y) = exp(-|x - y|^2 / (2 h^2)). The diagonal is left out: kept, it would add about 2 / (N - 1).
 
     Args:
         a: (N, D), N at least 2; tensor or array.
@@ -102,7 +102,7 @@ def mmd_null(
 
 
 def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 0) -> float:
-    """Return the cross-validated accuracy of a classifier that tells two samples apart: .5 for equal laws, 1 for disjoint.
+    """Return the cross-validated accuracy of a classifier that tells two samples apart: .5 if equal, 1 if disjoint.
 
     The larger sample is cut at random to the size of the smaller.
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pushforward.transforms import Asinh, Standardize, Transform
 
-MIXTURE_SIZES = (2, 4, 8, 16, 32)
-MIXTURE_ROWS = 20_000
-MIXTURE_NUMBERS = 2_000_000  # rows x features^2 of one pass over the rows, so that 100 features take seconds too
+MIXTURE_SIZES = (3, 8, 20)
+MIXTURE_ROWS = 10_000
+MIXTURE_NUMBERS = 1_000_000  # rows x features^2 of one pass over the rows, so that 100 features take seconds too
 KERNEL_ROWS = 5_000
 KERNEL_WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # in units of Scott's rule
 VALIDATION_ROWS = 2_000
@@ -43,10 +43,10 @@ class Baseline:
 
 
 def fit_baselines(x: Tensor, context: Tensor | None, validation: Tensor | None) -> list[Baseline]:
-    """Fit a Gaussian in z-scored and in asinh-scaled units and, without context, a Gaussian mixture and a kernel density.
+    """Fit Gaussians to z-scored and asinh-scaled rows and, without context, a Gaussian mixture and a kernel density.
 
-    With context the Gaussian's mean is linear in it. Mixture and kernel density are fitted to at most 20,000 and 5,000 of
-    the rows; their size and width are picked on validation rows.
+    With context the Gaussian's mean is linear in it. Mixture and kernel density are fitted to at most 10,000 and 5,000
+    rows; their size and width are picked on validation rows.
 
     Args:
         x: Training rows, (n, D), float64, n at least 2, shuffled.
@@ -122,11 +122,14 @@ class _Kernel:
     def __init__(self, points: Tensor, width: float) -> None:
         self.points, self.width = points, width
 
-    def log_prob(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_mean(self, squares: Tensor) -> Tensor:
+        """Return the log-density from the squared distances to the points, (rows, n) -> (rows,)."""
         num_points, features = self.points.shape
         norm = features * math.log(self.width * math.sqrt(2 * math.pi)) + math.log(num_points)
-        pieces = [torch.cdist(rows, self.points).square() for rows in y.split(512)]
-        return torch.cat([torch.logsumexp(squares / (-2 * self.width**2), 1) for squares in pieces]) - norm
+        return torch.logsumexp(squares / (-2 * self.width**2), 1) - norm
+
+    def log_prob(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return torch.cat([self.log_mean(torch.cdist(rows, self.points).square()) for rows in y.split(512)])
 
 
 def _mixture(y: Tensor, validation: Tensor | None) -> _Mixture:
@@ -141,7 +144,7 @@ def _mixture(y: Tensor, validation: Tensor | None) -> _Mixture:
     rows = y[: max(min(MIXTURE_ROWS, MIXTURE_NUMBERS // numbers), 200)].numpy()
     best, best_score = None, -math.inf
     for size in MIXTURE_SIZES:
-        mixture = GaussianMixture(min(size, len(rows)), covariance_type=kind, random_state=0)
+        mixture = GaussianMixture(min(size, len(rows)), covariance_type=kind, max_iter=50, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture stopped early is still a baseline
             mixture.fit(rows)
@@ -160,5 +163,6 @@ def _kernel(y: Tensor, validation: Tensor | None) -> _Kernel:
     scott = len(points) ** (-1 / (y.shape[1] + 4))
     if validation is None:
         return _Kernel(points, scott)
+    squares = torch.cdist(validation, points).square()
     kernels = [_Kernel(points, factor * scott) for factor in KERNEL_WIDTHS]
-    return max(kernels, key=lambda kernel: kernel.log_prob(validation).mean().item())
+    return max(kernels, key=lambda kernel: kernel.log_mean(squares).mean().item())

@@ -39,9 +39,11 @@ def check_for_fitting(table: Table) -> None:
 
 
 def column_warnings(table: Table, *, context: Sequence[str] = ()) -> list[str]:
-    """Say in plain words which columns make a density reflect rounding: few values, one frequent value, near-collinear.
+    """Say in plain words which columns make a density reflect rounding.
 
-    At most 20,000 rows, drawn with a fixed seed, are looked at.
+    Those are columns with few distinct values or one very frequent value, pairs on nearly a straight line, and columns
+    that nearly give one another as weighted sums (parts and their total). At most 20,000 rows, drawn with a fixed
+    seed, are looked at.
 
     Args:
         table: At least 3 rows, no constant columns.
@@ -52,7 +54,7 @@ def column_warnings(table: Table, *, context: Sequence[str] = ()) -> list[str]:
     if rows > SAMPLE_ROWS:
         sample = sample[np.sort(np.random.default_rng(0).choice(rows, SAMPLE_ROWS, replace=False))]
     modelled = [p for p, name in enumerate(table.columns) if name not in context]
-    return [*_repeated_values(table, sample, modelled), *_collinear_pairs(table, sample, modelled)]
+    return [*_repeated_values(table, sample, modelled), *_dependent_columns(table, sample, modelled)]
 
 
 def _repeated_values(table: Table, sample: np.ndarray, modelled: list[int]) -> list[str]:
@@ -77,38 +79,65 @@ def _repeated_values(table: Table, sample: np.ndarray, modelled: list[int]) -> l
     return warnings
 
 
-def _collinear_pairs(table: Table, sample: np.ndarray, modelled: list[int]) -> list[str]:
-    pairs = _near_collinear(sample)
-    pairs = [(i, j) for i, j in pairs if i in modelled or j in modelled]
-    if not pairs:
-        return []
-    names = [f'"{table.columns[i]}" and "{table.columns[j]}"' for i, j in pairs]
-    return [
-        f"nearly a straight line between {_some(names)} (|r| > 1 - {NEAR_ONE:g}): the density across the line reflects"
-        " rounding (leave one of each pair out)"
-    ]
+def _dependent_columns(table: Table, sample: np.ndarray, modelled: list[int]) -> list[str]:
+    z, kept = _scaled(sample)
+    lines = _near_lines(z, kept)
+    second = {j for _, j in lines}
+    sums = _near_sums(z, kept, [p for p in range(len(table.columns)) if p not in second])
+    warnings = []
+    if pairs := [f'"{table.columns[i]}" and "{table.columns[j]}"' for i, j in lines if {i, j} & set(modelled)]:
+        warnings.append(
+            f"nearly a straight line between {_some(pairs)} (|r| > 1 - {NEAR_ONE:g}): the density across the line"
+            " reflects rounding (leave one of each pair out)"
+        )
+    if set(sums) & set(modelled):
+        warnings.append(
+            f"nearly a weighted sum of one another are {listing([table.columns[p] for p in sums])}: the density across"
+            " the sum reflects rounding (leave one of them out)"
+        )
+    return warnings
 
 
-def _near_collinear(sample: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of columns whose correlation, outliers left out, is within 1e-6 of 1 or -1.
+def _scaled(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns on one scale, outliers put at 0, and 1 where a cell is kept, 0 where it is such an outlier.
 
     Each column is shifted by its median and divided by the median of its deviations that are not zero, so that no scale
-    is too small or too large; cells beyond 20 such units are left out, pair by pair, so that one outlier neither hides
-    a line nor makes one.
+    is too small or too large; cells beyond 20 such units are outliers, which must neither hide a line nor make one.
     """
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         z = sample - np.median(sample, axis=0)
-        deviations = np.where(z == 0, np.nan, np.abs(z))
-        z /= np.nanmedian(deviations, axis=0)
-        kept = (np.abs(z) <= 20).astype(float)
-        z = np.where(kept > 0, z, 0.0)
-        # Row i, column j: sums of column i over the rows kept in both i and j.
+        z /= [np.median(d[d > 0]) if (d > 0).any() else 1.0 for d in np.abs(z).T]
+        inside = np.abs(z) <= 20
+    return np.where(inside, z, 0.0), inside.astype(float)
+
+
+def _near_lines(z: np.ndarray, kept: np.ndarray) -> list[tuple[int, int]]:
+    """Return the pairs of columns whose correlation, over rows kept in both, is within 1e-6 of 1 or -1."""
+    # Row i, column j of each matrix: column i over the rows kept in both i and j.
+    with np.errstate(invalid="ignore", divide="ignore"):
         count = kept.T @ kept
         mean = (z.T @ kept) / count
         variance = (z.T**2 @ kept) / count - mean**2
         correlation = ((z.T @ z) / count - mean * mean.T) / np.sqrt(variance * variance.T)
-        near = (np.abs(correlation) > 1 - NEAR_ONE) & (count >= 3)
+        varies = np.minimum(variance, variance.T) > NEAR_ONE  # else rounding is divided by rounding
+        near = (np.abs(correlation) > 1 - NEAR_ONE) & varies & (count >= 3)
     return [(int(i), int(j)) for i, j in np.argwhere(np.triu(near, 1))]
+
+
+def _near_sums(z: np.ndarray, kept: np.ndarray, columns: list[int]) -> list[int]:
+    """Return the columns with a part in any weighted sum whose variance is 1e-6 of what independent columns would give.
+
+    Such sums are the eigenvectors of the correlation matrix, over rows without an outlier, with eigenvalues near zero.
+    """
+    z = z[kept[:, columns].all(axis=1)][:, columns]
+    if len(z) < 2 * len(columns):
+        return []
+    spread = z.std(axis=0)
+    columns = [p for p, width in zip(columns, spread, strict=True) if width > NEAR_ONE]
+    z = ((z - z.mean(axis=0)) / np.maximum(spread, NEAR_ONE))[:, spread > NEAR_ONE]
+    eigenvalues, vectors = np.linalg.eigh(z.T @ z / len(z))
+    weights = np.abs(vectors[:, eigenvalues < NEAR_ONE]).max(axis=1, initial=0.0)
+    return [p for p, weight in zip(columns, weights, strict=True) if weight > 0.05]
 
 
 def _some(items: Sequence[str]) -> str:

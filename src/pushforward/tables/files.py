@@ -141,7 +141,9 @@ def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
             for name in archive.namelist():
                 with archive.open(name) as member:
                     arrays[name.removesuffix(".npy")] = _load_array(member, source=f'{source}: array "{name}"')
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive shows in all kinds of errors too
         raise damaged(source, error) from error
     if len(arrays) == 1 and next(iter(arrays.values())).ndim != 1:
         return from_array(next(iter(arrays.values())), source=source, **options)

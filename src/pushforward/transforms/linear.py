@@ -76,7 +76,8 @@ class Orthogonal(Specified, Transform):
         q, r = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64, generator=generator))
         # Signs from R make Q uniform on the orthogonal group (Mezzadri 2007, arXiv:math-ph/0609050).
         self.features = features
-        self.register_buffer("matrix", q * r.diagonal().sign())
+        # Contiguous, as a model file brings it back: another layout is multiplied with other rounding.
+        self.register_buffer("matrix", (q * r.diagonal().sign()).contiguous())
 
     def specification(self) -> dict[str, object]:
         """Return the size; the matrix itself is a buffer."""

@@ -65,8 +65,11 @@ class RationalQuadratic(Specified, Univariate):
         rise = ((clamped - y0) / h).clamp(0, 1)
         bend = rise * (d0 + d1 - 2 * s)
         a, b, c = s - d0 + bend, d0 - bend, -s * rise
-        # The root in this form has no cancellation: b + sqrt(...) > 0 for a point inside the bin.
-        theta = (-2 * c / (b + (b.square() - 4 * a * c).clamp(min=0).sqrt())).clamp(0, 1)
+        # Rounding can take the discriminant below zero; at zero the root's gradient would be infinite.
+        root = (b.square() - 4 * a * c).clamp(min=1e-24).sqrt()
+        # Of the two forms of one root, the one without cancellation; b < 0 implies a > 0.
+        steep, q = b < 0, b.abs() + root
+        theta = (torch.where(steep, q, -2 * c) / torch.where(steep, 2 * a, q)).clamp(0, 1)
         rest = theta * (1 - theta)
         denominator = s + (d0 + d1 - 2 * s) * rest
         x = x0 + w * theta

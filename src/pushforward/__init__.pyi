@@ -1,0 +1,21 @@
+from pushforward import bases as bases
+from pushforward import data as data
+from pushforward import losses as losses
+from pushforward import metrics as metrics
+from pushforward import nets as nets
+from pushforward import plots as plots
+from pushforward import recipes as recipes
+from pushforward import report as report
+from pushforward import tables as tables
+from pushforward import training as training
+from pushforward import transforms as transforms
+from pushforward.errors import InputError as InputError
+from pushforward.errors import RunError as RunError
+from pushforward.flow import Flow as Flow
+from pushforward.model_file import load as load
+from pushforward.model_file import save as save
+from pushforward.training import History as History
+from pushforward.training import fit as fit
+from pushforward.verification import verify as verify
+
+__version__: str

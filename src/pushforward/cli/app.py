@@ -1,0 +1,110 @@
+"""The commands, their options and their help texts; the work is done in the modules beside this one."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from pushforward import __version__
+
+Flag = Annotated[bool, Parameter(show_default=False)]
+
+app = App(
+    name="pushforward",
+    help="Fit normalizing flows to tables; sample, score and check them.",
+    version=__version__,
+    help_format="plaintext",
+    help_formatter="plain",
+    default_parameter=Parameter(negative=()),
+)
+
+
+@app.command
+def fit(
+    data: str = "two-moons",
+    /,
+    *,
+    recipe: str = "auto",
+    context: Annotated[str, Parameter(show_default=False)] = "",
+    max_seconds: float = 60,
+    seed: int = 0,
+    out: Path = Path("pushforward-out"),
+    resume: Flag = False,
+    overwrite: Flag = False,
+) -> None:
+    """Fit a flow to a table and write model, samples and report.
+
+    Args:
+        data: File (csv, csv.gz, parquet, arrow, npy, npz) or built-in name.
+        recipe: auto, nice, realnvp, maf, iaf or nsf.
+        context: Columns to condition on, separated by commas.
+        max_seconds: Training time; the report takes up to 30 s more.
+        seed: Decides split, weights, batches and samples.
+        out: Folder for the results.
+        resume: Go on with the run in this folder.
+        overwrite: Replace the run in this folder.
+    """
+    from pushforward.cli.fitting import fit_command
+
+    fit_command(
+        data, recipe=recipe, context=context, max_seconds=max_seconds, seed=seed, out=out, resume=resume,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+@app.command
+def sample(
+    model: Path, /, *, num: int, context: str | None = None, out: Path = Path("samples.csv"), seed: int = 0
+) -> None:
+    """Draw samples from a fitted flow.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        num: Number of samples, for each row of context.
+        context: Values (label=1,x3=0.5) or a file of rows.
+        out: File to write; its suffix is the format.
+        seed: Decides the samples.
+    """
+    from pushforward.cli.models import sample_command
+
+    sample_command(model, num=num, context=context, out=out, seed=seed)
+
+
+@app.command
+def score(model: Path, data: str, /, *, out: Path | None = None) -> None:
+    """Append the column log_prob (nats) to a table.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        data: File with the columns of the model, in any order.
+        out: File to write; by default scores.csv (or the suffix of DATA).
+    """
+    from pushforward.cli.models import score_command
+
+    score_command(model, data, out=out)
+
+
+@app.command
+def evaluate(model: Path, data: str, /) -> None:
+    """Measure a fitted flow on rows that it has not seen.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        data: File with the columns of the model, or built-in name.
+    """
+    from pushforward.cli.models import evaluate_command
+
+    evaluate_command(model, data)
+
+
+@app.command
+def verify(model: Path, /, *, seed: int = 0) -> None:
+    """Check that a fitted flow is invertible, on points of its own.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        seed: Decides the points.
+    """
+    from pushforward.cli.models import verify_command
+
+    verify_command(model, seed=seed)

@@ -1,0 +1,148 @@
+"""JSON and tensors in one .safetensors file, under a digest: written whole or not at all, read without running code."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pushforward.errors import InputError
+from pushforward.tables.files import replacing
+
+FORMAT_VERSION = 1
+KEY = "pushforward"
+MAX_HEADER = 16 * 2**20  # bytes
+MAX_DEPTH = 32  # objects and lists inside one another
+
+COPY_AGAIN = "copy the file again from where it came"
+# The digest is that of the file with these zeros in its place: it covers every byte.
+_NO_DIGEST = "0" * 64
+# A bracket, or a whole string, whose brackets do not count; a string without end goes on to the end.
+_TOKEN = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def write(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write a file that `read` reads; the same content gives the same bytes.
+
+    Raises:
+        ValueError: If the document is not JSON, or its text is too long or too deep to be read again.
+        InputError: If the folder cannot be written to.
+        RunError: If writing fails, on a full disk for example; nothing is left behind.
+    """
+    # The digest comes first, so that no other text can be taken for it.
+    document = {"digest": _NO_DIGEST, "format_version": FORMAT_VERSION, **document}
+    try:
+        text = json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a model file holds JSON values, numbers finite: {error}.") from error
+    if _depth(text) > MAX_DEPTH:
+        raise ValueError(f"a model file nests at most {MAX_DEPTH} levels deep; got {_depth(text)}.")
+    # A copy of each: safetensors refuses tensors that share memory.
+    copies = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    data = safetensors.torch.save(copies, {KEY: text})
+    length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"the text of a model file may take {MAX_HEADER} bytes; got {length}: keep less of it.")
+    with replacing(path) as file:
+        file.write(data.replace(_NO_DIGEST.encode(), _digest(data, _NO_DIGEST).encode(), 1))
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the document and the tensors of a file.
+
+    Raises:
+        InputError: If the file cannot be read, is damaged, from a newer version, or not one that `write` wrote.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a model file (name a file in it)")
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(8), os.fstat(file.fileno()).st_size
+            length = _header_length(head, size, path)
+            header = file.read(length)
+            document = _document(header, path)
+            data = head + header + file.read(size - 8 - length)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror} (check the path)") from error
+    digest = document.pop("digest", None)
+    if not isinstance(digest, str) or _digest(data, digest) != digest:
+        raise InputError(f"{path}: is damaged: its digest is not that of its content ({COPY_AGAIN})")
+    try:
+        tensors = safetensors.torch.load(data)
+    except Exception as error:  # whatever the library makes of wrong offsets under a right digest
+        raise InputError(f"{path}: its table of tensors is wrong: {error} ({COPY_AGAIN})") from error
+    # Copied to where torch aligns its memory: products of matrices that lie otherwise may be rounded otherwise.
+    return document, {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _header_length(head: bytes, size: int, path: Path) -> int:
+    """Return the length of the header, which the first 8 bytes hold."""
+    length = int.from_bytes(head, "little")
+    if not size:
+        raise InputError(f"{path}: the file is empty ({COPY_AGAIN})")
+    if head.startswith((b"PK\3\4", b"\x80")) and (length > MAX_HEADER or len(head) < 8):
+        raise InputError(
+            f"{path}: looks like a pickle or a file of torch.save; these can run code and are never opened "
+            "(save the flow with pushforward.save)"
+        )
+    if len(head) == 8 and length > MAX_HEADER:
+        raise InputError(
+            f"{path}: is no model file, or damaged: its header claims {length} bytes, {MAX_HEADER} are allowed "
+            "(give a file written by pushforward.save)"
+        )
+    if size < 8 + length:
+        raise InputError(f"{path}: is truncated: it has {size} bytes, its header alone takes {8 + length} ({COPY_AGAIN})")
+    return length
+
+
+def _document(header: bytes, path: Path) -> dict[str, Any]:
+    """Return the JSON under the key `pushforward` of a header."""
+    metadata = _parse(header, path).get("__metadata__")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
+        raise InputError(
+            f'{path}: is a safetensors file without "{KEY}" in its metadata (give a file written by pushforward.save)'
+        )
+    document = _parse(metadata[KEY].encode(errors="surrogatepass"), path)
+    version = document.get("format_version")
+    if type(version) is not int or version < 1:
+        raise InputError(f"{path}: its format_version is {version!r:.80}, not a number of at least 1 ({COPY_AGAIN})")
+    if version > FORMAT_VERSION:
+        raise InputError(
+            f"{path}: has format {version}; this version of pushforward reads formats up to {FORMAT_VERSION} "
+            "(upgrade pushforward)"
+        )
+    return document
+
+
+def _parse(text: bytes, path: Path) -> dict[str, Any]:
+    """Return a JSON object."""
+    try:
+        decoded = text.decode()
+        if _depth(decoded) > MAX_DEPTH:  # asked first, because the parser recurses
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        parsed = json.loads(decoded)
+        if not isinstance(parsed, dict):
+            raise ValueError("it is no JSON object")
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged or no model file: its header: {error!s:.200} ({COPY_AGAIN})") from error
+    return parsed
+
+
+def _depth(text: str) -> int:
+    """Return how many objects and lists of a JSON text stand inside one another."""
+    depth = deepest = 0
+    for token in _TOKEN.finditer(text):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _digest(data: bytes, digest: str) -> str:
+    """Return the SHA-256 of a file, with zeros where its digest stands."""
+    return hashlib.sha256(data.replace(digest.encode(errors="replace"), _NO_DIGEST.encode(), 1)).hexdigest()

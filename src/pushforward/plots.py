@@ -1,0 +1,176 @@
+"""Pictures: each function returns a matplotlib `Figure`, drawn without pyplot and its global state."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+from pushforward.flow import Flow
+from pushforward.metrics import LatentNormality
+
+if TYPE_CHECKING:
+    from pushforward.training import History
+
+# Okabe & Ito (2008): colours that the colour-blind tell apart.
+BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
+DATA, SAMPLES = BLUE, VERMILION
+_WHO = ((DATA, "held-out data"), (SAMPLES, "samples"))
+DENSITY_MAP = "cividis"
+
+POINTS = 3_000  # drawn in one panel
+GRID = 200  # steps of a density's grid along each axis
+
+
+def limits(x: Tensor, *, share: float = 0.005, margin: float = 0.15) -> list[tuple[float, float]]:
+    """Return lower and upper limit of each column's axis: outer quantiles and a margin, so that no outlier decides.
+
+    Args:
+        x: (n, D).
+        share: Share of the rows left out at each end.
+        margin: Added at both ends, relative to the distance of the quantiles.
+    """
+    ordered = x.sort(0).values
+    low, high = (ordered[round(q * (len(x) - 1))] for q in (share, 1 - share))
+    width = high - low
+    width = torch.where(width > 0, width, ordered[-1] - ordered[0])
+    return list(zip((low - margin * width).tolist(), (high + margin * width).tolist(), strict=True))
+
+
+def learning_curves(history: "History") -> Figure:
+    """Training and validation loss against steps, with the step whose weights were kept."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for key, colour, label in (("train_loss", BLUE, "training"), ("validation_loss", VERMILION, "validation")):
+        points = [(row["step"], row[key]) for row in history.rows if row.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.6)
+    if history.best_step is not None:
+        axes.axvline(history.best_step, color=BLACK, linestyle=":", linewidth=1, label="weights kept")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats)")
+    axes.legend(frameon=False)
+    _tidy(axes)
+    return figure
+
+
+def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: int = 6) -> Figure:
+    """Every pair of columns, data below the diagonal and samples above it; each column alone on the diagonal.
+
+    Args:
+        data: (n, D), held-out rows.
+        samples: (m, D).
+        names: The columns' names.
+        most_columns: Columns beyond these are left out.
+    """
+    num_columns = min(len(names), most_columns)
+    data, samples = data[:, :num_columns], samples[:, :num_columns]
+    bounds = limits(data)
+    size = {1: 4.5, 2: 3.2}.get(num_columns, 2.1)
+    figure = Figure(figsize=(size * num_columns + 0.6, (size if num_columns > 1 else 3.2) * num_columns + 0.4))
+    figure.set_layout_engine("constrained")
+    grid = figure.subplots(num_columns, num_columns, squeeze=False)
+    for row in range(num_columns):
+        for column in range(num_columns):
+            axes = grid[row, column]
+            if row == column:
+                _histograms(axes, data[:, row], samples[:, row], bounds[row])
+            else:
+                points, colour = (data, DATA) if row > column else (samples, SAMPLES)
+                _scatter(axes, points[:, (column, row)], colour)
+                axes.set_ylim(bounds[row])
+            axes.set_xlim(bounds[column])
+            if row == num_columns - 1:
+                axes.set_xlabel(_short(names[column]))
+            else:
+                axes.set_xticklabels([])
+            if column == 0 and row:
+                axes.set_ylabel(_short(names[row]))
+            elif row != column:
+                axes.set_yticklabels([])
+            axes.tick_params(labelsize=8)
+            axes.locator_params(nbins=4)
+    handles = [Line2D([], [], color=c, marker="o", linestyle="", label=n) for c, n in _WHO]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+@torch.no_grad()
+def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None = None) -> Figure:
+    """Two columns side by side on the same axes: data, samples and, given a flow without context, its density.
+
+    Args:
+        data: (n, 2), held-out rows.
+        samples: (m, 2).
+        names: The two columns' names.
+        flow: A flow of two features without context, whose density is drawn too.
+    """
+    bounds = limits(data)
+    num_panels = 2 if flow is None else 3
+    figure = Figure(figsize=(3.3 * num_panels, 3.4), layout="constrained")
+    panels = figure.subplots(1, num_panels, sharex=True, sharey=True)
+    for axes, points, (colour, title) in zip(panels, (data, samples), _WHO, strict=False):
+        _scatter(axes, points, colour)
+        axes.set_title(title, fontsize=10)
+    if flow is not None:
+        across, up = (torch.linspace(low, high, GRID, dtype=torch.float64) for low, high in bounds)
+        values = flow.log_prob(torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)).double().exp()
+        values = values.nan_to_num(posinf=0.0)
+        # A spike must not leave the rest dark.
+        top = values[values > 0].quantile(0.999).item() if bool((values > 0).any()) else 1.0
+        extent = (*bounds[0], *bounds[1])
+        panels[2].imshow(values, origin="lower", extent=extent, aspect="auto", cmap=DENSITY_MAP, vmin=0, vmax=top)
+        panels[2].set_title("density of the flow", fontsize=10)
+    for axes in panels:
+        axes.set(xlim=bounds[0], ylim=bounds[1], xlabel=_short(names[0]))
+        axes.tick_params(labelsize=8)
+    panels[0].set_ylabel(_short(names[1]))
+    return figure
+
+
+def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> Figure:
+    """Q-Q plot of each latent dimension of held-out data against the standard normal; the line is perfect."""
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axes = figure.add_subplot()
+    normal, quantiles = latent.normal_quantiles, latent.quantiles[:, :most_dimensions]
+    ends = (normal[0].item() * 1.1, normal[-1].item() * 1.1)
+    axes.plot(ends, ends, color=BLACK, linewidth=1, linestyle="--", label="standard normal")
+    lines = axes.plot(normal, quantiles, color=BLUE, linewidth=1.2, alpha=max(0.15, 1 / quantiles.shape[1] ** 0.5))
+    lines[0].set_label("each latent dimension" if quantiles.shape[1] > 1 else "latent")
+    axes.set_xlabel("standard normal quantile")
+    axes.set_ylabel("quantile of the latent of held-out data")
+    axes.set_xlim(ends)
+    axes.set_ylim(ends[0] * 1.3, ends[1] * 1.3)
+    axes.legend(frameon=False)
+    _tidy(axes)
+    return figure
+
+
+def _histograms(axes: Axes, data: Tensor, samples: Tensor, bounds: tuple[float, float]) -> None:
+    edges = np.linspace(*bounds, 41)
+    for values, (colour, _) in zip((data, samples), _WHO, strict=True):
+        counts = np.histogram(values.numpy(), edges)[0] / max(len(values), 1)
+        axes.stairs(counts, edges, color=colour, linewidth=1.4, fill=False)
+    axes.set_ylim(bottom=0)
+    axes.set_yticks([])
+
+
+def _scatter(axes: Axes, points: Tensor, colour: str) -> None:
+    points = points[:POINTS]
+    size = 6.0 if len(points) < 500 else 2.0
+    axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _short(name: str) -> str:
+    # matplotlib reads what stands between two $ as mathematics
+    name = name.replace("$", r"\$")
+    return name if len(name) <= 16 else name[:15] + "…"

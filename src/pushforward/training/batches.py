@@ -1,0 +1,161 @@
+"""Where the batches of a run come from: rows in memory drawn by index, a user's loader, or nothing at all."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import InputError
+from pushforward.losses import Batch
+from pushforward.training.rows import Form, Rows, loader_batch
+
+LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most
+LOADER_ROWS = 16_384  # the same where they have to be taken from a loader
+
+
+class RowBatches:
+    """Batches of one size from rows in memory, shuffled without replacement in each epoch.
+
+    The rows left over at the end of an epoch wait for the next shuffle. The position is two numbers: the generator's state
+    when the epoch was shuffled, and how many batches of it are gone.
+
+    Args:
+        rows: The training rows.
+        batch_size: Rows a batch; all of them where there are fewer.
+        generator: Source of the shuffles and of the dequantization noise.
+    """
+
+    resumable = True
+
+    def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator) -> None:
+        self.rows, self.generator = rows, generator
+        self.batch_size = min(batch_size, len(rows))
+        self.steps_per_epoch = len(rows) // self.batch_size
+        self.taken = 0
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        self.epoch_state = self.generator.get_state()
+        order = torch.randperm(len(self.rows), generator=self.generator, device=self.generator.device)
+        self._parts = order.split(self.batch_size)
+
+    def next(self) -> Batch:
+        """Return the next batch."""
+        if self.taken == self.steps_per_epoch:
+            self.taken = 0
+            self._shuffle()
+        self.taken += 1
+        return self.rows.batch(self._parts[self.taken - 1], self.generator)
+
+    def peek(self) -> Batch:
+        """Return a batch to measure with, which does not count."""
+        return self.rows.batch(slice(0, self.batch_size), _like(self.generator))
+
+    def head(self) -> Rows:
+        """Return the rows that a model learns its start from."""
+        if len(self.rows) <= LEARNING_ROWS:
+            return self.rows
+        order = torch.randperm(len(self.rows), generator=_like(self.generator), device=self.generator.device)
+        return self.rows.take(order[:LEARNING_ROWS])
+
+    def position(self) -> tuple[Tensor, int]:
+        """Return what `seek` needs to come back here."""
+        return self.epoch_state, self.taken
+
+    def seek(self, epoch_state: Tensor, taken: int) -> None:
+        """Go to a position; the generator is left where the epoch's shuffle left it."""
+        self.generator.set_state(epoch_state)
+        self._shuffle()
+        self.taken = taken
+
+
+class NoData:
+    """Batches without data, for losses that draw their own samples."""
+
+    resumable = True
+    steps_per_epoch = None
+
+    def __init__(self, batch_size: int, generator: torch.Generator) -> None:
+        self.batch_size, self._state = batch_size, generator.get_state()
+
+    def next(self) -> Batch:
+        """Return an empty batch of the given size."""
+        return Batch(None, None, None, self.batch_size)
+
+    peek = next
+
+    def position(self) -> tuple[Tensor, int]:
+        """Return a position; there is only one."""
+        return self._state, 0
+
+    def seek(self, epoch_state: Tensor, taken: int) -> None:
+        """Go nowhere."""
+
+
+class LoaderBatches:
+    """Batches from a user's loader of `x` or `(x, y)`, gone through again and again.
+
+    The first batches are read ahead, for the model's `initialize` and the check of the initial losses, and then used.
+    """
+
+    resumable = False
+
+    def __init__(self, loader: Iterable[Any], form: Form, generator: torch.Generator) -> None:
+        self.loader, self.form, self.generator = loader, form, generator
+        self.steps_per_epoch: int | None = len(loader) if hasattr(loader, "__len__") else None
+        iterator = iter(loader)
+        self._once = iterator is loader
+        items = (loader_batch(item, form, "data") for item in iterator)
+        ahead: list[tuple[Tensor, Tensor | None]] = []
+        while sum(len(x) for x, _ in ahead) < LOADER_ROWS and (item := next(items, None)) is not None:
+            ahead.append(item)
+        if not ahead:
+            raise InputError("data has no batches.")
+        self.batch_size = len(ahead[0][0])
+        self._head = self._rows(ahead)
+        self._items: Iterator[tuple[Tensor, Tensor | None]] = chain(ahead, items)
+
+    def _rows(self, items: list[tuple[Tensor, Tensor | None]]) -> Rows:
+        x = torch.cat([x for x, _ in items])
+        context = torch.cat([context for _, context in items if context is not None]) if items[0][1] is not None else None
+        return Rows(x, context, None, self.form, torch.arange(len(x), device=x.device))
+
+    def next(self) -> Batch:
+        """Return the next batch, from the loader's beginning again after its end."""
+        item = next(self._items, None)
+        if item is None:
+            if self._once:
+                raise InputError("data is a generator and has ended before num_steps: give a loader that can start again.")
+            self._items = (loader_batch(item, self.form, "data") for item in self.loader)
+            item = next(self._items, None)
+            if item is None:
+                raise InputError("data has no batches the second time: give a loader that can start again.")
+        return self._rows([item]).batch(slice(None), self.generator)
+
+    def peek(self) -> Batch:
+        """Return a batch to measure with, which does not count."""
+        return self._head.batch(slice(0, self.batch_size), _like(self.generator))
+
+    def head(self) -> Rows:
+        """Return the rows read ahead."""
+        return self._head
+
+
+def _like(generator: torch.Generator) -> torch.Generator:
+    """Return a generator of its own on the same device, with a fixed seed."""
+    return torch.Generator(generator.device).manual_seed(0)
+
+
+def split(rows: Rows, share: float, generator: torch.Generator) -> tuple[Rows, Rows]:
+    """Split rows at random into training and validation rows, at least one of each.
+
+    Raises:
+        InputError: If there are fewer than 2 rows.
+    """
+    if len(rows) < 2:
+        raise InputError(f"data has {len(rows)} row, too few to keep some for validation: use validation=None.")
+    num_validation = min(max(round(share * len(rows)), 1), len(rows) - 1)
+    order = torch.randperm(len(rows), generator=generator, device=generator.device)
+    return rows.take(order[num_validation:]), rows.take(order[:num_validation])

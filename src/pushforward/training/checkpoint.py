@@ -1,0 +1,119 @@
+"""Checkpoints: a run's whole state in one safetensors file, replaced as a whole or not at all."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pushforward.errors import InputError, RunError
+
+NAME = "checkpoint.safetensors"
+KEY = "pushforward"
+
+
+def open_folder(out: str | os.PathLike[str]) -> Path:
+    """Make the folder if needed and return it.
+
+    Raises:
+        InputError: If it cannot be made or written to.
+    """
+    folder = Path(out)
+    probe = folder / f".{NAME}.{os.getpid()}.probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror}): choose another folder with out=.") from error
+    return folder
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash at any moment the old or the new one is there, whole.
+
+    Raises:
+        RunError: If it cannot be written; the old one is left as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the new name, too, has to be on the disk
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise RunError(f"{path}: could not be written ({error.strerror or error}).") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write a tree of dicts with tensors and plain values as leaves."""
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    plain = _take_tensors(state, [], tensors)
+    replace_file(folder / NAME, save(tensors, {KEY: json.dumps(plain)}))
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Return the tree that was written last, its tensors on the CPU, or None where there is none; leftovers of a killed write are removed.
+
+    Raises:
+        InputError: If the file is not a checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for leftover in folder.glob(f".{NAME}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            state = json.loads((file.metadata() or {})[KEY])
+            for name in file.keys():  # noqa: SIM118
+                *parents, leaf = json.loads(name)
+                node = state
+                for parent in parents:
+                    node = node[parent]
+                node[leaf] = file.get_tensor(name)
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to start afresh.") from error
+    return state
+
+
+def check_digest(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise InputError that names what differs between the checkpoint's run and this one."""
+    differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    if differing:
+        changes = "; ".join(f"{name} was {_short(then.get(name))}, is {_short(now.get(name))}" for name in differing)
+        raise InputError(f"{path}: belongs to another run: {changes}. Give what was given then, or use another folder.")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _take_tensors(node: Any, path: list[str], tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of a tree to `tensors`, named by their path as a JSON list; return the rest."""
+    if not isinstance(node, dict):
+        return node
+    plain = {}
+    for name, value in node.items():
+        if isinstance(value, Tensor):
+            tensors[json.dumps([*path, name])] = value.detach().contiguous()
+        else:
+            plain[name] = _take_tensors(value, [*path, name], tensors)
+    return plain

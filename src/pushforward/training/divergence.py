@@ -1,0 +1,110 @@
+"""Notices a training that breaks, goes back to numbers that were good, and explains in the end what was wrong."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import InputError, RunError
+from pushforward.training.rows import Rows, list_rows
+
+SNAPSHOT_STEPS = 100
+MOST_FAILURES = 5
+RATE_CUT = 0.5
+
+
+class Watch:
+    """Judges the losses of the last steps, and keeps the numbers to go back to.
+
+    A run is broken when a loss or a parameter is not finite, or when most of the last losses lie far above the initial one
+    (ten times its size: the mean of the initial losses bounds how often a batch of honest outliers can do that). Going back
+    means the older of two snapshots, since the newer may already be sick, and half the learning rate from there on.
+
+    Args:
+        initial: Mean loss before the first step.
+    """
+
+    def __init__(self, initial: float) -> None:
+        self.ceiling = initial + 10 * (abs(initial) + 1)
+        self.failures = 0
+        self.reason = ""
+        self.older: dict[str, Any] | None = None
+        self.newer: dict[str, Any] | None = None
+        self.snapshot_step = 0
+
+    @property
+    def rate_cut(self) -> float:
+        """The factor that failures so far put on the learning rate."""
+        return RATE_CUT**self.failures
+
+    def is_broken(self, losses: Tensor, finite_weights: bool, step: int) -> bool:
+        """Judge the losses of the last steps, the last of which is number `step`; remember the reason."""
+        bad = (~torch.isfinite(losses)).nonzero().flatten()
+        if len(bad):
+            first = int(bad[0])
+            self.reason = f"the loss was {losses[first].item()} at step {step - len(losses) + 1 + first}"
+        elif not finite_weights:
+            self.reason = f"the gradient was not finite at step {step}"
+        elif losses.median().item() > self.ceiling:
+            self.reason = f"the loss exploded to {losses.median().item():.3g} before step {step}"
+        else:
+            return False
+        return True
+
+    def keep(self, step: int, numbers: dict[str, Any]) -> None:
+        """Keep a snapshot of good numbers."""
+        self.older, self.newer = self.newer or numbers, numbers
+        self.snapshot_step = step
+
+    def back(self, step: int) -> dict[str, Any]:
+        """Count a failure at `step` and return the numbers to go on with."""
+        self.failures += 1
+        self.newer = self.older
+        self.snapshot_step = step
+        assert self.older is not None
+        return self.older
+
+    def give_up(self, model: nn.Module, rate: float) -> RunError:
+        """Return the error that ends the run."""
+        explanation = f" {support_hint(model)}" if "was inf" in self.reason else ""
+        remedy = "" if explanation else " Try a smaller learning_rate, look for extreme values in the data, or rescale them."
+        return RunError(
+            f"training diverged: {self.reason}; going back {self.failures} times and lowering the learning rate to {rate:.1e} "
+            f"did not help.{explanation}{remedy} The model holds the last good weights."
+        )
+
+
+def support_hint(model: nn.Module) -> str:
+    """Explain a log_prob of -inf: outside the support."""
+    base = type(getattr(model, "base", None)).__name__
+    if base in ("Box", "FromTorch"):
+        where = "inside [low, high]" if base == "Box" else "on its distribution's support"
+        return (
+            f"log_prob = -inf means outside the support: a {base} base gives density only {where}, and outside there is no "
+            "gradient that leads back. Rescale the data into it, or use base=StandardNormal(features)."
+        )
+    return (
+        "log_prob = -inf means outside the support of the base or outside the domain of a transform (a Logit takes only "
+        "values inside its interval). Rescale or leave out those rows."
+    )
+
+
+def check_initial(model: nn.Module, losses: Tensor, rows: Rows | None, name: str) -> float:
+    """Return the mean of the initial losses.
+
+    Raises:
+        InputError: If any is not finite, with the number of such rows, the first of them and the remedy.
+    """
+    bad = (~torch.isfinite(losses)).nonzero().flatten()
+    if len(bad):
+        index = bad if rows is None else rows.index[bad].sort().values
+        nan = bool(torch.isnan(losses[bad]).any())
+        reason = (
+            "NaN comes from the model itself: look at values outside a transform's domain or too large for its dtype."
+            if nan
+            else support_hint(model)
+        )
+        raise InputError(f"{name}: {list_rows(index, len(losses))} no finite loss before training. {reason}")
+    mean = losses.mean().item()
+    return mean if math.isfinite(mean) else losses.median().item()

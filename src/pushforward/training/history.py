@@ -1,0 +1,72 @@
+"""What `fit` returns: the run as a table, and how it ended."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+COLUMNS = ("step", "epoch", "seconds", "train_loss", "validation_loss", "learning_rate")
+
+
+@dataclass
+class History:
+    """A training run as a table with one row a report (about a hundred a run), and its summary. Losses are in nats.
+
+    Attributes:
+        rows: Dicts of step, epoch, seconds, train_loss (mean since the row before), validation_loss (None without
+            validation) and learning_rate.
+        plan: [(step, num_steps), ...]: the number of steps planned at step 0 and every change. Given as `num_steps` it
+            repeats a run that was limited by `max_seconds`.
+        steps: Steps taken.
+        seconds: Wall-clock seconds used, compiling left out.
+        compile_seconds: Seconds spent on compiling the step.
+        best_step: Step of the weights that the model was left with.
+        best_validation: Their validation loss, or None.
+        rollbacks: Steps at which the run was rolled back and the learning rate halved.
+        stopped_because: "finished", "time is up", "no improvement" or "running".
+        notes: Remarks a user should see.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    plan: list[tuple[int, int]] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    best_step: int = 0
+    best_validation: float | None = None
+    rollbacks: list[int] = field(default_factory=list)
+    stopped_because: str = "running"
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def num_steps(self) -> int:
+        """The number of steps last planned."""
+        return self.plan[-1][1] if self.plan else 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """Return the table as one array a column; a missing value is NaN."""
+        return {
+            name: np.array([math.nan if row[name] is None else row[name] for row in self.rows], dtype=float)
+            for name in COLUMNS
+        }
+
+    def to_jsonl(self) -> str:
+        """Return the table as JSON lines; a value that is not finite is null."""
+        return "".join(f"{json_line(row)}\n" for row in self.rows)
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything but the table, as plain values."""
+        return {name: value for name, value in vars(self).items() if name != "rows"}
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """Return a row of the table as one line of strict JSON."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+    return json.dumps(finite)

@@ -1,0 +1,116 @@
+"""Progress of a run: a bar in a terminal, plain lines in a log, or nothing."""
+
+import sys
+import time
+from typing import Any, Protocol
+
+LINE_SECONDS = 5.0
+
+
+class Progress(Protocol):
+    """What the loop tells."""
+
+    def update(self, step: int, num_steps: int) -> None:
+        """Say how far the run is."""
+
+    def report(self, row: dict[str, Any], num_steps: int) -> None:
+        """Show a row of the history."""
+
+    def note(self, text: str) -> None:
+        """Say something once."""
+
+    def close(self) -> None:
+        """End the display."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, step: int, num_steps: int) -> None:  # noqa: D102
+        pass
+
+    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
+        pass
+
+    def note(self, text: str) -> None:  # noqa: D102
+        pass
+
+    def close(self) -> None:  # noqa: D102
+        pass
+
+
+class Lines:
+    """Writes a plain line to stderr every few seconds, and at the end."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._pending = ""
+
+    def update(self, step: int, num_steps: int) -> None:  # noqa: D102
+        pass
+
+    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
+        self._pending = f"step {row['step']}/{num_steps}  {describe(row)}"
+        if time.monotonic() - self._last >= LINE_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self.note(self._pending)
+            self._pending, self._last = "", time.monotonic()
+
+    def note(self, text: str) -> None:  # noqa: D102
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:  # noqa: D102
+        self._flush()
+
+
+class Bar:
+    """A bar on stderr, drawn by rich."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=None)
+        self._bar.start()
+
+    def update(self, step: int, num_steps: int) -> None:  # noqa: D102
+        self._bar.update(self._task, completed=step, total=num_steps)
+
+    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
+        self._bar.update(self._task, completed=row["step"], total=num_steps, description=describe(row))
+
+    def note(self, text: str) -> None:  # noqa: D102
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:  # noqa: D102
+        self._bar.stop()
+
+
+def make_progress(progress: bool) -> Progress:
+    """Return a bar in a terminal (if rich is there), lines elsewhere, nothing if not wanted."""
+    if not progress:
+        return Silent()
+    if sys.stderr.isatty():
+        try:
+            return Bar()
+        except ImportError:
+            pass
+    return Lines()
+
+
+def describe(row: dict[str, Any]) -> str:
+    """Return a history row in a few words."""
+    validation = "" if row["validation_loss"] is None else f"  validation {row['validation_loss']:.4f}"
+    return f"train {row['train_loss']:.4f}{validation}  rate {row['learning_rate']:.1e}  {row['seconds']:.0f} s"

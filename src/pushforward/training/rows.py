@@ -1,0 +1,223 @@
+"""What the user gives as data, checked once and turned into rows of tensors in memory."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import InputError
+from pushforward.losses import Batch
+
+
+def dequantized(x: Tensor, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Add uniform noise to integers: k -> k + u, u in (0, 1) drawn from the generator.
+
+    Neither end is reached: a sum that rounds up to k + 1, or a u of 0, would leave a logit's domain.
+    """
+    k = x.to(dtype)
+    noise = torch.rand(k.shape, generator=generator, dtype=dtype, device=k.device).clamp_(min=2.0**-25)
+    return torch.minimum(k + noise, torch.nextafter(k + 1, k))
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form in which the model wants its data.
+
+    Attributes:
+        dtype: Of the model's parameters.
+        device: Where the training runs.
+        keeps_float64: Float64 data stay so: the model casts them itself, after its preprocessing.
+        takes_context: Whether the y of `(x, y)` is context.
+        dequantize: Number of integer levels, or None.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    keeps_float64: bool
+    takes_context: bool
+    dequantize: int | None
+
+    @classmethod
+    def of(cls, model: nn.Module, dequantize: int | None) -> "Form":
+        """Read the form off a model; its parameters are where the training runs."""
+        if dequantize is not None and (not isinstance(dequantize, int) or not 2 <= dequantize <= 2**16):
+            raise InputError(f"dequantize must be the number of integer levels, 2 to 65536; got {dequantize!r}.")
+        parameter = next(value for value in model.parameters() if value.requires_grad)
+        preprocessing = (getattr(model, name, None) for name in ("preprocessing", "context_preprocessing"))
+        return cls(
+            dtype=parameter.dtype,
+            device=parameter.device,
+            keeps_float64=any(part is not None and len(part) > 0 for part in preprocessing),
+            takes_context=bool(getattr(model, "context_features", 0)),
+            dequantize=dequantize,
+        )
+
+    def data(self, value: Any, name: str) -> Tensor:
+        """Return data as a tensor (rows, ...) on the device: integers where they are dequantized, floats otherwise."""
+        x = _tensor(value, name)
+        if x.ndim < 2:
+            raise InputError(f"{name} must have shape (rows, features); got {tuple(x.shape)}: use x[:, None] for one feature.")
+        _check_finite(x, name)
+        if self.dequantize is not None:
+            if bool((x != x.round() if x.is_floating_point() else x < 0).any()) or not _in_range(x, self.dequantize):
+                raise InputError(
+                    f"{name} must hold the integers 0 to {self.dequantize - 1} for dequantize={self.dequantize}; got values "
+                    f"from {x.min().item():g} to {x.max().item():g}: give the number of levels, or leave dequantize out."
+                )
+            return (x if x.dtype == torch.uint8 else x.to(torch.int32)).to(self.device)
+        if not x.is_floating_point():
+            raise InputError(
+                f"{name} holds integers ({str(x.dtype).removeprefix('torch.')}), whose density would grow without bound: give "
+                "dequantize=256 (the number of levels) for pixels or counts, or convert continuous values with x.float()."
+            )
+        return self._float(x)
+
+    def context(self, value: Any, name: str) -> Tensor:
+        """Return context as a tensor (rows, C) of floats on the device; a vector becomes one column."""
+        context = _tensor(value, name)
+        _check_finite(context, name)
+        context = context[:, None] if context.ndim == 1 else context
+        return self._float(context if context.is_floating_point() else context.to(self.dtype))
+
+    def _float(self, x: Tensor) -> Tensor:
+        keep = self.keeps_float64 and x.dtype == torch.float64
+        return x.to(self.device, None if keep else self.dtype)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of data in memory, each with its context and weight.
+
+    Attributes:
+        x: (N, D) or None. Integers if `form.dequantize`.
+        context: (N, C) or None.
+        weight: (N,), of mean 1, or None.
+        form: The form of the data.
+        index: (N,), each row's position in what the user gave.
+    """
+
+    x: Tensor | None
+    context: Tensor | None
+    weight: Tensor | None
+    form: Form
+    index: Tensor
+
+    @classmethod
+    def read(cls, data: Any, context: Any, weight: Any, form: Form, name: str = "data") -> "Rows":
+        """Check arrays and put them into `form`.
+
+        Raises:
+            InputError: If there are no rows, they do not match, are not finite or have the wrong type.
+        """
+        x = None if data is None else form.data(data, name)
+        seen = None if context is None else form.context(context, "context" if name == "data" else f"{name} context")
+        num_rows = len(x) if x is not None else len(seen) if seen is not None else 0
+        if num_rows == 0 and not (x is None and seen is None):
+            raise InputError(f"{name} has no rows.")
+        if x is not None and seen is not None and len(seen) != num_rows:
+            raise InputError(f"context has {len(seen)} rows, {name} has {num_rows}: give one row of context for each.")
+        rows = cls(x, seen, None, form, torch.arange(num_rows, device=form.device))
+        if weight is None:
+            return rows
+        w = _tensor(weight, "weight")
+        if w.shape != (num_rows,):
+            raise InputError(f"weight must have shape ({num_rows},), one number a row of {name}; got {tuple(w.shape)}.")
+        _check_finite(w, "weight")
+        if bool((w < 0).any()) or not bool((w > 0).any()):
+            raise InputError(f"weight must not be negative, nor 0 everywhere; its least value is {w.min().item():g}.")
+        w = w.to(form.device)
+        # A row of weight 0 is left out: 0 x inf would be NaN.
+        return replace(rows, weight=w.double().to(form.dtype)).take((w > 0).nonzero().flatten())
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, index: Tensor) -> "Rows":
+        """Return some of the rows, their weights brought to mean 1 again."""
+        weight = None if self.weight is None else self.weight[index]
+        return Rows(
+            None if self.x is None else self.x[index],
+            None if self.context is None else self.context[index],
+            None if weight is None else weight / weight.mean(),
+            self.form,
+            self.index[index],
+        )
+
+    def batch(self, index: Tensor | slice, generator: torch.Generator) -> Batch:
+        """Return some rows as the loss sees them, integers dequantized by noise from the generator."""
+        x = None if self.x is None else self.x[index]
+        context = None if self.context is None else self.context[index]
+        if x is not None and self.form.dequantize:
+            x = dequantized(x, generator, self.form.dtype)
+        some = x if x is not None else context
+        assert some is not None
+        return Batch(x, context, None if self.weight is None else self.weight[index], len(some))
+
+    def digest(self) -> dict[str, str]:
+        """Return a short fingerprint of the numbers."""
+        parts = {"data": self.x, "context": self.context, "weight": self.weight}
+        return {name: _fingerprint(value) for name, value in parts.items() if value is not None}
+
+
+def is_array(data: Any) -> bool:
+    """Return whether `data` is one array: a tensor, a numpy array, or what numpy can read (a data frame)."""
+    return isinstance(data, Tensor) or hasattr(data, "__array__")
+
+
+def read_loader(loader: Iterable[Any], form: Form, name: str) -> Rows:
+    """Read a whole loader into memory."""
+    pieces = [loader_batch(item, form, name) for item in loader]
+    if not pieces:
+        raise InputError(f"{name} has no batches.")
+    x = torch.cat([piece[0] for piece in pieces])
+    context = torch.cat([piece[1] for piece in pieces]) if pieces[0][1] is not None else None  # type: ignore[misc]
+    return Rows(x, context, None, form, torch.arange(len(x), device=form.device))
+
+
+def loader_batch(item: Any, form: Form, name: str) -> tuple[Tensor, Tensor | None]:
+    """Return what a loader yields as (x, context): y of `(x, y)` is context where the model takes one, else ignored."""
+    y = None
+    if isinstance(item, (tuple, list)) and 1 <= len(item) <= 2:
+        item, y = (*item, None)[:2]
+    if not is_array(item):
+        raise InputError(f"{name} must yield batches x or (x, y) of tensors or arrays; got {type(item).__name__}.")
+    x = form.data(item, name)
+    return x, form.context(y, f"{name} context") if form.takes_context and y is not None else None
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} must hold numbers; got an array of {array.dtype}.")
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int64)  # torch computes with few unsigned types
+    return torch.tensor(array)
+
+
+def _in_range(x: Tensor, levels: int) -> bool:
+    return bool((x >= 0).all()) and bool((x < levels).all())
+
+
+def _check_finite(x: Tensor, name: str) -> None:
+    if not x.is_floating_point() or bool(torch.isfinite(x.sum())):
+        return
+    bad = (~torch.isfinite(x.reshape(len(x), -1)).all(-1)).nonzero().flatten()
+    if len(bad):  # a sum may overflow though every number is finite
+        raise InputError(f"{name}: {list_rows(bad, len(x))} NaN or infinite values: leave those rows out or fill them in.")
+
+
+def list_rows(bad: Tensor, total: int) -> str:
+    """Return "3 of 100 rows (first: 5, 7, 9) have" for a message."""
+    first = ", ".join(str(int(index)) for index in bad[:5])
+    return f"{len(bad)} of {total} rows (first: {first}) {'has' if len(bad) == 1 else 'have'}"
+
+
+def _fingerprint(x: Tensor) -> str:
+    array = x.detach().cpu().contiguous().numpy()
+    return f"{array.dtype}{list(array.shape)} {hashlib.sha256(memoryview(array).cast('B')).hexdigest()[:32]}"

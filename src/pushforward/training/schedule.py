@@ -1,0 +1,91 @@
+"""How many steps a run has, and the learning rate at each: a function of step / num_steps alone."""
+
+import math
+from collections.abc import Sequence
+
+from pushforward.errors import InputError
+
+WARM_UP = 0.05
+MEASURED_SHARE = 0.06  # of the time, over which a step is timed anew
+TOLERANCE = 0.1  # of the steps left: smaller revisions are not worth a kink in the learning rate
+SCHEDULES = ("cosine", "constant")
+
+
+def rate_factor(schedule: str, progress: float) -> float:
+    """Return the share of the learning rate in force at `progress` = (step + 1/2) / num_steps, in (0, 1).
+
+    "cosine" rises linearly over the first 5 % and falls to 0 by half a cosine; "constant" is 1 throughout.
+    """
+    if schedule == "constant":
+        return 1.0
+    fall = 0.5 * (1 + math.cos(math.pi * max(progress - WARM_UP, 0.0) / (1 - WARM_UP)))
+    return min(progress / WARM_UP, 1.0) * fall
+
+
+class Plan:
+    """The number of steps, and every change made to it.
+
+    Without `max_seconds` the number is fixed, or follows a recorded plan. With it, the number is what the measured seconds a
+    step allow, and is revised, up or down, whenever the measurement says that the run would end early or late.
+
+    Args:
+        changes: [(step, num_steps), ...]: from that step on the run has so many steps. The first is for step 0.
+        max_seconds: Budget in seconds, or None.
+        most: Bound on the number of steps, whatever the time allows.
+    """
+
+    def __init__(
+        self, changes: Sequence[tuple[int, int]], *, max_seconds: float | None = None, most: float = math.inf
+    ) -> None:
+        self.changes = [(int(step), int(num_steps)) for step, num_steps in changes]
+        self.max_seconds, self.most = max_seconds, most
+        self.position = 0
+        self._mark: tuple[int, float] | None = None
+
+    @property
+    def num_steps(self) -> int:
+        """The number of steps in force."""
+        return self.changes[self.position][1]
+
+    def revise(self, step: int, seconds: float, closing: float) -> None:
+        """Bring the number of steps up to date, before the step number `step` is taken.
+
+        Args:
+            step: Steps taken so far.
+            seconds: Seconds used so far.
+            closing: Seconds that the end of the run will take (the last validation).
+        """
+        while self.position + 1 < len(self.changes) and self.changes[self.position + 1][0] <= step:
+            self.position += 1
+        if self.max_seconds is None or step >= self.num_steps:
+            return
+        left = self.max_seconds - closing - seconds
+        if left <= 0:
+            self._change(step, step)
+            return
+        if self._mark is None:
+            self._mark = (step, seconds)
+            return
+        taken, stretch = step - self._mark[0], seconds - self._mark[1]
+        if taken < 1 or stretch < MEASURED_SHARE * self.max_seconds:
+            return
+        reachable = min(step + max(int(left * taken / stretch), 1), self.most)
+        if abs(reachable - self.num_steps) > TOLERANCE * (self.num_steps - step) + 1:
+            self._change(step, int(reachable))
+        self._mark = (step, seconds)
+
+    def _change(self, step: int, num_steps: int) -> None:
+        if num_steps != self.num_steps:
+            self.changes.append((step, max(num_steps, 1)))
+            self.position += 1
+
+
+def check_length(epochs: object, num_steps: object, max_seconds: object) -> None:
+    """Raise InputError unless each given length of the run is positive (num_steps may be a recorded plan)."""
+    for name, value in (("epochs", epochs), ("num_steps", num_steps)):
+        if name == "num_steps" and isinstance(value, Sequence) and value:
+            continue
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} must be an integer of at least 1; got {value!r}.")
+    if max_seconds is not None and not (isinstance(max_seconds, (int, float)) and 0 < max_seconds < math.inf):
+        raise InputError(f"max_seconds must be a positive number; got {max_seconds!r}.")

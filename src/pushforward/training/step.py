@@ -1,0 +1,193 @@
+"""One training step: loss, gradient, clipping and the optimizer's update, eager or compiled as a whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import InputError
+from pushforward.losses import Batch
+from pushforward.training.weights import Weights
+
+Loss = Callable[..., Tensor]
+OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+def mean_loss(losses: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the weighted mean of one number a row; weights have mean 1 over the training rows, so this is unbiased."""
+    return losses.mean() if weight is None else (losses * weight).mean()
+
+
+def make_optimizer(
+    optimizer: str | OptimizerFactory, weights: Weights, learning_rate: float, weight_decay: float | None
+) -> torch.optim.Optimizer:
+    """Return Adam or AdamW over the flat vector, or the user's own optimizer over the parameters.
+
+    Raises:
+        InputError: If the name is not known, or the factory does not return an optimizer.
+    """
+    if callable(optimizer):
+        made = optimizer(list(weights.parameters.values()))
+        if not isinstance(made, torch.optim.Optimizer):
+            raise InputError(f"optimizer must make a torch.optim.Optimizer of parameters; got {type(made).__name__}.")
+        return made
+    makers: dict[str, Any] = {"adam": (torch.optim.Adam, 0.0), "adamw": (torch.optim.AdamW, 0.01)}
+    if optimizer not in makers:
+        raise InputError(
+            f"optimizer must be one of {', '.join(makers)}, or a function parameters -> torch.optim.Optimizer; "
+            f"got {optimizer!r}."
+        )
+    kind, usual_decay = makers[optimizer]
+    decay = usual_decay if weight_decay is None else weight_decay
+    return kind([weights.flat], lr=learning_rate, weight_decay=decay, fused=weights.flat.device.type in ("cpu", "cuda"))
+
+
+class EagerStep:
+    """A step of plain PyTorch.
+
+    Args:
+        model, loss: `loss(model, batch, generator)` gives one number a row.
+        weights: The model's parameters, laid flat.
+        optimizer: Made by `make_optimizer`.
+        clip_norm: Largest norm of the gradient, or None.
+        generator: Handed to the loss.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        weights: Weights,
+        optimizer: torch.optim.Optimizer,
+        clip_norm: float | None,
+        generator: torch.Generator,
+    ) -> None:
+        self.model, self.loss, self.weights, self.optimizer = model, loss, weights, optimizer
+        self.clip_norm, self.generator = clip_norm, generator
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+
+    def __call__(self, batch: Batch, rate_factor: float) -> Tensor:
+        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, 0-dimensional."""
+        gradient = self.weights.flat.grad
+        assert gradient is not None
+        gradient.zero_()
+        loss = mean_loss(self.loss(self.model, batch, self.generator), batch.weight)
+        loss.backward()
+        if self.clip_norm is not None:
+            gradient.mul_((self.clip_norm / torch.linalg.vector_norm(gradient)).clamp_(max=1.0))
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * rate_factor
+        self.optimizer.step()
+        return loss.detach()
+
+
+class CompiledStep:
+    """The same step as one compiled graph over the flat vector, Adam's update included.
+
+    Adam's state lives in the torch optimizer, as in the eager step. The loss is handed no generator: it draws from torch's
+    global one, which `fit` has forked and seeded, since a graph cannot hold a generator. An optimizer of the user's own
+    follows the compiled gradient uncompiled.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        weights: Weights,
+        optimizer: torch.optim.Optimizer,
+        clip_norm: float | None,
+    ) -> None:
+        self.weights, self.optimizer = weights, optimizer
+        self._group = optimizer.param_groups[0]
+        self._owns_adam = self._group["params"][0] is weights.flat
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+        self._rate = torch.zeros((), dtype=weights.flat.dtype, device=weights.flat.device)
+        gradient = _gradient_function(model, loss, weights, clip_norm)
+        adam = _adam_function(self._group, decoupled=isinstance(optimizer, torch.optim.AdamW)) if self._owns_adam else None
+
+        def whole(flat: Tensor, into: Tensor, state: tuple[Tensor, ...], rate: Tensor, data: tuple[Any, ...]) -> Tensor:
+            slope, value = gradient(flat, data)
+            if adam is None:
+                into.copy_(slope)
+            else:
+                adam(flat, slope, state, rate)
+            return value
+
+        self._whole = torch.compile(whole, fullgraph=True, dynamic=False)
+        self._ran = False
+
+    def _adam_state(self) -> tuple[Tensor, ...]:
+        state = self.optimizer.state[self.weights.flat]
+        if not state:
+            state["step"] = torch.tensor(0.0, device=self.weights.flat.device)
+            state["exp_avg"] = torch.zeros_like(self.weights.flat.detach())
+            state["exp_avg_sq"] = torch.zeros_like(self.weights.flat.detach())
+        return state["step"], state["exp_avg"], state["exp_avg_sq"]
+
+    def __call__(self, batch: Batch, rate_factor: float) -> Tensor:
+        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, 0-dimensional."""
+        gradient = self.weights.flat.grad
+        assert gradient is not None
+        self._rate.fill_(self._rates[0] * rate_factor)
+        state = self._adam_state() if self._owns_adam else ()
+        try:
+            value = self._whole(self.weights.flat.detach(), gradient, state, self._rate, tuple(batch))
+        except Exception as error:
+            if self._ran:
+                raise
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"the training step cannot be compiled ({reason[0]}): use compile=False.") from error
+        self._ran = True
+        if not self._owns_adam:
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * rate_factor
+            self.optimizer.step()
+        return value
+
+
+class _Loss(nn.Module):
+    """A loss as a module that holds the model, so that `functional_call` can put other parameters in its place."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Batch) -> Tensor:
+        return mean_loss(self.loss(self.model, batch, None), batch.weight)
+
+
+def _gradient_function(model: nn.Module, loss: Loss, weights: Weights, clip_norm: float | None) -> Callable[..., Any]:
+    """Return (flat, batch) -> clipped gradient and mean loss."""
+    whole = _Loss(model, loss)
+
+    def value(flat: Tensor, data: tuple[Any, ...]) -> Tensor:
+        parameters = {f"model.{name}": view for name, view in weights.views(flat).items()}
+        return torch.func.functional_call(whole, parameters, (Batch(*data),))
+
+    def gradient(flat: Tensor, data: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        slope, result = torch.func.grad_and_value(value)(flat, data)
+        if clip_norm is not None:
+            slope = slope * (clip_norm / torch.linalg.vector_norm(slope)).clamp(max=1.0)
+        return slope, result
+
+    return gradient
+
+
+def _adam_function(group: dict[str, Any], *, decoupled: bool) -> Callable[..., None]:
+    """Return Adam's in-place update (arXiv:1412.6980, algorithm 1; decoupled decay: arXiv:1711.05101)."""
+    (beta1, beta2), epsilon, decay = group["betas"], group["eps"], group["weight_decay"]
+
+    def adam(flat: Tensor, slope: Tensor, state: tuple[Tensor, ...], rate: Tensor) -> None:
+        step, mean, square = state
+        step.add_(1)
+        if decay and decoupled:
+            flat.mul_(1 - rate * decay)
+        elif decay:
+            slope = slope + decay * flat
+        mean.lerp_(slope, 1 - beta1)
+        square.mul_(beta2).addcmul_(slope, slope, value=1 - beta2)
+        root = (square / (1 - beta2**step)).sqrt() + epsilon
+        flat.sub_(rate / (1 - beta1**step) * mean / root)
+
+    return adam

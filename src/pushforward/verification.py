@@ -1,0 +1,323 @@
+"""Is this map invertible, and is its log_det true? A check of any transform or flow, data -> latent, on given rows."""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.flow import Flow
+from pushforward.jacobian import row_jacobians
+from pushforward.transforms.base import Step, Transform, check_context
+
+TOLERANCE = 1e-6
+# Roundings allowed for: a flow makes a few dozen operations on a number.
+ROUNDINGS = 64
+
+Map = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass
+class Verification:
+    """What `verify` found; `print` it.
+
+    Attributes:
+        name: The type of what was checked.
+        shape: Number of rows and of features.
+        dtype: The dtype of the latent, whose precision is expected.
+        tolerance: The error allowed beyond rounding.
+        problems: What is wrong, in words: which check, where, by how much.
+        notes: What the checks do not show (the identity, an estimated log_det, rows outside the domain).
+        round_trip_error: Largest |inverse(forward(x)) - x|, in units of x; NaN where it could not be measured.
+        log_det_error: Largest |log_det - log|det J|| in nats, J by automatic differentiation.
+        inverse_log_det_error: Largest |inverse's log_det + forward's log_det| in nats.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    tolerance: float
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    round_trip_error: float = math.nan
+    log_det_error: float = math.nan
+    inverse_log_det_error: float = math.nan
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def precision(self) -> str:
+        """The dtype's name."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def __str__(self) -> str:
+        rows, features = self.shape
+        found = "nothing is wrong" if self.ok else f"problems: {len(self.problems)}"
+        lines = [
+            f"{self.name}: {rows} rows, {features} features, {self.precision}, tolerance {self.tolerance:g}: {found}"
+        ]
+        lines += [f"  wrong: {problem}" for problem in self.problems] + [f"  note: {note}" for note in self.notes]
+        for label, error in (
+            ("round trip, in units of x", self.round_trip_error),
+            ("inverse log_det + forward log_det, nats", self.inverse_log_det_error),
+            ("log_det - log|det Jacobian|, nats", self.log_det_error),
+        ):
+            lines.append(f"  {label:<42}{'not measured' if math.isnan(error) else f'at most {error:.1e}'}")
+        return "\n".join(lines)
+
+
+class _Stop(Exception):  # noqa: N818
+    """No further check is possible."""
+
+
+def verify(
+    transform_or_flow: nn.Module, x: Any, context: Any = None, *, tolerance: float | None = None
+) -> Verification:
+    """Check on the rows of x that a map is invertible and its log_det true.
+
+    The checks: the batch is kept; there is one log_det a row; forward and inverse are functions of each row alone and
+    change nothing; inverse undoes forward; the inverse's log_det is minus the forward's; log_det is log|det| of the
+    autodiff Jacobian, whatever the orientation; a flow's log_prob is its base's plus all log_dets. They run on a copy in
+    eval mode, in the dtype of its parameters; no global state is touched.
+
+    An error is a problem where it exceeds `tolerance` (times the larger of |x| and the feature's median |x| for the round
+    trip, of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
+
+    Args:
+        transform_or_flow: A `Transform` or `Flow`, or any object with the `forward` and `inverse` of one.
+        x: Rows of data, (*batch, D), floating-point and finite.
+        context: (C,), or the batch axes of x and C, where the map takes one.
+        tolerance: 1e-6 by default, or ten times the largest `tolerance` of a part whose inverse is found numerically.
+
+    Returns:
+        The report: `ok`, `problems`, three errors; `str(report)` is for reading.
+
+    Raises:
+        ValueError: If x has no rows or holds integers, NaN or infinities, or the context does not fit.
+
+    Example:
+        >>> import torch, pushforward as pf
+        >>> pf.verify(pf.transforms.Scale((2.0, -0.5)), torch.randn(10, 2)).ok
+        True
+    """
+    subject, x, context = _prepare(transform_or_flow, x, context)
+    if tolerance is None:
+        parts = subject.modules() if isinstance(subject, nn.Module) else ()
+        stated = [getattr(part, "tolerance", None) for part in parts]
+        tolerance = max(TOLERANCE, *(10 * value for value in stated if isinstance(value, float)), 0.0)
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be positive; got {tolerance}.")
+    report = Verification(type(subject).__name__, (x[..., 0].numel(), x.shape[-1]), x.dtype, tolerance)
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        try:
+            _check(subject, x, context, report)
+        except _Stop:
+            pass
+    return report
+
+
+def _prepare(subject: Any, x: Any, context: Any) -> tuple[Any, Tensor, Tensor | None]:
+    """Return a copy of the subject in eval mode, and x and context as tensors that fit its parameters."""
+    x = torch.as_tensor(x).detach()
+    context = None if context is None else torch.as_tensor(context).detach()
+    if x.ndim == 0 or x.numel() == 0:
+        raise ValueError(f"x must hold at least one row of at least one feature; got shape {tuple(x.shape)}.")
+    if not x.is_floating_point():
+        raise ValueError(f"x must be floating-point; got {x.dtype}: convert it with x.float().")
+    if not bool(x.isfinite().all()):
+        row = int((~x.isfinite()).reshape(-1, x.shape[-1]).any(1).nonzero()[0])
+        raise ValueError(f"x must be finite; row {row} is {x.reshape(-1, x.shape[-1])[row].tolist()}.")
+    if isinstance(subject, (Transform, Flow)):
+        check_context(subject, context, x.shape[:-1])
+    if isinstance(subject, nn.Module):
+        subject = copy.deepcopy(subject).eval()
+        numbers = next((parameter for parameter in subject.parameters() if parameter.is_floating_point()), None)
+        if numbers is not None:
+            # A flow takes float64 through its preprocessing and casts by itself.
+            x = x.to(numbers.device) if isinstance(subject, Flow) else x.to(numbers)
+    return subject, x, None if context is None else context.to(x)
+
+
+def _maps(subject: Any) -> tuple[Map, Map]:
+    """Return forward and inverse as functions of x and, perhaps, context."""
+    if not isinstance(subject, Flow):
+        return subject.forward, subject.inverse
+
+    def total(x: Tensor, steps: list[Step]) -> tuple[Tensor, Tensor]:
+        return steps[-1].value if steps else x, sum((step.log_det for step in steps), x.new_zeros(x.shape[:-1]))
+
+    return lambda x, *c: total(x, subject.steps(x, *c)), lambda z, *c: total(z, subject.steps_inverse(z, *c))
+
+
+def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification) -> None:
+    forward, inverse = _maps(subject)
+    given = () if context is None else (context,)
+    with torch.no_grad():
+        y, log_det = _call(report, "forward", forward, x, *given)
+        report.dtype = y.dtype
+        rows = _finite_rows(report, "forward", y, log_det, torch.ones_like(log_det, dtype=torch.bool))
+        back, inverse_log_det = _call(report, "inverse", inverse, y, *given)
+        rows = _finite_rows(report, "inverse", back, inverse_log_det, rows)
+    if not bool(rows.any()):
+        _stop(report, "no row could be checked: none has finite values both ways.")
+    if torch.equal(y.to(x.dtype), x):
+        report.notes.append(
+            "on these rows it is the identity, so every check is empty: a wrong map would pass as well. Train it, or perturb "
+            "its parameters first."
+        )
+
+    # From here on float64 and one row axis; `number` is the row's number in x.
+    number = rows.reshape(-1).nonzero().squeeze(-1)
+
+    def flat(values: Tensor) -> Tensor:
+        return values.reshape(rows.numel(), *values.shape[rows.ndim :])[number]
+
+    x_, y_, back_, ld, inverse_ld = (flat(t).double() for t in (x, y, back, log_det, inverse_log_det))
+    x_size, y_size, ld_size = _size(x_), _size(y_), ld.abs().clamp(min=1)
+    unit = ROUNDINGS * torch.finfo(report.dtype).eps
+    # First-order rounding: a relative error eps in y becomes eps |J^-1| |y| in x, in J it becomes eps tr(|J^-1| |J|) in
+    # log|det J|, and an error of x changes log_det by its slope.
+    rounding_x, rounding_ld, true_ld, slope = unit * x_size, unit * ld_size, None, torch.zeros_like(x_)
+    if getattr(subject, "exact_log_det", True):
+        rows_given = (flat(context.expand(*x.shape[:-1], -1)),) if context is not None else ()
+        try:
+            jacobian, alone = row_jacobians(lambda *row: _joined(*forward(*row)), flat(x), *rows_given)
+        except Exception as error:
+            _stop(report, f"log_det: no Jacobian could be computed, {type(error).__name__}: {error}")
+        jacobian, slope, alone = jacobian[:, :-1].double(), jacobian[:, -1].double(), alone[:, :-1].double()
+        true_ld = torch.linalg.slogdet(jacobian).logabsdet
+        backward = torch.linalg.inv_ex(jacobian).inverse.abs()
+        rounding_x = rounding_x + unit * (backward @ y_size[..., None])[..., 0]
+        rounding_ld = rounding_ld + unit * (
+            (backward * jacobian.abs().mT).sum((-2, -1)) + (slope.abs() * x_size).sum(-1)
+        )
+        rounding_y = unit * (y_size + (jacobian.abs() @ x_size[..., None])[..., 0])
+        problem = "a row's value alone differs from its value among the others"
+        _compare(report, "batch", problem, alone, y_, number, y_size, rounding_y)
+    else:
+        report.notes.append("log_det is an estimate, so it was not compared with the Jacobian's.")
+    problem = "inverse(forward(x)) differs from x"
+    report.round_trip_error = _compare(report, "round trip", problem, back_, x_, number, x_size, rounding_x)
+    problem, rounding = (
+        "the inverse's log_det is not minus the forward's",
+        rounding_ld + (slope.abs() * rounding_x).sum(-1),
+    )
+    report.inverse_log_det_error = _compare(
+        report, "inverse log_det", problem, inverse_ld, -ld, number, ld_size, rounding
+    )
+    if true_ld is not None:
+        problem = "forward's log_det is not log|det| of the autodiff Jacobian"
+        report.log_det_error = _compare(report, "log_det", problem, ld, true_ld, number, ld_size, rounding_ld)
+    if isinstance(subject, Flow):
+        with torch.no_grad():
+            base_log_prob = subject.base.log_prob(y, *(given if subject.base.context_features else ()))
+            pairs = (subject.encode(x, *given), y), (subject.decode(y, *given), back)
+            log_prob = flat(subject.log_prob(x, *given)).double()
+        for name, (got, expected) in zip(("encode", "decode"), pairs, strict=True):
+            got, expected = flat(got).double(), flat(expected).double()
+            problem, size = "it is not the last step's value", _size(expected)
+            _compare(report, name, problem, got, expected, number, size, unit * size)
+        problem, size = "it is not the base's plus all log_dets", flat(base_log_prob).double().abs() + ld_size
+        _compare(report, "log_prob", problem, log_prob, flat(base_log_prob) + ld, number, size, unit * size)
+
+
+def _joined(y: Tensor, log_det: Tensor) -> Tensor:
+    return torch.cat((y, log_det[..., None].to(y.dtype)), -1)
+
+
+def _stop(report: Verification, problem: str) -> NoReturn:
+    report.problems.append(problem)
+    raise _Stop
+
+
+def _call(report: Verification, name: str, function: Map, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+    """Call twice on a copy; stop where the call raises or the result has another shape than the contract's."""
+    copied = x.clone()
+    try:
+        result = function(copied, *context)
+        again = function(x.clone(), *context)
+    except Exception as error:
+        _stop(report, f"{name} raised {type(error).__name__}: {error}")
+    if not (isinstance(result, tuple) and len(result) == 2 and all(isinstance(part, Tensor) for part in result)):
+        _stop(report, f"{name} must return two tensors, value and log_det; it returned {type(result).__name__}.")
+    value, log_det = result
+    if value.shape != x.shape:
+        _stop(
+            report,
+            f"batch: {name} made shape {tuple(value.shape)} of shape {tuple(x.shape)}; it must keep batch and features.",
+        )
+    if log_det.shape != x.shape[:-1]:
+        hint = " (a sum over the batch?)" if log_det.numel() == 1 else ""
+        _stop(
+            report,
+            f"log_det: {name} returned shape {tuple(log_det.shape)}{hint}; it must be one number a row, shape "
+            f"{tuple(x.shape[:-1])}.",
+        )
+    if not torch.equal(copied, x):
+        report.problems.append(f"{name} writes on its input; it must leave it as it is.")
+    if not all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(result, again, strict=True)):
+        report.problems.append(f"{name} gives another result when it is called again on the same rows.")
+    return value, log_det
+
+
+def _finite_rows(report: Verification, name: str, value: Tensor, log_det: Tensor, rows: Tensor) -> Tensor:
+    """Return which of `rows` are finite; those outside the domain (log_det = -inf) are noted, others are problems."""
+    outside = rows & (log_det == -math.inf)
+    if bool(outside.any()):
+        report.notes.append(f"{int(outside.sum())} rows lie outside the domain of {name} (log_det = -inf): left out.")
+    rows = rows & ~outside
+    for what, numbers in (("value", value), ("log_det", log_det[..., None])):
+        wrong = rows & ~numbers.isfinite().all(-1)
+        if bool(wrong.any()):
+            first = int(wrong.reshape(-1).nonzero()[0])
+            got = numbers.reshape(-1, numbers.shape[-1])[first].tolist()
+            report.problems.append(f"{name}: {what} not finite in {int(wrong.sum())} rows; row {first} has {got}.")
+        rows = rows & ~wrong
+    return rows
+
+
+def _size(rows: Tensor) -> Tensor:
+    """Return the magnitude that errors are measured against: |x|, at least the feature's median (1 where that is 0)."""
+    typical = rows.abs().median(0).values
+    return torch.maximum(rows.abs(), torch.where(typical > 0, typical, 1.0))
+
+
+def _compare(
+    report: Verification,
+    check: str,
+    problem: str,
+    got: Tensor,
+    expected: Tensor,
+    number: Tensor,
+    size: Tensor,
+    rounding: Tensor,
+) -> float:
+    """Report where |got - expected| exceeds tolerance * size + rounding; return the largest difference."""
+    error = torch.where(got == expected, 0.0, (got - expected).abs())
+    # Beyond the square root of the precision, rounding is named as a cause but excuses nothing.
+    most = ROUNDINGS / 2 * math.sqrt(torch.finfo(report.dtype).eps)
+    allowed = report.tolerance * size + torch.minimum(rounding.nan_to_num(nan=math.inf), most * size)
+    wrong = ~(error <= allowed)  # so that NaN is wrong
+    if bool(wrong.any()):
+        worst = int(torch.where(wrong, error / allowed, 0.0).nan_to_num(nan=math.inf).argmax())
+        row, feature = divmod(worst, error[0].numel())
+        cause = ""
+        if error.ndim == 1 and bool(((got + expected).abs() <= allowed).all()):
+            cause = " It has the wrong sign."
+        elif bool((error <= rounding)[wrong].all()):
+            cause = f" Rounding explains it: the map is too steep there for {report.precision}."
+        report.problems.append(
+            f"{check}: {problem}: {got.flatten()[worst]:.6g} against {expected.flatten()[worst]:.6g}, off by "
+            f"{error.flatten()[worst]:.3g} (allowed {allowed.flatten()[worst]:.1g}) at row {int(number[row])}"
+            f"{f', feature {feature}' if error.ndim == 2 else ''}; "
+            f"{int(wrong.reshape(len(error), -1).any(1).sum())} of {len(error)} rows are wrong.{cause}"
+        )
+    return float(error.max())
