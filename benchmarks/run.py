@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,19 @@ LIBRARIES = {
     "FlowJAX step": Library("jax", lambda case, batches: peers.FlowJaxModel(case, batches, steps_at_once=1)),
     "FlowJAX scan": Library("jax", lambda case, batches: peers.FlowJaxModel(case, batches, steps_at_once=100)),
 }
-PACKAGES = ("pushforward", "torch", "zuko", "nflows", "normflows", "FrEIA", "flowjax", "jax", "equinox", "optax", "numpy")
+PACKAGES = (
+    "pushforward",
+    "torch",
+    "zuko",
+    "nflows",
+    "normflows",
+    "FrEIA",
+    "flowjax",
+    "jax",
+    "equinox",
+    "optax",
+    "numpy",
+)
 MEASURES = ("train_steps_per_second", "log_prob_seconds", "sample_seconds")
 
 
@@ -78,6 +91,11 @@ def train_rate(model: Any, num_steps: int) -> float:
     return done / getattr(model, "training_seconds", time.perf_counter() - start)
 
 
+def scores(model: Any) -> bool:
+    """Whether log_prob and sample are measured too; `pf.fit` only trains a flow that has been measured already."""
+    return hasattr(model, "log_prob")
+
+
 def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return {library: {parameters, nll, measure: {median, rounds}}}; exits if the models' sizes differ by over 2 %."""
     case = CASES[name]
@@ -91,11 +109,17 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
             continue
         models[library] = model
         model.train(options.warmup)
-        rate = train_rate(model, max(1, options.warmup // 4))
+        rate = train_rate(model, max(10, options.warmup // 4))
         num_steps[library] = max(1, round(rate * options.seconds))
-        if not np.isfinite(nll := float(-model.log_prob(test).mean())) or not np.isfinite(model.sample(options.rows)).all():
-            sys.exit(f"{name}: {library} gives values that are not finite (negative log-likelihood {nll}).")
-        results[library] = {"num_parameters": model.num_parameters, "nll_after_warmup": nll, **{m: [] for m in MEASURES}}
+        results[library] = {
+            "num_parameters": model.num_parameters,
+            "nll": None,
+            **{measure: [] for measure in MEASURES},
+        }
+        if scores(model):
+            results[library]["nll"] = nll = float(-model.log_prob(test).mean())
+            if not np.isfinite(nll) or not np.isfinite(model.sample(options.rows)).all():
+                sys.exit(f"{name}: {library} gives values that are not finite (negative log-likelihood {nll}).")
         print(f"{name}: {library} ready, {model.num_parameters:,} parameters, about {rate:.0f} steps/s", flush=True)
     sizes = {library: result["num_parameters"] for library, result in results.items()}
     if max(sizes.values()) > 1.02 * min(sizes.values()):
@@ -105,43 +129,50 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
         for library in list(models)[:: (-1) ** turn]:
             model, result = models[library], results[library]
             result["train_steps_per_second"].append(train_rate(model, num_steps[library]))
-            result["log_prob_seconds"].append(seconds(lambda model=model: model.log_prob(test), options.seconds / 4))
-            result["sample_seconds"].append(seconds(lambda model=model: model.sample(len(test)), options.seconds / 4))
+            if scores(model):
+                result["log_prob_seconds"].append(seconds(partial(model.log_prob, test), options.seconds / 4))
+                result["sample_seconds"].append(seconds(partial(model.sample, len(test)), options.seconds / 4))
     for result in results.values():
         for measure in MEASURES:
-            result[measure] = {"median": statistics.median(result[measure]), "rounds": result[measure]}
+            rounds = result[measure]
+            result[measure] = {"median": statistics.median(rounds) if rounds else None, "rounds": rounds}
     return results
 
 
 def compare(results: dict[str, dict[str, Any]], libraries: dict[str, Library]) -> dict[str, dict[str, float]]:
-    """Return {"ours / theirs": {measure: ratio}} against the fastest torch peer and each FlowJAX; above 1, ours is faster."""
-    def speed(library: str, measure: str) -> float:
-        median = results[library][measure]["median"]
-        return median if measure == "train_steps_per_second" else 1 / median
+    """Return {"ours / theirs": {measure: ratio}} against the fastest torch peer and FlowJAX; above 1, ours is faster."""
 
-    of_kind = {kind: [n for n in results if libraries[n].kind == kind] for kind in ("pushforward", "torch", "jax")}
-    ratios = {}
-    for own in of_kind["pushforward"]:
-        for theirs, names in [("fastest torch peer", of_kind["torch"]), *((name, [name]) for name in of_kind["jax"])]:
-            if names:
-                ratios[f"{own} / {theirs}"] = {
-                    measure: speed(own, measure) / max(speed(name, measure) for name in names) for measure in MEASURES
-                }
+    def speed(library: str, measure: str) -> float | None:
+        median = results[library][measure]["median"]
+        return median if median is None or measure == "train_steps_per_second" else 1 / median
+
+    names = {
+        kind: [name for name in results if libraries[name].kind == kind] for kind in ("pushforward", "torch", "jax")
+    }
+    rivals = {"fastest torch peer": names["torch"], **{name: [name] for name in names["jax"]}}
+    ratios: dict[str, dict[str, float]] = {}
+    for own in names["pushforward"]:
+        for rival, members in rivals.items():
+            for measure in MEASURES:
+                if members and (mine := speed(own, measure)) is not None:
+                    fastest = max(speed(member, measure) for member in members)
+                    ratios.setdefault(f"{own} / {rival}", {})[measure] = mine / fastest
     return ratios
 
 
 def show(name: str, results: dict[str, dict[str, Any]], ratios: dict[str, dict[str, float]], num_rows: int) -> None:
     """Print the case's table and its ratios."""
-    title = f"{name} ({', '.join(f'{key} {value}' for key, value in CASES[name]._asdict().items())})"
-    print(f"\n{title}\n{'':44}{'parameters':>11}{'nll':>9}{'steps/s':>10}{'log_prob s':>12}{'sample s':>10}  ({num_rows:,} rows)")
+
+    def line(label: str, cells: list[Any]) -> None:
+        print(f"{label:48}" + "".join(f"{'' if cell is None else cell:>12}" for cell in cells))
+
+    print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in CASES[name]._asdict().items()))
+    line(f"medians; {num_rows:,} rows", ["parameters", "nll", "steps/s", "log_prob s", "sample s"])
     for library, result in results.items():
-        steps, log_prob, sample = (result[measure]["median"] for measure in MEASURES)
-        print(
-            f"{library:44}{result['num_parameters']:11,}{result['nll_after_warmup']:9.3f}"
-            f"{steps:10.1f}{log_prob:12.4f}{sample:10.4f}"
-        )
+        cells = [result["nll"], *(result[measure]["median"] for measure in MEASURES)]
+        line(library, [result["num_parameters"], *(None if cell is None else f"{cell:.4g}" for cell in cells)])
     for pair, values in ratios.items():
-        print(f"{pair:64}" + "".join(f"{values[m]:>{width}.2f}" for m, width in zip(MEASURES, (10, 12, 10), strict=True)))
+        line(pair, ["", "", *(f"{values[measure]:.2f} x" if measure in values else None for measure in MEASURES)])
     print(flush=True)
 
 
@@ -156,7 +187,9 @@ def machine(threads: int) -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
     model = platform.processor()
     if cpuinfo.exists():
-        model = next((s.split(":")[1].strip() for s in cpuinfo.read_text().splitlines() if s.startswith("model name")), model)
+        model = next(
+            (s.split(":")[1].strip() for s in cpuinfo.read_text().splitlines() if s.startswith("model name")), model
+        )
     return {
         "cpu": model,
         "cores": os.cpu_count(),

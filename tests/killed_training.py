@@ -46,27 +46,31 @@ def start(folder):
     folder.mkdir(exist_ok=True)
     process = os.fork()
     if process == 0:
-        train(folder)
-        os._exit(0)
+        try:
+            train(folder)
+        finally:
+            os._exit(0)
     return process
 
 
 def main(parent):
-    broken, unbroken = parent / "broken", parent / "unbroken"
+    broken, unbroken, warm = (parent / name for name in ("broken", "unbroken", "warm"))
+    warm.mkdir()
+    train(warm)  # what is imported on first use, the children need not import again
     began = time.monotonic()
     os.waitpid(start(unbroken), 0)
     whole = time.monotonic() - began
     chance = random.Random(0)
     killed = saved = 0
-    while not (broken / "weights").exists():
+    while not (broken / "weights").exists() and killed < 50:
         process = start(broken)
-        time.sleep(chance.uniform(0, whole / 3) if killed < 8 else whole)
+        time.sleep(chance.uniform(whole / 4, whole / 2) if killed < 8 else 2 * whole)
         if os.waitpid(process, os.WNOHANG)[0] == 0:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
             killed += 1
             saved += (broken / checkpoint.NAME).exists()
-    same = (broken / "weights").read_bytes() == (unbroken / "weights").read_bytes()
+    same = killed < 50 and (broken / "weights").read_bytes() == (unbroken / "weights").read_bytes()
     print(killed, saved, same)
 
 

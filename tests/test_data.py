@@ -21,7 +21,7 @@ def integral(density, label=None):
     points = density.draw(20_000, torch.Generator().manual_seed(3))[0]
     margin = 0.15 * (points.amax(0) - points.amin(0))
     low, high = points.amin(0) - margin, points.amax(0) + margin
-    axes = [torch.linspace(a, b, 250).double() for a, b in zip(low, high, strict=True)]
+    axes = [torch.linspace(a, b, 200).double() for a, b in zip(low, high, strict=True)]
     area = math.prod((axis[1] - axis[0]).item() for axis in axes)
     return density.log_prob(torch.cartesian_prod(*axes), label=label).exp().sum().item() * area
 
@@ -45,10 +45,9 @@ def test_a_density_given_its_label_integrates_to_one(name):
         assert integral(density, label) == pytest.approx(1, abs=0.02 if name == "chequerboard" else 1e-4)
 
 
-@pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("name", pf.data.TOYS)
-def test_the_entropy_is_the_mean_of_minus_log_prob(name, standardize):
-    density = density_of(name, standardize)
+def test_the_entropy_is_the_mean_of_minus_log_prob(name):
+    density = density_of(name, standardize=True)
     values = -density.log_prob(density.sample(100_000, 1).double())
     error = values.std().item() / math.sqrt(len(values))
     assert values.mean().item() == pytest.approx(density.entropy(), abs=4 * error + 1e-9)

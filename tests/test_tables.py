@@ -394,6 +394,14 @@ def test_a_flipped_bit_never_shows_a_traceback(written, suffix):
             read_table(written(f"t{suffix}", bytes(content)))
 
 
+def test_text_that_is_not_utf8_in_an_arrow_file_is_refused_even_in_a_column_that_is_not_needed(written):
+    whole = encoded(".arrow", pl.DataFrame({"a": [1.0], "word": ["a long word of text"]}))
+    with pytest.raises(
+        InputError, match=r"^t\.arrow: is damaged, cut short or of another type: .* \(write it again\)$"
+    ):
+        read_table(written("t.arrow", whole.replace(b"long", b"lo\xffg")), columns="a")
+
+
 def test_an_array_that_claims_terabytes_is_refused(written):
     content = saved(np.save, np.zeros((100, 2))).replace(b"(100, 2), }      ", b"(1152921504606,),}")
     with pytest.raises(InputError, match=r"^t\.npy: is damaged, cut short or of another type: .* \(write it again\)$"):
@@ -459,6 +467,8 @@ def test_frames_and_arrays_are_refused_under_their_names():
         as_table(pl.DataFrame({"a": [1, None]}))
     with says('array: column "x1", row 1: inf is not a finite number (fill it in or leave the row out)'):
         as_table(np.array([[np.inf]]))
+    with says("data frame: two columns share a name (give each its own name)"):
+        as_table(pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0])], names=["a", "a"]))
     with says("array: rows have different lengths (give every row the same number of cells)"):
         as_table([[1, 2], [3]])
     with says('training rows: column "x1", row 1: NaN is not a finite number (fill it in or leave the row out)'):

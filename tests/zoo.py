@@ -112,7 +112,7 @@ _MAKERS: dict[str, tuple[int, Callable[[], Transform]]] = {
     "permutation, swap of halves": (5, lambda: Permutation.swap_halves(5)),
     "permutation, random": (6, lambda: Permutation.random(6, generator=torch.Generator().manual_seed(1))),
     "orthogonal": (4, lambda: Orthogonal(4, generator=torch.Generator().manual_seed(1))),
-    "orthogonal, D = 1": (1, lambda: Orthogonal(1, generator=torch.Generator().manual_seed(3))),
+    "orthogonal, D = 1": (1, lambda: Orthogonal(1, generator=torch.Generator().manual_seed(4))),
     "lu": (4, lambda: LULinear(4)),
     "lu, D = 1": (1, lambda: LULinear(1)),
     "standardize": (3, lambda: _initialized(Standardize(3), 3)),

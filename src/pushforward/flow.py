@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributions, nn
 
 from pushforward.bases import Base, StandardNormal
 from pushforward.specification import Specified
-from pushforward.transforms.base import Compose, Step, Transform, check_context
+from pushforward.transforms.base import Compose, Inverse, Step, Transform, check_context, shared_features
 
 # Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
 CHUNK_NUMBERS = 1 << 15
@@ -30,7 +31,7 @@ class Flow(Specified, nn.Module):
         context_preprocessing: Transforms of the context, such as `[Standardize(C)]`; their log_dets do not count.
 
     Raises:
-        ValueError: If the parts need contexts of different sizes.
+        ValueError: If the parts need data or contexts of different sizes.
 
     Example:
         >>> import pushforward as pf
@@ -57,6 +58,7 @@ class Flow(Specified, nn.Module):
         needed = {part.context_features for part in (*preprocessing, transform, base)} - {0}
         if len(needed) > 1:
             raise ValueError(f"the parts of a flow must share one context; got context_features {sorted(needed)}.")
+        shared_features(self, (*preprocessing, transform, base))
         self.features = base.features
         self.context_features = needed.pop() if needed else 0
         self.exact_log_det = all(part.exact_log_det for part in (*preprocessing, transform))
@@ -156,7 +158,7 @@ class Flow(Specified, nn.Module):
         context = self._check_context(context, (*batch, num_samples))
         own = context if self.base.context_features else None
         z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
-        return z, context
+        return z.to(self._dtype), context
 
     # ---- every step ----------------------------------------------------------------------------------------------
 
@@ -199,9 +201,14 @@ class Flow(Specified, nn.Module):
         if not isinstance(num_layers, int) or not 0 <= num_layers <= len(learned):
             raise ValueError(f"num_layers must be from 0 to {len(learned)}, the learned steps; got {num_layers!r}.")
         for position in learned[: len(learned) - num_layers]:
-            parts = steps[position] if isinstance(steps[position], Compose) else ()
-            steps[position] = Compose([part for part in parts if not _is_learned(part)])  # type: ignore[union-attr]
-        return Flow(Compose(steps, names=names), self.base, list(self.preprocessing))  # type: ignore[arg-type]
+            steps[position] = _fixed(steps[position])
+        flow = Flow(
+            Compose(steps, names=names),
+            self.base,
+            list(self.preprocessing),  # type: ignore[arg-type]
+            context_preprocessing=list(self.context_preprocessing),  # type: ignore[arg-type]
+        )
+        return flow.train(self.training)
 
     def distribution(self, context: Any = None) -> "FlowDistribution":
         """Return the flow as a `torch.distributions.Distribution`, whose batch shape is the context's."""
@@ -248,6 +255,8 @@ class Flow(Specified, nn.Module):
 
     @staticmethod
     def _tensor(value: Any) -> Tensor:
+        if isinstance(value, np.ndarray) and (not value.flags.writeable or min(value.strides, default=0) < 0):
+            value = value.copy()  # torch takes neither read-only nor reversed arrays
         return value if isinstance(value, Tensor) else torch.as_tensor(value)
 
     def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
@@ -313,6 +322,15 @@ def _is_learned(module: nn.Module) -> bool:
     return any(True for _ in module.parameters())
 
 
+def _fixed(transform: Transform) -> Transform:
+    """Return what is left of a transform without its learned parts."""
+    if not _is_learned(transform):
+        return transform
+    if isinstance(transform, Inverse):
+        return Inverse(_fixed(transform.transform))
+    return Compose([_fixed(part) for part in transform] if isinstance(transform, Compose) else [])
+
+
 class FlowDistribution(distributions.Distribution):
     """A flow (with its context, if any) as a torch distribution over events of D features.
 
@@ -349,15 +367,13 @@ class FlowDistribution(distributions.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(value | context): (*S, *B, D) -> (*S, *B)."""
-        context = self.context
-        if context is not None and context.ndim > 1:
-            context = context.reshape((1,) * (value.ndim - context.ndim) + context.shape)
-        return self.flow.log_prob(value, context)
+        batch = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        context = None if self.context is None else self.context.expand(*batch, -1)
+        return self.flow.log_prob(value.expand(*batch, -1), context)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw (*sample_shape, *B, D) without gradients."""
-        with torch.no_grad():
-            return self._sample(sample_shape)
+        return self._shaped(self.flow.sample(math.prod(sample_shape), self.context), sample_shape)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw (*sample_shape, *B, D) with gradients.
@@ -367,8 +383,9 @@ class FlowDistribution(distributions.Distribution):
         """
         if not self.has_rsample:
             raise NotImplementedError(f"samples of {type(self.flow.base).__name__} carry no gradients; use sample().")
-        return self._sample(sample_shape)
-
-    def _sample(self, sample_shape: Sequence[int]) -> Tensor:
         x, _ = self.flow.sample_and_log_prob(math.prod(sample_shape), self.context)
+        return self._shaped(x, sample_shape)
+
+    def _shaped(self, x: Tensor, sample_shape: Sequence[int]) -> Tensor:
+        """(*B, S, D) -> (*sample_shape, *B, D)."""
         return x.movedim(-2, 0).reshape(*sample_shape, *self.batch_shape, self.flow.features)

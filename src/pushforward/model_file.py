@@ -1,27 +1,18 @@
 """A flow on disk: how it is built, as plain values, and its tensors; loading runs no code of the file's."""
 
-import inspect
-import math
 import os
 import platform
-import threading
-import types as python_types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pushforward import __version__, bases, container, nets, transforms
 from pushforward.errors import InputError
 from pushforward.flow import Flow
-
-MAX_NODES = 10_000  # values in a specification
-MAX_INTEGER = 2**31 - 1
+from pushforward.rebuilding import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain, rebuild
 
 # The only types that a file can name, but for those that the caller of `load` brings along.
 TYPES: dict[str, Callable[..., Any]] = {
@@ -55,14 +46,6 @@ TYPES: dict[str, Callable[..., Any]] = {
         transforms.Standardize,
     )
 }
-_DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-        torch.float16, torch.bfloat16, torch.float32, torch.float64,
-    )
-}  # fmt: skip
-_SAVE_AGAIN = "save the flow again with pushforward.save"
 
 
 def save(
@@ -105,8 +88,10 @@ def save(
         raise ValueError(f"save takes a Flow; got {type(flow).__name__}.")
     specification = flow.specification()
     _check_savable(specification, flow, "flow")
-    if _count(specification) > MAX_NODES:
-        raise InputError(f"the flow has {_count(specification)} values to describe it; a model file holds {MAX_NODES}.")
+    if count_nodes(specification) > MAX_NODES:
+        raise InputError(
+            f"the flow takes {count_nodes(specification)} values to describe; a model file holds {MAX_NODES}."
+        )
     tensors = flow.state_dict()
     lost = {name for name, _ in flow.named_buffers()} - tensors.keys()
     if lost:
@@ -145,22 +130,19 @@ def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] |
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a model file says of its model: `flow` (the specification), schema, seed, versions, plan, summary.
 
+    What was not given to `save` is None.
+
     Raises:
         InputError: If the file cannot be read, is damaged, or is from a newer version.
     """
-    return container.read(Path(path))[0]
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, str) or (isinstance(value, int) and abs(value) <= MAX_INTEGER)
-
-
-def _count(node: Any) -> int:
-    """Return the number of values in a tree."""
-    items = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
-    return 1 + sum(_count(item) for item in items)
+    document, _ = container.read(Path(path))
+    metadata = {name: document.get(name) for name in ("flow", "schema", "seed", "versions", "plan", "summary")}
+    for name, value in metadata.items():
+        if value is not None and not isinstance(value, int if name == "seed" else dict):
+            raise InputError(
+                f"{path}: its {name} is {value!r:.80}, of another kind than pushforward writes ({SAVE_AGAIN})"
+            )
+    return metadata
 
 
 def _check_savable(node: Any, owner: Any, place: str) -> None:
@@ -174,7 +156,7 @@ def _check_savable(node: Any, owner: Any, place: str) -> None:
     name = node.get("type") if isinstance(node, dict) else None
     if isinstance(node, dict) and isinstance(name, str):
         if type(owner).__name__ == name and TYPES.get(name, type(owner)) is not type(owner):
-            raise InputError(f"{place} is of a class of your own that has the name of a built-in one, {name}: rename it.")
+            raise InputError(f"{place} has a class of your own with the name of a built-in one, {name}: rename it.")
         for key, item in node.items():
             _check_savable(item, getattr(owner, key, None), f"{place}.{key}")
     elif isinstance(node, (list, tuple)):
@@ -182,112 +164,42 @@ def _check_savable(node: Any, owner: Any, place: str) -> None:
         owners += [None] * (len(node) - len(owners))
         for position, item in enumerate(node):
             _check_savable(item, owners[position], f"{place}[{position}]")
-    elif not _is_plain(node):
+    elif not is_plain(node):
+        if isinstance(node, (int, float)):
+            raise InputError(f"{place} is {node}: a model file holds finite numbers and integers within 2^31.")
         name = type(node).__name__
         raise InputError(
-            f"{place} is {f'the number {node}' if isinstance(node, (int, float)) else f'of type {name}'}, which a model "
-            f"file cannot hold: use finite numbers, text and lists, or give the class a method specification() that "
-            f'returns {{"type": "{name}", ...}} with the arguments of its constructor, and load with types=.'
+            f"{place} is of type {name}, which a model file cannot hold: use plain numbers, text and lists, or give "
+            f'the class a method specification() that returns {{"type": "{name}", ...}} with the arguments of its '
+            "constructor, and load with types=."
         )
 
 
 def _restore(specification: Any, tensors: Mapping[str, Tensor], types: Mapping[str, Callable[..., Any]]) -> Flow:
-    """Build a flow and give it its tensors; InputError if the two do not belong together."""
-    if _count(specification) > MAX_NODES:
-        raise InputError(f"its specification has more than {MAX_NODES} values ({_SAVE_AGAIN})")
-    # On the meta device a layer of any size costs nothing, but a billion layers would still take forever.
-    with torch.device("meta"), _at_most(1000 + 10 * len(tensors)):
-        flow = _build(specification, "flow", types)
+    """Return the flow with its tensors; InputError if the two do not belong together."""
+    flow = rebuild(specification, types, place="flow", max_parameters=1000 + 10 * len(tensors))
     if not isinstance(flow, Flow):
-        raise InputError(f"it holds a {type(flow).__name__}, not a Flow ({_SAVE_AGAIN})")
+        raise InputError(f"it holds a {type(flow).__name__}, not a Flow ({SAVE_AGAIN})")
     _check_tensors(flow.state_dict(), tensors)
     flow.load_state_dict(tensors, assign=True)
     for name, module in flow.named_modules():
         if not _picks_features(module):
-            raise InputError(f"{name} ({type(module).__name__}) has indices that are no permutation ({_SAVE_AGAIN})")
+            raise InputError(f"{name} ({type(module).__name__}) has indices that are no permutation ({SAVE_AGAIN})")
     return flow.eval()
-
-
-@contextmanager
-def _at_most(num_parameters: int) -> Iterator[None]:
-    """Let this thread make so many parameters; whoever makes another gets a ValueError."""
-    thread, count = threading.get_ident(), 0
-
-    def hook(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
-        nonlocal count
-        count += threading.get_ident() == thread
-        if count > num_parameters:
-            raise ValueError("it has far more parameters than the file")
-
-    handle = register_module_parameter_registration_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _build(node: Any, place: str, types: Mapping[str, Callable[..., Any]]) -> Any:
-    """Return what a specification describes, with tensors on the device in force."""
-    if isinstance(node, list):
-        return [_build(item, f"{place}[{position}]", types) for position, item in enumerate(node)]
-    if not isinstance(node, dict):
-        if not _is_plain(node):
-            raise InputError(f"{place} is {node}, and numbers lie within 2^31 ({_SAVE_AGAIN})")
-        return node
-    name = node.get("type")
-    values = {key: _build(item, f"{place}.{key}", types) for key, item in node.items() if key != "type"}
-    if name == "Tensor":
-        make: Callable[..., Any] = _empty
-    elif isinstance(name, str) and name in types:
-        make = getattr(types[name], "from_specification", types[name])
-    else:
-        raise InputError(
-            f"{place} has the unknown type {name!r:.80} (upgrade pushforward, or load a class of your own with types=)"
-        )
-    try:
-        if name == "Tensor" or name in TYPES:
-            _check_arguments(make, values)
-        return make(**values)
-    except Exception as error:  # the values come from the file, and so does any error
-        raise InputError(f"{place} ({name}) cannot be built: {error!s:.300} ({_SAVE_AGAIN})") from error
-
-
-def _empty(shape: Sequence[int], dtype: str) -> Tensor:
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}; got {dtype!r:.80}.")
-    return torch.empty(shape, dtype=_DTYPES[dtype])
-
-
-def _check_arguments(make: Callable[..., Any], values: Mapping[str, Any]) -> None:
-    """Raise TypeError unless the values are those that a constructor takes, of the types in its annotations."""
-    signature = inspect.signature(make)
-    signature.bind(**values)
-    for name, value in values.items():
-        if not _fits(value, signature.parameters[name].annotation):
-            raise TypeError(f"{name} cannot be {value!r:.80}")
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    if typing.get_origin(annotation) in (typing.Union, python_types.UnionType):
-        return any(_fits(value, each) for each in typing.get_args(annotation))
-    if typing.get_origin(annotation) is Sequence:
-        return isinstance(value, list) and all(_fits(item, typing.get_args(annotation)[0]) for item in value)
-    if annotation in (int, float):
-        return type(value) in (int, annotation)
-    return not isinstance(annotation, type) or isinstance(value, annotation)
 
 
 def _check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     """Raise InputError unless names, shapes and dtypes are the flow's; one floating dtype may stand for another."""
-    for verb, names in ("lacks", expected.keys() - tensors.keys()), ("has no place for", tensors.keys() - expected.keys()):
+    missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    for verb, names in ("lacks", missing), ("has no place for", extra):
         if names:
-            raise InputError(f"{verb} {len(names)} tensors, such as {min(names)!r:.80} ({_SAVE_AGAIN})")
+            raise InputError(f"{verb} {len(names)} tensors, such as {min(names)!r:.80} ({SAVE_AGAIN})")
     for name, want in expected.items():
         got = tensors[name]
         same = got.dtype == want.dtype or (got.is_floating_point() and want.is_floating_point())
         if got.shape != want.shape or not same:
             raise InputError(
-                f"the tensor {name} is {_describe(got)}, and its specification says {_describe(want)} ({_SAVE_AGAIN})"
+                f"the tensor {name} is {_describe(got)}, and its specification says {_describe(want)} ({SAVE_AGAIN})"
             )
 
 
@@ -296,7 +208,7 @@ def _describe(tensor: Tensor) -> str:
 
 
 def _picks_features(module: nn.Module) -> bool:
-    """Whether the indices of a transform that has any are those its constructor would make: others read out of bounds."""
+    """Whether a transform's indices are those that its constructor makes; others could read out of bounds."""
     try:
         if isinstance(module, transforms.Permutation):
             fresh: transforms.Transform = transforms.Permutation(module.permutation)

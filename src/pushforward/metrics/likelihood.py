@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from pushforward.training.rows import dequantized
+
 # Share of the rows left out at each end of a trimmed mean.
 _TRIM = 0.01
 
@@ -92,7 +94,8 @@ def nll(
     """
     x = _rows(x)
     if dequantize is not None:
-        x = _dequantized(x, dequantize, torch.Generator().manual_seed(seed))
+        _check_levels(x, dequantize)
+        x = dequantized(x, torch.Generator().manual_seed(seed))
     context = None if context is None else torch.as_tensor(context)
     return _score(-_log_prob_of_rows(flow, x, context, batch_size))
 
@@ -172,16 +175,12 @@ def _log_prob_of_rows(flow: HasLogProb, x: Tensor, context: Tensor | None, batch
     return torch.cat(parts)
 
 
-def _dequantized(x: Tensor, levels: int, generator: torch.Generator) -> Tensor:
+def _check_levels(x: Tensor, levels: int) -> None:
     if x.min() < 0 or x.max() > levels - 1 or (x.is_floating_point() and bool((x != x.round()).any())):
         raise ValueError(
             f"dequantize={levels} needs integers from 0 to {levels - 1}; got values from {x.min().item()} to "
             f"{x.max().item()}. Give the counts themselves, not fractions."
         )
-    noise = torch.rand(x.shape, generator=generator)
-    # In float32 a value may round up to `levels` and a draw may be exactly 0: both lie outside a logit's domain.
-    largest = torch.nextafter(torch.tensor(float(levels)), torch.tensor(0.0))
-    return (x.float() + noise).clamp(torch.tensor(2.0**-25), largest)
 
 
 def _score(values: Tensor) -> Score:

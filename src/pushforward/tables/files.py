@@ -103,9 +103,10 @@ def _from_arrow(read: Callable[[], Any], *, source: str, **options: Any) -> Tabl
     try:
         table = read()
         table.validate(full=True)  # lengths and offsets of a damaged file, before anybody follows them
+        names = table.column_names
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise damaged(source, error) from error
-    check_names(table.column_names, source=source)
+    check_names(names, source=source)
     columns = {}
     for field, column in zip(table.schema, table.columns, strict=True):
         try:

@@ -33,12 +33,20 @@ def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: s
 
     Raises:
         InputError: If a column is missing or not numeric, a cell is empty, NaN or infinite, or there are no rows.
+
+    Example:
+        >>> import pushforward as pf
+        >>> pf.tables.as_table([[1, 2], [3, 4]]).columns
+        ('x1', 'x2')
     """
     import narwhals as nw
 
     if isinstance(data, Table):
         return data if columns is None else data.select(columns)
-    frame = nw.from_native(data, pass_through=True)
+    try:
+        frame = nw.from_native(data, pass_through=True)
+    except nw.exceptions.DuplicateError as error:
+        raise InputError(f"{source or 'data frame'}: two columns share a name (give each its own name)") from error
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     if not isinstance(frame, nw.DataFrame):

@@ -113,7 +113,7 @@ def _take_tensors(node: Any, path: list[str], tensors: dict[str, Tensor]) -> Any
     plain = {}
     for name, value in node.items():
         if isinstance(value, Tensor):
-            tensors[json.dumps([*path, name])] = value.detach().contiguous()
+            tensors[json.dumps([*path, name])] = value.detach().clone().contiguous()  # the two snapshots may be one
         else:
             plain[name] = _take_tensors(value, [*path, name], tensors)
     return plain

@@ -44,7 +44,7 @@ class Autoregressive(Specified, Transform):
         order = torch.as_tensor(order)
         if not order.is_meta and sorted(order.tolist()) != list(range(len(order))):
             raise ValueError(f"order must hold each of 0..{len(order) - 1} once; got {order.tolist()}.")
-        self.univariate, self.conditioner = univariate, conditioner
+        self.features, self.univariate, self.conditioner = len(order), univariate, conditioner
         self.context_features = getattr(conditioner, "context_features", 0)
         self.inverse_passes = len(order)
         self.register_buffer("order", order.clone())

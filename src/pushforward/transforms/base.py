@@ -1,7 +1,7 @@
 """The contract of a transform (data -> latent), its composition and its inverse."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 import torch
@@ -25,6 +25,7 @@ class Transform(nn.Module, ABC):
     module's own tensors alone, and branch on no tensor's value.
 
     Attributes:
+        features: Number of features D; None where any number will do.
         context_features: Number of context features C it needs; 0 means it takes none.
         exact_log_det: False where log_det is an estimate.
         forward_passes: Passes through a network that `forward` needs one after another: 1, or D where it undoes an
@@ -36,6 +37,7 @@ class Transform(nn.Module, ABC):
         stretches. log_det: (*batch,), log|det dy/dx| in nats.
     """
 
+    features: int | None = None
     context_features: int = 0
     exact_log_det: bool = True
     forward_passes: int = 1
@@ -99,6 +101,15 @@ def check_context(owner: nn.Module, context: Tensor | None, batch: Sequence[int]
     raise ValueError(f"context has batch {got}, x has batch {want}: {remedy}.")
 
 
+def shared_features(owner: nn.Module, parts: Iterable[nn.Module]) -> int | None:
+    """Return the number of features D that the parts share, None where any will do; ValueError if they disagree."""
+    found = {part.features: type(part).__name__ for part in parts if isinstance(getattr(part, "features", None), int)}
+    if len(found) > 1:
+        named = ", ".join(f"{name} {features}" for features, name in found.items())
+        raise ValueError(f"the parts of a {type(owner).__name__} must have the same number of features; got {named}.")
+    return next(iter(found), None)  # type: ignore[return-value]
+
+
 class Compose(Specified, Transform):
     """Several transforms, one after another: `forward` runs them first to last, `inverse` last to first.
 
@@ -110,7 +121,7 @@ class Compose(Specified, Transform):
         names: One name a part, used by `steps`; by default the part's type and position, "Scale 1".
 
     Raises:
-        ValueError: If the names are not unique or not one a part, or the parts need contexts of different sizes.
+        ValueError: If the names are not unique or not one a part, or the parts need data or contexts of different sizes.
 
     Example:
         >>> import torch, pushforward as pf
@@ -135,6 +146,7 @@ class Compose(Specified, Transform):
             )
         self.transforms = nn.ModuleList(transforms)
         self.names = tuple(names)
+        self.features = shared_features(self, transforms)
         self.context_features = needed.pop() if needed else 0
         self.exact_log_det = all(part.exact_log_det for part in transforms)
         self.forward_passes = max((part.forward_passes for part in transforms), default=1)
@@ -224,6 +236,7 @@ class Inverse(Specified, Transform):
     def __init__(self, transform: Transform) -> None:
         super().__init__()
         self.transform = transform
+        self.features = transform.features
         self.context_features = transform.context_features
         self.exact_log_det = transform.exact_log_det
         self.forward_passes, self.inverse_passes = transform.inverse_passes, transform.forward_passes

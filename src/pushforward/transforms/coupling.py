@@ -64,7 +64,7 @@ class Coupling(Specified, Transform):
         self, mask: Tensor, num_kept: int, layout: str, univariate: Univariate, conditioner: nn.Module
     ) -> None:
         """Set everything but the content of the index buffers, which a model file brings along."""
-        self.univariate, self.conditioner = univariate, conditioner
+        self.features, self.univariate, self.conditioner = len(mask), univariate, conditioner
         self.context_features = getattr(conditioner, "context_features", 0)
         self.num_kept, self.layout = num_kept, layout
         self.num_transformed = len(mask) - num_kept

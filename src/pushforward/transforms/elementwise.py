@@ -18,10 +18,17 @@ def _hold(owner: nn.Module, name: str, value: float | Sequence[float] | Tensor, 
         tensor = tensor.to(torch.get_default_dtype())
     if tensor.ndim > 1:
         raise ValueError(f"{name} must be a number or one number a feature; got shape {tuple(tensor.shape)}.")
+    if tensor.ndim:
+        owner.features = len(tensor)  # type: ignore[assignment]
     if learned:
         owner.register_parameter(name, nn.Parameter(tensor.clone()))
     else:
         owner.register_buffer(name, tensor.clone())
+
+
+def _like(x: Tensor, value: Tensor) -> Tensor:
+    """Return `value` in the dtype of x; integers are not a dtype to round it to."""
+    return value.to(x.dtype) if x.is_floating_point() else value
 
 
 class Scale(Specified, Transform):
@@ -50,12 +57,12 @@ class Scale(Specified, Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
-        factor = self.factor.to(x.dtype)
+        factor = _like(x, self.factor)
         return x * factor, self._log_det(x, factor)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, y.shape[:-1])
-        factor = self.factor.to(y.dtype)
+        factor = _like(y, self.factor)
         return y / factor, -self._log_det(y, factor)
 
     @staticmethod
@@ -80,11 +87,13 @@ class Shift(Specified, Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
-        return x + self.offset.to(x.dtype), x.new_zeros(x.shape[:-1])
+        offset = _like(x, self.offset)
+        return x + offset, offset.new_zeros(x.shape[:-1])
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, y.shape[:-1])
-        return y - self.offset.to(y.dtype), y.new_zeros(y.shape[:-1])
+        offset = _like(y, self.offset)
+        return y - offset, offset.new_zeros(y.shape[:-1])
 
 
 class Elementwise(Specified, Transform):
@@ -100,10 +109,12 @@ class Elementwise(Specified, Transform):
         x, y: (*batch, D). log_det: (*batch,), nats.
     """
 
+    features: int
+
     def __init__(self, features: int, univariate: Univariate, conditioner: nn.Module | None = None) -> None:
         super().__init__()
         self.features, self.univariate, self.conditioner = features, univariate, conditioner
-        self.params = None if conditioner else nn.Parameter(torch.zeros(features, univariate.num_params))
+        self.params = None if conditioner is not None else nn.Parameter(torch.zeros(features, univariate.num_params))
         self.context_features = getattr(conditioner, "context_features", 0)
 
     def _params(self, x: Tensor, context: Tensor | None) -> Tensor:

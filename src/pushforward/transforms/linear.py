@@ -34,6 +34,7 @@ class Permutation(Specified, Transform):
             raise ValueError(
                 f"permutation must hold each of 0..{len(permutation) - 1} once; got {permutation.tolist()}."
             )
+        self.features = len(permutation)
         self.register_buffer("permutation", permutation.clone())
         self.register_buffer("inverse_permutation", permutation.argsort())
 
@@ -69,6 +70,7 @@ class Orthogonal(Specified, Transform):
         generator: Source of the matrix; torch's global one by default.
     """
 
+    features: int
     matrix: Tensor
 
     def __init__(self, features: int, *, generator: torch.Generator | None = None) -> None:
@@ -100,6 +102,8 @@ class LULinear(Specified, Transform):
     Args:
         features: Number of features D.
     """
+
+    features: int
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -34,6 +34,7 @@ class Standardize(Specified, Transform):
         features: Number of features D.
     """
 
+    features: int
     mean: Tensor
     std: Tensor
     initialized: Tensor
@@ -78,6 +79,7 @@ class Asinh(Specified, Transform):
         features: Number of features D.
     """
 
+    features: int
     median: Tensor
     range: Tensor
     mean: Tensor
@@ -131,6 +133,7 @@ class ActNorm(Specified, Transform):
         features: Number of features D.
     """
 
+    features: int
     initialized: Tensor
 
     def __init__(self, features: int) -> None:
