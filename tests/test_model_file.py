@@ -510,10 +510,7 @@ CHANGES = {
     ),
     "bins out of range": (put(501, *COUPLING, "univariate", "bins"), "bins must be from 2 to 500; got 501"),
     "10**12 features": (put(10**12, "base", "features"), r"flow\.base\.features is 1000000000000; numbers are finite"),
-    "2**31 - 1 features": (
-        put(2**31 - 1, "preprocessing", 0, "features"),
-        r"preprocessing\.0\.mean is float64 of shape \(3,\), and its .* says float64 of shape \(2147483647,\)",
-    ),
+    "2**31 - 1 features": (put(2**31 - 1, "preprocessing", 0, "features"), "2147483647"),
     "a billion blocks": (
         put(10**9, *NET, "num_blocks"),
         r"conditioner \(ResidualMLP\).* far more parameters than the file",

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             raise
         where = f"set {TRACEBACK}=1 to see where, and please report it"
-        return _fail(f"unexpected {type(error).__name__}: {error} (a bug in pushforward: {where})", 1)
+        text = " ".join(str(error).split())
+        return _fail(f"unexpected {type(error).__name__}: {text[:200]} (a bug in pushforward: {where})", 1)
     return 0
 
 

@@ -102,7 +102,7 @@ def _build(node: Any, place: str, types: Mapping[str, Callable[..., Any]]) -> An
         _check_arguments(make, values)
         return make(**values)
     except Exception as error:  # the values come from the file, and so does any error
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"{place} ({name}) cannot be built: {reason:.300} ({SAVE_AGAIN})") from error
 
 
