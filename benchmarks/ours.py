@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 import pushforward as pf
 from peers import BOUND, LEARNING_RATE, Case, TorchModel
 
@@ -25,7 +26,8 @@ def loop(case: Case, batches: np.ndarray) -> TorchModel:
 class Fit:
     """`pf.fit` as users call it, timed from its first report to its last: set-up and compiling are left out.
 
-    Validation is left out too, since the peers have none. A `Fit` only trains: its flow scores and samples as the loop's.
+    Validation and clipping are left out too, since the peers have none. A `Fit` only trains: its flow scores and
+    samples as the loop's does.
     """
 
     def __init__(self, case: Case, batches: np.ndarray, *, compile: bool) -> None:
@@ -44,6 +46,7 @@ class Fit:
             learning_rate=LEARNING_RATE,
             schedule="constant",
             validation=None,
+            clip_norm=None,
             compile=self._compile,
             progress=False,
         )

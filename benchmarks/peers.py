@@ -166,7 +166,7 @@ def normflows(case: Case, batches: np.ndarray) -> TorchModel:
 
 
 def freia(case: Case, batches: np.ndarray) -> TorchModel | None:
-    """`GLOWCouplingBlock`s: each changes both halves in turn, so one block is two couplings. The release has no splines."""
+    """`GLOWCouplingBlock`s: each changes both halves in turn, so one block is two couplings. 0.2 has no splines."""
     from FrEIA.framework import SequenceINN
     from FrEIA.modules import GLOWCouplingBlock
 

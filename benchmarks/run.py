@@ -2,10 +2,10 @@
 
     python benchmarks/run.py [--quick] [--cases spline-64d ...] [--libraries zuko ...] [--out results.json]
 
-Each case trains every library's flow for `--warmup` steps (compiling included, not timed), then goes round the libraries
-`--repeats` times: training for about `--seconds`, log_prob and sampling of `--rows` rows. Figures are medians over the
-rounds; every second round goes backwards, so that no library always follows the same one. A ratio above 1 means that
-pushforward is faster. All libraries get the same cores, `--threads` of them.
+Each case trains every library's flow for `--warmup` steps (compiling included, not timed), then goes round the
+libraries `--repeats` times: training for about `--seconds`, log_prob and sampling of `--rows` rows. Figures are medians
+over the rounds; every second round goes backwards, so that no library always follows the same one. A ratio above 1
+means that pushforward is faster. All libraries get the same cores, `--threads` of them.
 """
 
 import argparse
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+
 import ours
 import peers
-import torch
 from peers import Case
 
 CASES = {
@@ -140,7 +141,7 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
 
 
 def compare(results: dict[str, dict[str, Any]], libraries: dict[str, Library]) -> dict[str, dict[str, float]]:
-    """Return {"ours / theirs": {measure: ratio}} against the fastest torch peer and FlowJAX; above 1, ours is faster."""
+    """Return {"ours / theirs": {measure: ratio}} against fastest torch peer and FlowJAX; above 1, ours is faster."""
 
     def speed(library: str, measure: str) -> float | None:
         median = results[library][measure]["median"]

@@ -167,9 +167,12 @@ def test_the_chequerboard_is_minus_infinity_outside_its_squares():
     torch.testing.assert_close(density.log_prob(x), expected, equal_nan=True)
 
 
-def test_every_float32_draw_of_the_chequerboard_lies_inside():
-    data = pf.data.chequerboard(200_000, standardize=True)
-    assert data.density.log_prob(data.x).isfinite().all()
+@pytest.mark.parametrize("u", [0.0, 1 - 2**-53])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_float32_moves_no_point_of_the_chequerboard_out_of_its_square(monkeypatch, u, standardize):
+    monkeypatch.setattr(torch, "rand", lambda *shape, dtype, generator: torch.full(shape, u, dtype=dtype))
+    data = pf.data.chequerboard(500, standardize=standardize)
+    assert data.density.log_prob(data.x, label=data.labels).isfinite().all()
 
 
 @pytest.mark.parametrize("name", pf.data.TOYS)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import Normal
 
 import pushforward as pf
@@ -264,6 +265,24 @@ def test_moments_are_those_of_an_exponential():
     # sup |1 - exp(-x) - Phi(x)| is at x = 0, where it is Phi(0).
     assert report.kolmogorov.item() == pytest.approx(0.5, abs=0.001)
     assert report.max_correlation == 0
+
+
+def test_kolmogorov_distances_are_scipys():
+    z = 0.9 * Gaussian(3).sample(200, 0).double() + 0.2
+    report = pf.metrics.latent_normality(z, num_simulations=9)
+    expected = [stats.kstest(column.numpy(), "norm").statistic for column in z.T]
+    torch.testing.assert_close(report.kolmogorov, torch.tensor(expected, dtype=torch.float64))
+    assert report.radius_kolmogorov == pytest.approx(stats.kstest(z.square().sum(1).numpy(), "chi2", (3,)).statistic)
+
+
+def test_the_latent_mmd_is_the_closed_form_on_average():
+    for shift in (0.0, 0.8):
+        values = [
+            pf.metrics.latent_normality(Gaussian(3, mean=shift).sample(60, seed), num_simulations=1).mmd
+            for seed in range(200)
+        ]
+        expected = 2 * (6 / 8) ** 1.5 * (1 - math.exp(-3 * shift**2 / 16))
+        assert np.mean(values) == pytest.approx(expected, abs=4 * np.std(values) / math.sqrt(200))
 
 
 def test_p_values_of_normal_latents_are_uniform():

@@ -113,6 +113,12 @@ def test_preprocessing_names_and_dropout_come_back(hidden, path):
     assert bool(again.preprocessing[1].initialized)
 
 
+def test_the_table_of_types_knows_every_public_part():
+    parts = [getattr(room, name) for room in (pf.transforms, pf.nets, pf.bases) for name in dir(room)]
+    wanted = {each.__name__ for each in parts if isinstance(each, type) and issubclass(each, Specified)}
+    assert wanted - {"Specified"} == model_file.TYPES.keys() - {"Flow"}
+
+
 def test_a_loaded_flow_trains_as_the_saved_one_does(path):
     flow = zoo.FLOWS["nsf"]()
     again = through_file(flow, path)
@@ -236,8 +242,8 @@ def test_a_buffer_that_would_be_lost_is_not_saved(path):
 
 
 def test_a_distribution_outside_the_closed_table_is_not_saved(path):
-    base = pf.bases.FromTorch(distributions.Poisson(3.0), 2)
-    with pytest.raises(InputError, match="a FromTorch base of Poisson cannot be saved; these can: Beta"):
+    base = pf.bases.FromTorch(distributions.FisherSnedecor(3.0, 5.0), 2)
+    with pytest.raises(InputError, match="a FromTorch base of FisherSnedecor cannot be saved; these can: Beta"):
         pf.save(pf.Flow(pf.transforms.Shift(0.0), base), path)
 
 

@@ -133,6 +133,8 @@ class GaussianMixture(Specified, Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         each = _normal_log_prob((z.unsqueeze(-2) - self.mean) * (-self.log_std).exp()) - self.log_std.sum(-1)
+        # With every component at -inf the gradient of logsumexp would be NaN.
+        each = each.clamp(min=torch.finfo(each.dtype).min)
         return torch.logsumexp(each + self.logits.log_softmax(-1), -1)
 
     def sample(  # noqa: D102
@@ -177,8 +179,8 @@ class Box(Specified, Base):
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         outside = ((z < self.low) | (z > self.high)).any(-1)
         # Adding 0 * z keeps NaN as NaN and ties the value to z's graph.
-        inside = (0 * z).nan_to_num(nan=math.nan, posinf=0, neginf=0).sum(-1) - self.features * math.log(self.high - self.low)
-        return torch.where(outside, -math.inf, inside)
+        inside = (0 * z).sum(-1) - self.features * math.log(self.high - self.low)
+        return torch.where(outside & ~z.isnan().any(-1), -math.inf, inside)
 
     def sample(  # noqa: D102
         self,
@@ -228,7 +230,7 @@ class FromTorch(Specified, Base):
         features: Number of features D.
 
     Raises:
-        ValueError: If the distribution is not univariate or its batch shape does not fit.
+        ValueError: If the distribution is discrete or not univariate, or its batch shape does not fit.
 
     Example:
         >>> base = FromTorch(distributions.Uniform(0.0, 1.0), 2)
@@ -247,6 +249,8 @@ class FromTorch(Specified, Base):
                 f"distribution must be univariate with batch shape () or ({features},); got batch shape {shape}, "
                 f"event shape {tuple(distribution.event_shape)}."
             )
+        if distribution.support.is_discrete:  # type: ignore[union-attr]
+            raise ValueError(f"distribution must have a density; {type(distribution).__name__} is discrete.")
         self._name = type(distribution).__name__
         self._fixed = None if self._name in SAVEABLE_DISTRIBUTIONS else distribution
         for name in SAVEABLE_DISTRIBUTIONS.get(self._name, ()):
@@ -295,7 +299,9 @@ class FromTorch(Specified, Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         distribution = self.distribution
-        inside = distribution.support.check(z)  # type: ignore[union-attr]
+        inside = distribution.support.check(z) & z.isfinite()  # type: ignore[union-attr]
+        if self._name == "VonMises":  # torch calls its support the whole line, on which it has infinite mass
+            inside = inside & (z.abs() <= math.pi)
         log_prob = distribution.log_prob(torch.where(inside, z, self._inside.to(z.dtype)))
         log_prob = torch.where(inside, log_prob, -math.inf)
         return torch.where(z.isnan(), z, log_prob).sum(-1)

@@ -73,7 +73,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror} (check the path)") from error
     digest = document.pop("digest", None)
-    if not isinstance(digest, str) or False:
+    if not isinstance(digest, str) or _digest(data, digest) != digest:
         raise InputError(f"{path}: is damaged: its digest is not that of its content ({COPY_AGAIN})")
     try:
         tensors = safetensors.torch.load(data)

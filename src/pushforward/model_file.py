@@ -64,7 +64,7 @@ def save(
 
     Args:
         flow: The flow, on any device.
-        path: The file, by custom *.safetensors; one that exists is replaced.
+        path: The file, usually called *.safetensors; one that exists is replaced.
         schema: The columns of the data, such as `Schema.to_dict()`.
         seed: The seed of the training.
         plan: What training was to do.

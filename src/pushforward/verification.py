@@ -87,8 +87,8 @@ def verify(
     autodiff Jacobian, whatever the orientation; a flow's log_prob is its base's plus all log_dets. They run on a copy in
     eval mode, in the dtype of its parameters; no global state is touched.
 
-    An error is a problem where it exceeds `tolerance` (times the larger of |x| and the feature's median |x| for the round
-    trip, of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
+    An error is a problem where it exceeds `tolerance` (times the larger of |x| and the feature's median |x| for the
+    round trip, of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
 
     Args:
         transform_or_flow: A `Transform` or `Flow`, or any object with the `forward` and `inverse` of one.
@@ -143,7 +143,9 @@ def _prepare(subject: Any, x: Any, context: Any) -> tuple[Any, Tensor, Tensor | 
         if numbers is not None:
             # A flow takes float64 through its preprocessing and casts by itself.
             x = x.to(numbers.device) if isinstance(subject, Flow) else x.to(numbers)
-    return subject, x, None if context is None else context.to(x)
+    if context is not None and not isinstance(subject, Flow):
+        context = context.to(x)
+    return subject, x, context
 
 
 def _maps(subject: Any) -> tuple[Map, Map]:
@@ -170,8 +172,8 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
         _stop(report, "no row could be checked: none has finite values both ways.")
     if torch.equal(y.to(x.dtype), x):
         report.notes.append(
-            "on these rows it is the identity, so every check is empty: a wrong map would pass as well. Train it, or perturb "
-            "its parameters first."
+            "on these rows it is the identity, so every check is empty: a wrong map would pass as well. Train it, or "
+            "perturb its parameters first."
         )
 
     # From here on float64 and one row axis; `number` is the row's number in x.
@@ -218,7 +220,8 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
         report.log_det_error = _compare(report, "log_det", problem, ld, true_ld, number, ld_size, rounding_ld)
     if isinstance(subject, Flow):
         with torch.no_grad():
-            base_log_prob = subject.base.log_prob(y, *(given if subject.base.context_features else ()))
+            seen = subject._check_context(context, x.shape[:-1])
+            base_log_prob = subject.base.log_prob(y, seen if subject.base.context_features else None)
             pairs = (subject.encode(x, *given), y), (subject.decode(y, *given), back)
             log_prob = flat(subject.log_prob(x, *given)).double()
         for name, (got, expected) in zip(("encode", "decode"), pairs, strict=True):
@@ -261,7 +264,7 @@ def _call(report: Verification, name: str, function: Map, x: Tensor, *context: T
             f"log_det: {name} returned shape {tuple(log_det.shape)}{hint}; it must be one number a row, shape "
             f"{tuple(x.shape[:-1])}.",
         )
-    if not torch.equal(copied, x):
+    if not torch.equal(copied.nan_to_num(), x.nan_to_num()):
         report.problems.append(f"{name} writes on its input; it must leave it as it is.")
     if not all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(result, again, strict=True)):
         report.problems.append(f"{name} gives another result when it is called again on the same rows.")
@@ -312,6 +315,8 @@ def _compare(
         cause = ""
         if error.ndim == 1 and bool(((got + expected).abs() <= allowed).all()):
             cause = " It has the wrong sign."
+        elif bool(expected.isinf().any()):
+            cause = " The Jacobian is singular: the map is not invertible there, or its value is detached from x."
         elif bool((error <= rounding)[wrong].all()):
             cause = f" Rounding explains it: the map is too steep there for {report.precision}."
         report.problems.append(

@@ -96,7 +96,8 @@ def evaluate_command(path: Path, data: str) -> None:
         rows.append(["exact entropy, nats", number(entropy, 4), ""])
         rows.append(["excess, nats", number(difference.mean, 4), number(difference.standard_error, 4)])
     if result.latent is not None:
-        rows.append(["latent normality, p", number(result.latent.p_value), ""])
+        rows.append(["latent normality, Kolmogorov p", number(result.latent.kolmogorov_p_value, 2), ""])
+        rows.append(["latent normality, MMD p", number(result.latent.mmd_p_value, 2), ""])
     trip = result.round_trip
     rows.append([f"round trip in {trip.dtype}, 99.9 % quantile", number(trip.high, 9), ""])
     show(["", f"{len(x):,} rows", "±"], rows)

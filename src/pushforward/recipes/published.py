@@ -226,6 +226,11 @@ def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor
     """Return one mask a layer, in the coordinates after its mixing, so that no feature is left out for two layers."""
     if isinstance(mask, str) and mask not in masks.MASKS:
         raise ValueError(f"mask must be a boolean tensor or one of {', '.join(masks.MASKS)}; got {mask!r}.")
+    if isinstance(mask, Tensor) and (mask.dtype != torch.bool or mask.shape != (features,)):
+        raise ValueError(
+            f"mask must be boolean of shape ({features},); got {str(mask.dtype).removeprefix('torch.')} of shape "
+            f"{tuple(mask.shape)}."
+        )
     layers: list[Tensor] = []
     for layer in range(num_layers):
         if layer % 2 == 0 or mixing in ("permute", "orthogonal"):

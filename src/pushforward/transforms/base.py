@@ -164,7 +164,7 @@ class Compose(Specified, Transform):
     def __getitem__(self, index: slice) -> "Compose": ...
     def __getitem__(self, index: int | str | slice) -> Transform:
         if isinstance(index, slice):
-            return Compose(list(self.transforms)[index], names=self.names[index])
+            return Compose(list(self)[index], names=self.names[index])
         if isinstance(index, str):
             if index not in self.names:
                 raise KeyError(f"no part is named {index!r}; the names are {list(self.names)}.")

@@ -16,6 +16,8 @@ def parameters_from(
     Raises:
         ValueError: If the conditioner's output has another size.
     """
+    if context is not None:
+        context = context.clamp(-LARGEST_SEEN, LARGEST_SEEN)
     params = conditioner(x.clamp(-LARGEST_SEEN, LARGEST_SEEN), context)
     size = num_transformed * univariate.num_params
     if params.shape[-1] != size:
