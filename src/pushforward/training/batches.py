@@ -119,7 +119,9 @@ class LoaderBatches:
 
     def _rows(self, items: list[tuple[Tensor, Tensor | None]]) -> Rows:
         x = torch.cat([x for x, _ in items])
-        context = torch.cat([context for _, context in items if context is not None]) if items[0][1] is not None else None
+        context = (
+            torch.cat([context for _, context in items if context is not None]) if items[0][1] is not None else None
+        )
         return Rows(x, context, None, self.form, torch.arange(len(x), device=x.device))
 
     def next(self) -> Batch:
@@ -127,7 +129,9 @@ class LoaderBatches:
         item = next(self._items, None)
         if item is None:
             if self._once:
-                raise InputError("data is a generator and has ended before num_steps: give a loader that can start again.")
+                raise InputError(
+                    "data is a generator and has ended before num_steps: give a loader that can start again."
+                )
             self._items = (loader_batch(item, self.form, "data") for item in self.loader)
             item = next(self._items, None)
             if item is None:

@@ -27,7 +27,9 @@ def open_folder(out: str | os.PathLike[str]) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written to ({error.strerror}): choose another folder with out=.") from error
+        raise InputError(
+            f"{folder}: cannot be written to ({error.strerror}): choose another folder with out=."
+        ) from error
     return folder
 
 

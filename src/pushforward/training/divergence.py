@@ -68,7 +68,9 @@ class Watch:
     def give_up(self, model: nn.Module, rate: float) -> RunError:
         """Return the error that ends the run."""
         explanation = f" {support_hint(model)}" if "was inf" in self.reason else ""
-        remedy = "" if explanation else " Try a smaller learning_rate, look for extreme values in the data, or rescale them."
+        remedy = (
+            "" if explanation else " Try a smaller learning_rate, look for extreme values in the data, or rescale them."
+        )
         return RunError(
             f"training diverged: {self.reason}; going back {self.failures} times and lowering the learning rate to {rate:.1e} "
             f"did not help.{explanation}{remedy} The model holds the last good weights."

@@ -255,7 +255,9 @@ def _read(
             raise InputError("context was given twice: as y of data=(x, y) and as context=.")
         data, context = data[0], data[1] if form.takes_context else None
     if isinstance(data, torch.utils.data.Dataset) and not isinstance(data, torch.utils.data.IterableDataset):
-        raise InputError("data is a Dataset, which yields single rows: wrap it in a torch DataLoader, or give its tensors.")
+        raise InputError(
+            "data is a Dataset, which yields single rows: wrap it in a torch DataLoader, or give its tensors."
+        )
     share = 0.0 if validation is None else validation if isinstance(validation, (int, float)) else None
     if share is not None and not 0 <= share < 1:
         raise InputError(f"validation must be a share from 0 up to 1, or rows; got {validation!r}.")
@@ -281,8 +283,10 @@ def _read(
 def _read_validation(validation: Any, form: Form) -> Rows:
     if isinstance(validation, tuple):
         return Rows.read(*(*validation, None, None)[:3], form, "validation")
-    return Rows.read(validation, None, None, form, "validation") if is_array(validation) else read_loader(
-        validation, form, "validation"
+    return (
+        Rows.read(validation, None, None, form, "validation")
+        if is_array(validation)
+        else read_loader(validation, form, "validation")
     )
 
 

@@ -264,9 +264,13 @@ class Loop:
         self._save()
         where = f"stopped by {name} at step {self.step} of {self.plan.num_steps}"
         if self.setting.folder is None:
-            return Interrupted(f"{where}; nothing was saved, since no out= was given. The model holds the best weights so far.")
+            return Interrupted(
+                f"{where}; nothing was saved, since no out= was given. The model holds the best weights so far."
+            )
         if not self.setting.batches.resumable:
-            return Interrupted(f"{where}; a run on a loader cannot be resumed. The model holds the best weights so far.")
+            return Interrupted(
+                f"{where}; a run on a loader cannot be resumed. The model holds the best weights so far."
+            )
         return Interrupted(f"{where}; saved in {self.setting.folder}: go on with resume=True (--resume).")
 
     # ---- numbers, checkpoints ------------------------------------------------------------------------------------
@@ -299,7 +303,14 @@ class Loop:
             "watch": {name: getattr(watch, name) for name in ("ceiling", "failures", "reason", "snapshot_step")},
             "loop": {
                 name: getattr(self, name)
-                for name in ("step", "train_sum", "train_count", "next_report", "reports_since_best", "validation_seconds")
+                for name in (
+                    "step",
+                    "train_sum",
+                    "train_count",
+                    "next_report",
+                    "reports_since_best",
+                    "validation_seconds",
+                )
             },
             "history": {**vars(history), "steps": self.step, "seconds": self.seconds},
             "taken": taken,

@@ -60,7 +60,9 @@ class Form:
         """Return data as a tensor (rows, ...) on the device: integers where they are dequantized, floats otherwise."""
         x = _tensor(value, name)
         if x.ndim < 2:
-            raise InputError(f"{name} must have shape (rows, features); got {tuple(x.shape)}: use x[:, None] for one feature.")
+            raise InputError(
+                f"{name} must have shape (rows, features); got {tuple(x.shape)}: use x[:, None] for one feature."
+            )
         _check_finite(x, name)
         if self.dequantize is not None:
             if bool((x != x.round() if x.is_floating_point() else x < 0).any()) or not _in_range(x, self.dequantize):
@@ -209,7 +211,9 @@ def _check_finite(x: Tensor, name: str) -> None:
         return
     bad = (~torch.isfinite(x.reshape(len(x), -1)).all(-1)).nonzero().flatten()
     if len(bad):  # a sum may overflow though every number is finite
-        raise InputError(f"{name}: {list_rows(bad, len(x))} NaN or infinite values: leave those rows out or fill them in.")
+        raise InputError(
+            f"{name}: {list_rows(bad, len(x))} NaN or infinite values: leave those rows out or fill them in."
+        )
 
 
 def list_rows(bad: Tensor, total: int) -> str:

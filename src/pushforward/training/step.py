@@ -104,7 +104,9 @@ class CompiledStep:
         self._rates = [group["lr"] for group in optimizer.param_groups]
         self._rate = torch.zeros((), dtype=weights.flat.dtype, device=weights.flat.device)
         gradient = _gradient_function(model, loss, weights, clip_norm)
-        adam = _adam_function(self._group, decoupled=isinstance(optimizer, torch.optim.AdamW)) if self._owns_adam else None
+        adam = (
+            _adam_function(self._group, decoupled=isinstance(optimizer, torch.optim.AdamW)) if self._owns_adam else None
+        )
 
         def whole(flat: Tensor, into: Tensor, state: tuple[Tensor, ...], rate: Tensor, data: tuple[Any, ...]) -> Tensor:
             slope, value = gradient(flat, data)

@@ -53,7 +53,10 @@ class Weights:
 
     def copy(self) -> dict[str, Tensor]:
         """Return copies of all the model's numbers: the flat vector, frozen parameters and buffers."""
-        return {"flat": self.flat.detach().clone(), **{name: value.detach().clone() for name, value in self.fixed.items()}}
+        return {
+            "flat": self.flat.detach().clone(),
+            **{name: value.detach().clone() for name, value in self.fixed.items()},
+        }
 
     @torch.no_grad()
     def load(self, numbers: dict[str, Tensor]) -> None:
