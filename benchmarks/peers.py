@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -248,7 +248,7 @@ class FlowJaxModel:
         return np.asarray(self._sample_jit(self._state[0], key, num_samples))
 
 
-def _flowjax_spline(bins: int):
+def _flowjax_spline(bins: int) -> Any:
     """FlowJAX's spline, its two outer slopes fixed at 1 as in the other libraries (it learns them by default)."""
     import equinox as eqx
     import jax

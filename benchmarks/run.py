@@ -143,9 +143,9 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
 def compare(results: dict[str, dict[str, Any]], libraries: dict[str, Library]) -> dict[str, dict[str, float]]:
     """Return {"ours / theirs": {measure: ratio}} against fastest torch peer and FlowJAX; above 1, ours is faster."""
 
-    def speed(library: str, measure: str) -> float | None:
+    def speed(library: str, measure: str) -> float:
         median = results[library][measure]["median"]
-        return median if median is None or measure == "train_steps_per_second" else 1 / median
+        return median if measure == "train_steps_per_second" else 1 / median
 
     names = {
         kind: [name for name in results if libraries[name].kind == kind] for kind in ("pushforward", "torch", "jax")
@@ -155,9 +155,9 @@ def compare(results: dict[str, dict[str, Any]], libraries: dict[str, Library]) -
     for own in names["pushforward"]:
         for rival, members in rivals.items():
             for measure in MEASURES:
-                if members and (mine := speed(own, measure)) is not None:
-                    fastest = max(speed(member, measure) for member in members)
-                    ratios.setdefault(f"{own} / {rival}", {})[measure] = mine / fastest
+                if members and results[own][measure]["rounds"]:
+                    ratio = speed(own, measure) / max(speed(member, measure) for member in members)
+                    ratios.setdefault(f"{own} / {rival}", {})[measure] = ratio
     return ratios
 
 
@@ -179,7 +179,7 @@ def show(name: str, results: dict[str, dict[str, Any]], ratios: dict[str, dict[s
 
 def machine(threads: int) -> dict[str, Any]:
     """Say on what and with what the figures were made."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -1,6 +1,6 @@
 """Run by test_training_resume.py: fits in children that are killed at random moments, until one finishes.
 
-Prints how many were killed, how many of those had left a checkpoint, and whether the weights are those of an unbroken run.
+Prints how many were killed, how many of those had left a checkpoint, and whether the weights are an unbroken run's.
 """
 
 import os

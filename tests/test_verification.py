@@ -206,7 +206,7 @@ def test_a_log_det_for_each_feature_is_named():
 
 def test_a_lost_batch_axis_is_named():
     problem = only_problem(pf.verify(broken(inverse=lambda self, y, context=None: (y[0], self.log_det(y))), X))
-    assert problem == "batch: inverse made shape (3,) of shape (10, 3); it must keep batch and features."
+    assert problem == "batch: inverse made shape (3,) of shape (10, 3); both axes must be kept."
 
 
 def test_a_layer_that_raises_or_returns_one_tensor_is_named():

@@ -150,7 +150,7 @@ class GaussianMixture(Specified, Base):
         if count == 0:
             return noise
         component = torch.multinomial(self.logits.detach().softmax(-1), count, True, generator=generator)
-        component = component.reshape(*shape)
+        component = component.reshape(tuple(shape))
         return self.mean[component] + temperature * self.log_std.exp()[component] * noise
 
 
@@ -316,6 +316,8 @@ class FromTorch(Specified, Base):
     ) -> Tensor:
         _refuse_temperature(self, temperature)
         distribution, size = self.distribution, (*shape, self.features)
+        if not math.prod(shape):  # some distributions cannot draw nothing
+            return self._inside.new_empty(size)
         uniform = torch.rand(size, generator=generator, dtype=self._inside.dtype, device=self._inside.device)
         try:
             # rand gives [0, 1): 0 would be an end of the support, often infinite

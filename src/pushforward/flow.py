@@ -55,12 +55,13 @@ class Flow(Specified, nn.Module):
         self.base = base
         self.preprocessing = nn.ModuleList(preprocessing)
         self.context_preprocessing = nn.ModuleList(context_preprocessing)
-        needed = {part.context_features for part in (*preprocessing, transform, base)} - {0}
+        parts: list[Transform | Base] = [*preprocessing, transform, base]
+        needed = {part.context_features for part in parts} - {0}
         if len(needed) > 1:
             raise ValueError(f"the parts of a flow must share one context; got context_features {sorted(needed)}.")
         shared_features(self, (*preprocessing, transform, base))
         self.features = base.features
-        self.context_features = needed.pop() if needed else 0
+        self.context_features: int = needed.pop() if needed else 0
         self.exact_log_det = all(part.exact_log_det for part in (*preprocessing, transform))
         self.forward_passes = max(part.forward_passes for part in (*preprocessing, transform))
         self.eval()

@@ -45,12 +45,18 @@ def learning_curves(history: "History") -> Figure:
     """Training and validation loss against steps, with the step whose weights were kept."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot()
+    table = history.to_numpy()
     for key, colour, label in (("train_loss", BLUE, "training"), ("validation_loss", VERMILION, "validation")):
-        points = [(row["step"], row[key]) for row in history.rows if row.get(key) is not None]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.6)
-    if history.best_step is not None:
-        axes.axvline(history.best_step, color=BLACK, linestyle=":", linewidth=1, label="weights kept")
+        shown = np.isfinite(table[key])
+        if shown.any():
+            axes.plot(table["step"][shown], table[key][shown], color=colour, label=label, linewidth=1.6)
+    # The fall of the first steps would flatten all that follows.
+    later = np.concatenate([table[key][len(table["step"]) // 20 :] for key in ("train_loss", "validation_loss")])
+    later = later[np.isfinite(later)]
+    if len(later) > 2 and later.max() > later.min():
+        margin = 0.08 * (later.max() - later.min())
+        axes.set_ylim(later.min() - margin, later.max() + margin)
+    axes.axvline(history.best_step, color=BLACK, linestyle=":", linewidth=1, label="weights kept")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats)")
     axes.legend(frameon=False)
@@ -123,7 +129,9 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
         # A spike must not leave the rest dark.
         top = values[values > 0].quantile(0.999).item() if bool((values > 0).any()) else 1.0
         extent = (*bounds[0], *bounds[1])
-        panels[2].imshow(values, origin="lower", extent=extent, aspect="auto", cmap=DENSITY_MAP, vmin=0, vmax=top)
+        panels[2].imshow(
+            values.numpy(), origin="lower", extent=extent, aspect="auto", cmap=DENSITY_MAP, vmin=0, vmax=top
+        )
         panels[2].set_title("density of the flow", fontsize=10)
     for axes in panels:
         axes.set(xlim=bounds[0], ylim=bounds[1], xlabel=_short(names[0]))
@@ -160,9 +168,9 @@ def _histograms(axes: Axes, data: Tensor, samples: Tensor, bounds: tuple[float, 
 
 
 def _scatter(axes: Axes, points: Tensor, colour: str) -> None:
-    points = points[:POINTS]
-    size = 6.0 if len(points) < 500 else 2.0
-    axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+    across, up = points[:POINTS].numpy().T
+    size = 6.0 if len(across) < 500 else 2.0
+    axes.scatter(across, up, s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
 
 
 def _tidy(axes: Axes) -> None:

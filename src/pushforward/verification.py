@@ -83,8 +83,8 @@ def verify(
 
     The checks: the batch is kept; there is one log_det a row; forward and inverse are functions of each row alone and
     change nothing; inverse undoes forward; the inverse's log_det is minus the forward's; log_det is log|det| of the
-    autodiff Jacobian, whatever the orientation; a flow's log_prob is its base's plus all log_dets. They run on a copy in
-    eval mode, in the dtype of its parameters; no global state is touched.
+    autodiff Jacobian, whatever the orientation; a flow's log_prob is its base's plus all log_dets. They run on a copy
+    in eval mode, in the dtype of its parameters; no global state is touched.
 
     An error is a problem where it exceeds `tolerance` (times the larger of |x| and the feature's median |x| for the
     round trip, of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
@@ -266,7 +266,7 @@ def _call(report: Verification, name: str, function: Map, x: Tensor, *context: T
     if value.shape != x.shape:
         _stop(
             report,
-            f"batch: {name} made shape {tuple(value.shape)} of shape {tuple(x.shape)}; it must keep batch and features.",
+            f"batch: {name} made shape {tuple(value.shape)} of shape {tuple(x.shape)}; both axes must be kept.",
         )
     if log_det.shape != x.shape[:-1]:
         hint = " (a sum over the batch?)" if log_det.numel() == 1 else ""

@@ -16,6 +16,7 @@ app = App(
     help_format="plaintext",
     help_formatter="plain",
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 

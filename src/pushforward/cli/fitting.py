@@ -59,6 +59,7 @@ def fit_command(
         fitted = fit_table(
             table, context=context, recipe=recipe, max_seconds=max_seconds, seed=seed, truth=truth, out=out,
             resume=resume,
+            notify=warn,
         )  # fmt: skip
         save_results(fitted, out, command=shlex.join(command))
     show_results(fitted, out)
@@ -139,9 +140,7 @@ def finite(value: float) -> float | None:
 
 
 def show_results(fitted: TableFit, out: Path) -> None:
-    """Print the warnings, the table of likelihoods, the excess and the files."""
-    for warning in fitted.warnings:
-        warn(warning)
+    """Print the table of likelihoods, the excess and the files."""
     score = fitted.evaluation.nll
     rows = [
         [

@@ -96,7 +96,8 @@ def open_model(path: Path) -> Model:
         schema = Schema((*names, *given), tuple(given))
     else:
         schema = Schema.from_dict(stored["schema"])
-    if len(schema.context) != flow.context_features or len(schema.columns) != flow.features + flow.context_features:
+    sizes = (len(schema.columns) - len(schema.context), len(schema.context))
+    if sizes != (flow.features, flow.context_features):
         raise InputError(f"{path}: its columns do not fit its flow (write the file again)")
     return Model(path, flow, schema, stored["summary"] or {})
 

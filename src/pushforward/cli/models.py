@@ -10,10 +10,9 @@ from pushforward.cli.inputs import Model, open_model, read_context, read_rows
 from pushforward.cli.screen import say, show, warn
 from pushforward.errors import InputError, RunError
 from pushforward.flow import Flow
-from pushforward.metrics import excess
 from pushforward.report import number
 from pushforward.tables import write_table
-from pushforward.tables.evaluation import evaluate
+from pushforward.tables.evaluation import evaluate, evaluate_against
 from pushforward.tables.files import SUFFIXES
 
 VERIFIED_ROWS = 64
@@ -89,17 +88,14 @@ def evaluate_command(path: Path, data: str) -> None:
             ["NLL, z-scored columns", number(nll.mean - model.summary["log_scale"]), number(nll.standard_error)]
         )
     if density is not None:
-        one_label = bool(model.schema.context)
-        entropy = density.conditional_entropy() if one_label else density.entropy()
-        label = (lambda labels: labels[:, None].double()) if one_label else None
-        difference = excess(model.flow, density, len(x), 0, context_of_label=label)
+        entropy, difference = evaluate_against(model.flow, density, len(x))
         rows.append(["exact entropy, nats", number(entropy, 4), ""])
         rows.append(["excess, nats", number(difference.mean, 4), number(difference.standard_error, 4)])
     if result.latent is not None:
         rows.append(["latent normality, Kolmogorov p", number(result.latent.kolmogorov_p_value, 2), ""])
         rows.append(["latent normality, MMD p", number(result.latent.mmd_p_value, 2), ""])
     trip = result.round_trip
-    rows.append([f"round trip in {trip.dtype}, 99.9 % quantile", number(trip.high, 9), ""])
+    rows.append([f"round trip in {trip.dtype}, 99.9 % quantile", number(trip.high), ""])
     show(["", f"{len(x):,} rows", "±"], rows)
     if nll.num_outside:
         warn(f"{nll.num_outside:,} rows are outside the support of the flow")
@@ -113,9 +109,10 @@ def verify_command(path: Path, *, seed: int) -> None:
     flow = model.flow
     generator = torch.Generator().manual_seed(seed)
     rows = max(min(VERIFIED_ROWS, 4096 // flow.features), 4)
+    given = len(model.schema.context)
     context = None
-    if flow.context_features:
-        context = torch.randn(rows, flow.context_features, dtype=torch.float64, generator=generator)
+    if given:
+        context = torch.randn(rows, given, dtype=torch.float64, generator=generator)
         for part in reversed(flow.context_preprocessing):
             context, _ = part.inverse(context)  # type: ignore[operator]
     exact = copy.deepcopy(flow).double()
@@ -123,7 +120,7 @@ def verify_command(path: Path, *, seed: int) -> None:
     report = verify(flow, x, context)
     say(str(report))
     if not report.ok:
-        raise RunError(f"{model.path}: {len(report.problems)} checks failed")
+        raise RunError(f"{model.path}: {len(report.problems)} check{'s' * (len(report.problems) > 1)} failed")
 
 
 def _say_left_out(as_is: object, model: Model) -> None:

@@ -10,14 +10,15 @@ from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
 from pushforward.specification import Specified
 
 
-def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int]) -> list[Tensor]:
+def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int], context: bool) -> list[Tensor]:
     """Return one mask a layer, (out, in), so that output i is reached from input j exactly where adjacency[i, j].
 
-    Each hidden unit stands for one set of inputs, a distinct non-empty row of the adjacency matrix, and listens to units
-    whose set it contains (for a triangular matrix these are the degrees of MADE, arXiv:1502.03509).
+    Each hidden unit stands for one set of inputs, a distinct row of the adjacency matrix, and listens to units whose set
+    it contains (for a triangular matrix these are the degrees of MADE, arXiv:1502.03509). Units of the empty set carry
+    the context to the outputs that see no input; without context they would be idle.
     """
     rows = torch.unique(adjacency, dim=0)
-    rows = rows[rows.any(1)] if bool(adjacency.any()) else rows
+    rows = rows if context or not bool(adjacency.any()) else rows[rows.any(1)]
     masks, sets = [], torch.eye(adjacency.shape[1], dtype=torch.bool)
     for width in widths:
         # Spread the sets over the units; with fewer units than sets, evenly over the sets.
@@ -88,7 +89,7 @@ class MaskedMLP(Specified, nn.Module):
         if adjacency.is_meta:
             masks = [torch.empty(b, a, device="meta") for a, b in zip(widths[:-1], widths[1:], strict=True)]
         else:
-            masks = _masks(adjacency, num_params, hidden_features)
+            masks = _masks(adjacency, num_params, hidden_features, context_features > 0)
         for position, mask in enumerate(masks):
             self.register_buffer(f"mask_{position}", mask.to(self.last.weight.dtype))
         self._dropout = nn.Dropout(dropout) if dropout else None

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pushforward.transforms import Asinh, Standardize, Transform
 
-MIXTURE_SIZES = (3, 8, 20)
+MIXTURE_SIZES = (1, 3, 8, 20)
+ROWS_A_PART = 20
 MIXTURE_ROWS = 10_000
 MIXTURE_NUMBERS = 1_000_000  # rows x features^2 of one pass over the rows, so that 100 features take seconds too
 KERNEL_ROWS = 5_000
@@ -65,8 +66,8 @@ def fit_baselines(x: Tensor, context: Tensor | None, validation: Tensor | None) 
         y = asinh(x)[0]
         picked_on = None if validation is None else asinh(validation[:VALIDATION_ROWS])[0]
         mixture, kernel = _mixture(y, picked_on), _kernel(y, picked_on)
-        size = mixture.mixture.n_components
-        baselines.append(Baseline(f"mixture of {size} Gaussians, asinh scaling", asinh, mixture))
+        parts = mixture.mixture.n_components
+        baselines.append(Baseline(f"mixture of {parts} Gaussian{'s' * (parts > 1)}, asinh scaling", asinh, mixture))
         baselines.append(Baseline("kernel density, asinh scaling", asinh, kernel))
     return baselines
 
@@ -83,7 +84,9 @@ class Gaussian:
         from sklearn.covariance import ledoit_wolf
 
         features = y.shape[1]
-        self.centre, self.scale = (0.0, 1.0) if context is None else (context.mean(0), context.std(0))
+        self.scaling = None if context is None else Standardize(context.shape[1])
+        if self.scaling is not None and context is not None:
+            self.scaling.initialize(context)
         design = self._design(y, context)
         self.coefficients = torch.linalg.lstsq(design, y, driver="gelsd").solution
         residual = y - design @ self.coefficients
@@ -96,7 +99,9 @@ class Gaussian:
 
     def _design(self, y: Tensor, context: Tensor | None) -> Tensor:
         ones = y.new_ones(len(y), 1)
-        return ones if context is None else torch.cat((ones, (context.double() - self.centre) / self.scale), 1)
+        if self.scaling is None or context is None:
+            return ones
+        return torch.cat((ones, self.scaling(context)[0]), 1)
 
     def log_prob(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return log N(y), (rows,)."""
@@ -143,17 +148,17 @@ def _mixture(y: Tensor, validation: Tensor | None) -> _Mixture:
     kind, numbers = ("full", features**2) if features <= 32 else ("diag", features)
     rows = y[: max(min(MIXTURE_ROWS, MIXTURE_NUMBERS // numbers), 200)].numpy()
     best, best_score = None, -math.inf
-    for size in MIXTURE_SIZES:
-        mixture = GaussianMixture(min(size, len(rows)), covariance_type=kind, max_iter=50, random_state=0)
+    for size in MIXTURE_SIZES if validation is not None else MIXTURE_SIZES[:1]:
+        if best is not None and ROWS_A_PART * size > len(rows):
+            break
+        mixture = GaussianMixture(size, covariance_type=kind, max_iter=50, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture stopped early is still a baseline
             mixture.fit(rows)
-        score = mixture.score(validation.numpy()) if validation is not None else 0.0
-        if best is not None and not score > best_score:
+        score = 0.0 if validation is None else mixture.score(validation.numpy())
+        if best is not None and score <= best_score:
             break
         best, best_score = mixture, score
-        if validation is None or 20 * size > len(rows):
-            break
     return _Mixture(best)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,14 @@ from pushforward import recipes
 from pushforward.data import Density
 from pushforward.errors import InputError
 from pushforward.flow import Flow
-from pushforward.metrics import Score, excess, nll
+from pushforward.metrics import Score, nll
 from pushforward.tables.baselines import fit_baselines
 from pushforward.tables.checks import check_for_fitting, column_warnings
 from pushforward.tables.columns import Schema, Table, listing
-from pushforward.tables.evaluation import Evaluation, evaluate
+from pushforward.tables.evaluation import Evaluation, evaluate, evaluate_against
 from pushforward.tables.frames import as_table
 from pushforward.training import History, fit
-from pushforward.transforms import Asinh
+from pushforward.transforms import Asinh, Standardize
 
 MOST_TEST_ROWS = 20_000  # a tenth of the rows, but no more than tells the figures to three digits
 MOST_VALIDATION_ROWS = 10_000
@@ -113,6 +113,7 @@ def fit_table(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
+    notify: Callable[[str], None] | None = None,
 ) -> TableFit:
     """Fit a flow to the columns of a table and measure it on rows held out from everything.
 
@@ -129,6 +130,7 @@ def fit_table(
         out: Folder for checkpoint and history, as in `pf.fit`.
         resume: Go on from the checkpoint in `out`.
         progress: Show how the training goes.
+        notify: Called with each warning before the training starts.
 
     Raises:
         InputError: If the table cannot be fitted, a column or the recipe is unknown.
@@ -146,6 +148,8 @@ def fit_table(
             f"only {len(table.values)} rows: none could be held out, so the figures are those of the training rows and"
             " flatter the flow"
         )
+    for warning in warnings if notify else ():
+        notify(warning)  # type: ignore[misc]
     flow = build(recipe, split.train, max_seconds=max_seconds, seed=seed)
 
     clock = _Clock()
@@ -159,10 +163,7 @@ def fit_table(
     evaluation = evaluate(flow, test.x, test.context, seed=seed)
     entropy, difference = None, None
     if truth is not None:
-        conditional = bool(schema.context)
-        entropy = truth.conditional_entropy() if conditional else truth.entropy()
-        label = (lambda labels: labels[:, None].double()) if conditional else None
-        difference = excess(flow, truth, FRESH_POINTS, seed, context_of_label=label)
+        entropy, difference = evaluate_against(flow, truth, FRESH_POINTS, seed=seed)
     clock.stop("evaluation")
     others = fit_baselines(split.train.x, split.train.context, None if split.validation is None else split.validation.x)
     scores = {other.name: nll(other, test.x, test.context) for other in others}
@@ -241,7 +242,7 @@ def build(recipe: str, train: Rows, *, max_seconds: float, seed: int) -> Flow:
             return recipes.auto(train.x, train.context, max_seconds=max_seconds)
         features, context_features = train.x.shape[1], 0 if train.context is None else train.context.shape[1]
         flow = recipes.RECIPES[recipe](features, context_features=context_features, preprocessing=[Asinh(features)])
-        scaling = [Asinh(context_features)] if context_features else []
+        scaling = [Standardize(context_features)] if context_features else []
         return Flow(flow.transform, flow.base, list(flow.preprocessing), context_preprocessing=scaling)  # type: ignore[arg-type]
 
 

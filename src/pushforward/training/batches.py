@@ -9,8 +9,10 @@ from torch import Tensor
 
 from pushforward.errors import InputError
 from pushforward.losses import Batch
-from pushforward.training.rows import Form, Rows, loader_batch
+from pushforward.training.rows import Form, Rows, is_array, loader_batch, read_loader
 
+LEAST_BATCH, MOST_BATCH = 32, 512
+MOST_SPLIT = 20_000  # validation rows taken from the data: more would tell little and cost training rows
 LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most
 LOADER_ROWS = 16_384  # the same where they have to be taken from a loader
 
@@ -18,8 +20,8 @@ LOADER_ROWS = 16_384  # the same where they have to be taken from a loader
 class RowBatches:
     """Batches of one size from rows in memory, shuffled without replacement in each epoch.
 
-    The rows left over at the end of an epoch wait for the next shuffle. The position is two numbers: the generator's state
-    when the epoch was shuffled, and how many batches of it are gone.
+    The rows left over at the end of an epoch wait for the next shuffle. The position is the generator's state when the
+    epoch was shuffled, and how many batches of it are gone.
 
     Args:
         rows: The training rows.
@@ -104,7 +106,10 @@ class LoaderBatches:
 
     def __init__(self, loader: Iterable[Any], form: Form, generator: torch.Generator) -> None:
         self.loader, self.form, self.generator = loader, form, generator
-        self.steps_per_epoch: int | None = len(loader) if hasattr(loader, "__len__") else None
+        try:
+            self.steps_per_epoch: int | None = len(loader)  # type: ignore[arg-type]
+        except TypeError:  # a generator, or a loader that cannot know
+            self.steps_per_epoch = None
         iterator = iter(loader)
         self._once = iterator is loader
         items = (loader_batch(item, form, "data") for item in iterator)
@@ -160,6 +165,54 @@ def split(rows: Rows, share: float, generator: torch.Generator) -> tuple[Rows, R
     """
     if len(rows) < 2:
         raise InputError(f"data has {len(rows)} row, too few to keep some for validation: use validation=None.")
-    num_validation = min(max(round(share * len(rows)), 1), len(rows) - 1)
+    num_validation = min(max(round(share * len(rows)), 1), len(rows) - 1, MOST_SPLIT)
     order = torch.randperm(len(rows), generator=generator, device=generator.device)
     return rows.take(order[num_validation:]), rows.take(order[:num_validation])
+
+
+def open_data(
+    data: Any,
+    context: Any,
+    weight: Any,
+    validation: Any,
+    form: Form,
+    generator: torch.Generator,
+    batch_size: int | None,
+) -> tuple[RowBatches | LoaderBatches | NoData, Rows | None, bool, dict[str, Any]]:
+    """Return the batches, the validation rows, whether there is validation, and a digest of it all."""
+    if isinstance(data, tuple) and len(data) == 2 and all(is_array(part) for part in data):
+        if context is not None:
+            raise InputError("context was given twice: as y of data=(x, y) and as context=.")
+        data, context = data[0], data[1] if form.takes_context else None
+    if isinstance(data, torch.utils.data.Dataset) and not isinstance(data, torch.utils.data.IterableDataset):
+        raise InputError(
+            "data is a Dataset, which yields single rows: wrap it in a torch DataLoader, or give its tensors."
+        )
+    share = 0.0 if validation is None else validation if isinstance(validation, (int, float)) else None
+    if share is not None and not 0 <= share < 1:
+        raise InputError(f"validation must be a share from 0 up to 1, or rows; got {validation!r}.")
+    held = None if share is not None else _read_validation(validation, form)
+    digest: dict[str, Any] = {"validation": share if held is None else held.digest()}
+    if data is None and context is None:
+        return NoData(batch_size or MOST_BATCH, generator), held, held is not None or bool(share), digest
+    if data is not None and not is_array(data):
+        if context is not None or weight is not None:
+            raise InputError("context and weight go with arrays of data; a loader yields (x, y), with y the context.")
+        if not isinstance(data, Iterable):
+            raise InputError(f"data must be an array, a tensor, a loader or None; got {type(data).__name__}.")
+        return LoaderBatches(data, form, generator), held, held is not None, digest
+    rows = Rows.read(data, context, weight, form)
+    digest.update(rows.digest())
+    if share:
+        rows, held = split(rows, share, generator)
+    size = batch_size or min(max(len(rows) // 10, LEAST_BATCH), MOST_BATCH)
+    return RowBatches(rows, size, generator), held, held is not None, digest
+
+
+def _read_validation(validation: Any, form: Form) -> Rows:
+    if isinstance(validation, tuple):
+        x, context, weight = (*validation, None, None)[:3]
+        return Rows.read(x, context, weight, form, "validation")
+    if is_array(validation):
+        return Rows.read(validation, None, None, form, "validation")
+    return read_loader(validation, form, "validation")

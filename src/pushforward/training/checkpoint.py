@@ -68,11 +68,13 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     replace_file(folder / NAME, save(tensors, {KEY: json.dumps(plain)}))
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """Return the tree that was written last, its tensors on the CPU, or None where there is none; leftovers of a killed write are removed.
+def read_checkpoint(folder: Path, digest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the tree that was written last, its tensors on the CPU, or None where there is none.
+
+    What a killed write has left over is removed. `digest` is compared with the tree's own.
 
     Raises:
-        InputError: If the file is not a checkpoint.
+        InputError: If the file is not a checkpoint, or belongs to another run.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -92,10 +94,11 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
                 node[leaf] = file.get_tensor(name)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to start afresh.") from error
+    _check_digest(path, state["digest"], digest)
     return state
 
 
-def check_digest(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_digest(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise InputError that names what differs between the checkpoint's run and this one."""
     differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if differing:

@@ -1,6 +1,7 @@
 """Notices a training that breaks, goes back to numbers that were good, and explains in the end what was wrong."""
 
 import math
+import statistics
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from pushforward.errors import InputError, RunError
 from pushforward.training.rows import Rows, list_rows
 
 SNAPSHOT_STEPS = 100
+WINDOW = 20  # losses, most of which have to be far too large
 MOST_FAILURES = 5
 RATE_CUT = 0.5
 
@@ -17,9 +19,9 @@ RATE_CUT = 0.5
 class Watch:
     """Judges the losses of the last steps, and keeps the numbers to go back to.
 
-    A run is broken when a loss or a parameter is not finite, or when most of the last losses lie far above the initial one
-    (ten times its size: the mean of the initial losses bounds how often a batch of honest outliers can do that). Going back
-    means the older of two snapshots, since the newer may already be sick, and half the learning rate from there on.
+    A run is broken when a loss or a parameter is not finite, or when most of the last losses lie ten times the size of
+    the initial one above it. (The mean of the initial losses bounds how often a batch of honest outliers can do that.)
+    Going back means the older of two snapshots, since the newer may already be sick, and half the learning rate.
 
     Args:
         initial: Mean loss before the first step.
@@ -29,6 +31,7 @@ class Watch:
         self.ceiling = initial + 10 * (abs(initial) + 1)
         self.failures = 0
         self.reason = ""
+        self.window: list[float] = []
         self.older: dict[str, Any] | None = None
         self.newer: dict[str, Any] | None = None
         self.snapshot_step = 0
@@ -46,10 +49,12 @@ class Watch:
             self.reason = f"the loss was {losses[first].item()} at step {step - len(losses) + 1 + first}"
         elif not finite_weights:
             self.reason = f"the gradient was not finite at step {step}"
-        elif losses.median().item() > self.ceiling:
-            self.reason = f"the loss exploded to {losses.median().item():.3g} before step {step}"
         else:
-            return False
+            self.window = (self.window + losses.tolist())[-WINDOW:]
+            middle = statistics.median(self.window)
+            if len(self.window) < WINDOW or middle <= self.ceiling:
+                return False
+            self.reason = f"the loss exploded to {middle:.3g} before step {step}"
         return True
 
     def keep(self, step: int, numbers: dict[str, Any]) -> None:
@@ -60,6 +65,7 @@ class Watch:
     def back(self, step: int) -> dict[str, Any]:
         """Count a failure at `step` and return the numbers to go on with."""
         self.failures += 1
+        self.window = []
         self.newer = self.older
         self.snapshot_step = step
         assert self.older is not None
@@ -72,8 +78,8 @@ class Watch:
             "" if explanation else " Try a smaller learning_rate, look for extreme values in the data, or rescale them."
         )
         return RunError(
-            f"training diverged: {self.reason}; going back {self.failures} times and lowering the learning rate to {rate:.1e} "
-            f"did not help.{explanation}{remedy} The model holds the last good weights."
+            f"training diverged: {self.reason}; going back {self.failures} times and lowering the learning rate to "
+            f"{rate:.1e} did not help.{explanation}{remedy} The model holds the last good weights."
         )
 
 
@@ -83,12 +89,12 @@ def support_hint(model: nn.Module) -> str:
     if base in ("Box", "FromTorch"):
         where = "inside [low, high]" if base == "Box" else "on its distribution's support"
         return (
-            f"log_prob = -inf means outside the support: a {base} base gives density only {where}, and outside there is no "
-            "gradient that leads back. Rescale the data into it, or use base=StandardNormal(features)."
+            f"log_prob = -inf means outside the support: a {base} base gives density only {where}, and outside there "
+            "is no gradient that leads back. Rescale the data into it, or use base=StandardNormal(features)."
         )
     return (
-        "log_prob = -inf means outside the support of the base or outside the domain of a transform (a Logit takes only "
-        "values inside its interval). Rescale or leave out those rows."
+        "log_prob = -inf means outside the support of the base or outside the domain of a transform (a Logit takes "
+        "only values inside its interval). Rescale or leave out those rows."
     )
 
 

@@ -3,29 +3,28 @@
 import functools
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from pushforward import losses
-from pushforward.errors import InputError, RunError
-from pushforward.training.batches import LoaderBatches, NoData, RowBatches, split
-from pushforward.training.checkpoint import NAME, check_digest, open_folder, read_checkpoint
+from pushforward.errors import InputError
+from pushforward.training.batches import LoaderBatches, open_data
+from pushforward.training.begin import initialize, train
+from pushforward.training.checkpoint import open_folder, read_checkpoint
 from pushforward.training.evaluation import forked
 from pushforward.training.history import History
-from pushforward.training.interrupt import signals_caught
-from pushforward.training.loop import REHEARSAL_SHARE, Loop, Setting
+from pushforward.training.loop import Loop
 from pushforward.training.progress import make_progress
-from pushforward.training.rows import Form, Rows, is_array, read_loader
-from pushforward.training.schedule import SCHEDULES, Plan, check_length
+from pushforward.training.rows import Form
+from pushforward.training.schedule import SCHEDULES, check_length
+from pushforward.training.setting import Setting
 from pushforward.training.step import CompiledStep, EagerStep, Loss, OptimizerFactory, make_optimizer
 from pushforward.training.weights import Weights
 
-DEFAULT_EPOCHS = 100
 MOST_PASSES = 64
 
 
@@ -57,22 +56,22 @@ def fit(
 ) -> History:
     """Train a model on data, by default by maximum likelihood.
 
-    The model comes back on the device and dtype it came with, in eval(), with the weights of the least validation loss. It
-    may have `initialize(x, context)` (called once, on at most 100,000 training rows), `redraw(generator)` (called once a
-    step) and `context_features`. The run ends with the first of `epochs`, `num_steps` and `max_seconds`; without any of
-    them after 100 epochs. torch's global generator is left as found.
+    The model comes back on the device and dtype it came with, in eval(), with the weights of the least validation loss.
+    It may have `initialize(x, context)` (called once, on at most 100,000 training rows), `redraw(generator)` (called
+    once a step) and `context_features`. The run ends with the first of `epochs`, `num_steps` and `max_seconds`; without
+    any of them after 100 epochs. torch's global generator is left as found.
 
     Args:
         model: Any module that the loss can use; for `losses.nll` one with `log_prob(x, context)`.
         data: Array or tensor of rows (N, D); `(x, y)` of two; a loader of batches `x` or `(x, y)`; or None, for a loss
-            that draws its own samples. y is context if the model takes one, and ignored otherwise. float64 passes a flow's
-            preprocessing in float64.
+            that draws its own samples. y is context if the model takes one, and ignored otherwise. float64 passes a
+            flow's preprocessing in float64.
         context: (N, C), for an array of data.
         weight: (N,), how much each row counts.
-        validation: Share of the rows, drawn by the seed; or rows `x`, `(x, context)` or a loader; or None. A loader as
-            `data` cannot be split: its share is ignored.
-        loss: `(model, batch, generator) -> (B,)`, one number a row; `fit` takes the weighted mean. In a compiled step the
-            generator is None, which stands for torch's global one.
+        validation: Share of the rows, drawn by the seed (at most 20,000 rows); or rows `x`, `(x, context)` or a loader;
+            or None. A loader as `data` cannot be split: its share is ignored.
+        loss: `(model, batch, generator) -> (B,)`, one number a row; `fit` takes the weighted mean. In a compiled step
+            the generator is None, which stands for torch's global one.
         optimizer: "adam", "adamw", or a function from parameters to an optimizer, which then sets the rate itself.
         learning_rate: Largest learning rate.
         schedule: "cosine" (warm-up over 5 % of the steps, then half a cosine to 0) or "constant".
@@ -127,8 +126,8 @@ def fit(
     _check_options(arguments)
     if loss is losses.nll and getattr(model, "forward_passes", 1) > MOST_PASSES:
         raise InputError(
-            f"the likelihood of this model takes {model.forward_passes} passes a step (an inverse autoregressive flow): "
-            "use recipes.maf, which scores in one pass."
+            f"the likelihood of this model takes {model.forward_passes} passes a step (it is inverse autoregressive), "
+            f"more than {MOST_PASSES}: use recipes.maf, which scores in one pass."
         )
     if resume and out is None:
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
@@ -138,20 +137,31 @@ def fit(
     weights: Weights | None = None
     try:
         model.to(_choose_device(device, home))
-        weights = Weights(model)
         form = Form.of(model, dequantize)
         generator = torch.Generator(form.device).manual_seed(seed)
-        batches, held, validates, digest = _read(data, context, weight, validation, form, generator, batch_size)
+        batches, held, validates, digest = open_data(data, context, weight, validation, form, generator, batch_size)
         if resume and not batches.resumable:
             raise InputError("a run on a loader or generator cannot be resumed: give tensors or arrays as data.")
-        made = make_optimizer(optimizer, weights, learning_rate, weight_decay)
-        step = (
-            CompiledStep(model, loss, weights, made, clip_norm)
-            if compile
-            else EagerStep(model, loss, weights, made, clip_norm, generator)
-        )
-        loop = Loop(
-            Setting(
+        digest = json.loads(json.dumps({**arguments, "model": _model_digest(model), **digest}))
+        state = read_checkpoint(folder, digest) if folder is not None and resume else None
+        notes = []
+        if resume and state is None:
+            notes.append(f"no checkpoint in {folder}: starting afresh")
+        if validation is not None and isinstance(batches, LoaderBatches) and not validates:
+            notes.append("a loader cannot be split: without validation=(rows or a loader) the last weights are kept")
+        for note in notes:
+            display.note(note)
+        with forked(form.device, seed=int(torch.randint(2**62, (), generator=generator, device=form.device))):
+            if state is None:
+                initialize(model, batches)
+            weights = Weights(model)
+            made = make_optimizer(optimizer, weights, learning_rate, weight_decay)
+            step = (
+                CompiledStep(model, loss, weights, made, clip_norm)
+                if compile
+                else EagerStep(model, loss, weights, made, clip_norm, generator)
+            )
+            setting = Setting(
                 model=model,
                 loss=loss,
                 weights=weights,
@@ -165,14 +175,11 @@ def fit(
                 learning_rate=learning_rate,
                 patience=patience,
                 folder=folder,
-                digest=json.loads(json.dumps({**arguments, "model": _model_digest(model, weights), **digest})),
+                digest=digest,
                 progress=display,
             )
-        )
-        if validation is not None and isinstance(batches, LoaderBatches) and not validates:
-            loop.note("a loader cannot be split: without validation=(rows or a loader) the last weights are kept")
-        with forked(form.device, seed=int(torch.randint(2**62, (), generator=generator, device=form.device))):
-            _train(loop, epochs, num_steps, max_seconds, compile=compile, resume=resume)
+            loop = Loop(setting, notes)
+            train(loop, epochs, num_steps, max_seconds, compiling=compile, state=state)
         return loop.history
     finally:
         display.close()
@@ -180,114 +187,6 @@ def fit(
             weights.detach()
         model.to(home)
         model.eval()
-
-
-def _train(
-    loop: Loop,
-    epochs: int | None,
-    num_steps: int | Sequence[tuple[int, int]] | None,
-    max_seconds: float | None,
-    *,
-    compile: bool,
-    resume: bool,
-) -> None:
-    """Begin or resume, plan, and run."""
-    setting = loop.setting
-    state = None
-    if resume and setting.folder is not None:
-        state = read_checkpoint(setting.folder)
-        if state is None:
-            loop.note(f"no checkpoint in {setting.folder}: starting afresh")
-        else:
-            check_digest(setting.folder / NAME, state["digest"], setting.digest)
-            loop.load_state(state)
-    most = _most_steps(epochs, num_steps, max_seconds, setting.batches.steps_per_epoch)
-    if state is None:
-        loop.begin(max_seconds=max_seconds)
-    if compile or (state is None and max_seconds is not None):
-        seconds = loop.rehearse(seconds=REHEARSAL_SHARE * (max_seconds or 0.0), compiling=compile)
-    if state is not None:
-        changes = loop.history.plan
-    elif isinstance(num_steps, Sequence):
-        changes = list(num_steps)
-    elif max_seconds is not None:
-        changes = [(0, min(loop.steps_in(max_seconds, seconds), most or 2**62))]
-    else:
-        assert most is not None
-        changes = [(0, most)]
-    loop.plan = Plan(changes, max_seconds=max_seconds, most=math.inf if most is None else most)
-    try:
-        with signals_caught() as flag:
-            loop.run(flag)
-    finally:
-        loop.keep_best()
-
-
-def _most_steps(
-    epochs: int | None,
-    num_steps: int | Sequence[tuple[int, int]] | None,
-    max_seconds: float | None,
-    steps_per_epoch: int | None,
-) -> int | None:
-    """Return the number of steps that epochs and num_steps allow; None if time alone decides, or a recorded plan."""
-    if epochs is None and num_steps is None and max_seconds is None:
-        epochs = DEFAULT_EPOCHS
-    bounds = [num_steps] if isinstance(num_steps, int) else []
-    if epochs is not None:
-        if steps_per_epoch is None:
-            raise InputError("data of unknown length has no epochs: give num_steps or max_seconds.")
-        bounds.append(epochs * steps_per_epoch)
-    return min(bounds, default=None)
-
-
-def _read(
-    data: Any,
-    context: Any,
-    weight: Any,
-    validation: Any,
-    form: Form,
-    generator: torch.Generator,
-    batch_size: int | None,
-) -> tuple[RowBatches | LoaderBatches | NoData, Rows | None, bool, dict[str, Any]]:
-    """Return the batches, the validation rows, whether there is validation, and the digest of it all."""
-    if isinstance(data, tuple) and len(data) == 2 and all(is_array(part) for part in data):
-        if context is not None:
-            raise InputError("context was given twice: as y of data=(x, y) and as context=.")
-        data, context = data[0], data[1] if form.takes_context else None
-    if isinstance(data, torch.utils.data.Dataset) and not isinstance(data, torch.utils.data.IterableDataset):
-        raise InputError(
-            "data is a Dataset, which yields single rows: wrap it in a torch DataLoader, or give its tensors."
-        )
-    share = 0.0 if validation is None else validation if isinstance(validation, (int, float)) else None
-    if share is not None and not 0 <= share < 1:
-        raise InputError(f"validation must be a share from 0 up to 1, or rows; got {validation!r}.")
-    held = None if share is not None else _read_validation(validation, form)
-    batches: RowBatches | LoaderBatches | NoData
-    if data is None and context is None:
-        batches = NoData(batch_size or 512, generator)
-        return batches, held, held is not None or bool(share), {"validation": share if held is None else held.digest()}
-    if data is not None and not is_array(data):
-        if context is not None or weight is not None:
-            raise InputError("context and weight go with arrays of data; a loader yields (x, y), with y the context.")
-        if not isinstance(data, Iterable):
-            raise InputError(f"data must be an array, a tensor, a loader or None; got {type(data).__name__}.")
-        return LoaderBatches(data, form, generator), held, held is not None, {}
-    rows = Rows.read(data, context, weight, form)
-    digest: dict[str, Any] = {**rows.digest(), "validation": share if held is None else held.digest()}
-    if share:
-        rows, held = split(rows, share, generator)
-    size = batch_size or min(max(len(rows) // 10, 32), 512)
-    return RowBatches(rows, size, generator), held, held is not None, digest
-
-
-def _read_validation(validation: Any, form: Form) -> Rows:
-    if isinstance(validation, tuple):
-        return Rows.read(*(*validation, None, None)[:3], form, "validation")
-    return (
-        Rows.read(validation, None, None, form, "validation")
-        if is_array(validation)
-        else read_loader(validation, form, "validation")
-    )
 
 
 def _check_options(arguments: dict[str, Any]) -> None:
@@ -329,10 +228,11 @@ def _name(value: Any) -> str:
     return getattr(value, "__qualname__", type(value).__name__)
 
 
-def _model_digest(model: nn.Module, weights: Weights) -> str:
+def _model_digest(model: nn.Module) -> str:
     """Return a fingerprint of what the model is: its specification, and the sizes of its tensors."""
-    specification = model.specification() if hasattr(model, "specification") else type(model).__name__
-    tensors = {**weights.parameters, **weights.fixed}
-    sizes = [(name, tuple(value.shape), str(value.dtype)) for name, value in tensors.items()]
+    describe = getattr(model, "specification", None)
+    specification = type(model).__name__ if describe is None else describe()
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    sizes = [(name, tuple(value.shape), str(value.dtype)) for name, value in tensors]
     text = json.dumps([specification, sizes], default=lambda value: type(value).__name__)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -2,75 +2,37 @@
 
 import math
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.errors import RunError
-from pushforward.training.batches import LoaderBatches, NoData, RowBatches
+from pushforward.training.batches import LoaderBatches
 from pushforward.training.checkpoint import replace_file, write_checkpoint
 from pushforward.training.divergence import MOST_FAILURES, SNAPSHOT_STEPS, Watch, check_initial
 from pushforward.training.evaluation import mean_of, row_losses
 from pushforward.training.history import History, json_line
 from pushforward.training.interrupt import Flag, Interrupted
-from pushforward.training.progress import Progress
 from pushforward.training.rows import Rows
 from pushforward.training.schedule import Plan, rate_factor
-from pushforward.training.step import CompiledStep, EagerStep, Loss
-from pushforward.training.weights import Weights, load_optimizer, optimizer_tensors
+from pushforward.training.setting import Setting
+from pushforward.training.weights import load_optimizer, optimizer_tensors
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 REPORTS = 100
+FREE_ROWS = 2048  # that a loss without data is evaluated on
 VALIDATION_SHARE = 0.1  # of the time, at most
 SAVE_SECONDS = 10.0
 SAVE_SHARE = 0.05  # of the time, at most
-REHEARSAL_SHARE = 0.02
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a run is made of, and what it is told.
-
-    Attributes:
-        model, loss, weights, optimizer, step: See `EagerStep`.
-        batches: Where batches come from.
-        validation: Rows to validate on; None with `validates` for a loss without data.
-        validates: Whether there is validation.
-        generator: Source of all noise but dropout.
-        schedule: Name of the schedule.
-        learning_rate: Its largest value, for the history.
-        patience: Reports without improvement that end the run, or None.
-        folder: For checkpoint and history, or None.
-        digest: What has to be the same on resuming.
-        progress: The display.
-    """
-
-    model: nn.Module
-    loss: Loss
-    weights: Weights
-    optimizer: torch.optim.Optimizer
-    step: EagerStep | CompiledStep
-    batches: RowBatches | LoaderBatches | NoData
-    validation: Rows | None
-    validates: bool
-    generator: torch.Generator
-    schedule: str
-    learning_rate: float
-    patience: int | None
-    folder: Path | None
-    digest: dict[str, Any]
-    progress: Progress
 
 
 class Loop:
     """A run at some step. Everything that decides its future is in `state()`; time decides nothing but the plan."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, notes: list[str]) -> None:
         self.setting = setting
-        self.history = History()
+        self.history = History(notes=notes)
         self.plan = Plan([(0, 1)])
         self.watch = Watch(0.0)
         self.step = 0
@@ -87,61 +49,6 @@ class Loop:
         """Wall-clock seconds used so far, those before a resume included, compiling left out."""
         return time.perf_counter() - self.started - self.history.compile_seconds
 
-    def note(self, text: str) -> None:
-        """Say something to the user, and keep it in the history."""
-        self.history.notes.append(text)
-        self.setting.progress.note(text)
-
-    # ---- before the first step -----------------------------------------------------------------------------------
-
-    def begin(self, *, max_seconds: float | None) -> None:
-        """Initialize the model from the training rows and check that every row has a finite loss."""
-        setting, batches = self.setting, self.setting.batches
-        head = None if isinstance(batches, NoData) else batches.head()
-        rows = batches.rows if isinstance(batches, RowBatches) else head
-        if head is not None and head.x is not None and hasattr(setting.model, "initialize"):
-            batch = head.batch(slice(None), torch.Generator(setting.generator.device).manual_seed(0))
-            with torch.no_grad():
-                setting.model.initialize(batch.x, batch.context)  # type: ignore[operator]
-        limit = None if max_seconds is None else 0.05 * max_seconds
-        losses = self._row_losses(rows, max_seconds=limit)
-        self.watch = Watch(check_initial(setting.model, losses, rows, "data"))
-        self.train_sum, self.train_count = losses.sum().item(), len(losses)
-        self.watch.keep(0, self._numbers())
-
-    def _row_losses(self, rows: Rows | None, *, max_seconds: float | None = None) -> Tensor:
-        """Return the loss of each row; pieces are larger than batches, since no gradients are kept."""
-        setting = self.setting
-        size = max(setting.batches.batch_size, 1024) if rows is None else 4 * setting.batches.batch_size
-        device = setting.generator.device
-        return row_losses(setting.model, setting.loss, rows, size=size, device=device, max_seconds=max_seconds)
-
-    def rehearse(self, *, seconds: float, compiling: bool) -> float:
-        """Take steps that do not count, for at most so long (two at least), and return the seconds that one takes."""
-        setting = self.setting
-        numbers, noise, torch_noise = self._numbers(), setting.generator.get_state(), _torch_noise(setting.generator)
-        batch = setting.batches.peek()
-        times = []
-        start = time.perf_counter()
-        while len(times) < 2 or (time.perf_counter() - start < seconds and len(times) < 200):
-            before = time.perf_counter()
-            setting.step(batch, 0.0).isfinite().item()  # waits for the device
-            times.append(time.perf_counter() - before)
-            if compiling and len(times) == 1:
-                self.history.compile_seconds += times[0]
-                start = time.perf_counter()
-        self._restore(numbers)
-        setting.generator.set_state(noise)
-        _set_torch_noise(setting.generator, torch_noise)
-        return float(torch.tensor(times[1:]).median())
-
-    def steps_in(self, max_seconds: float, seconds_a_step: float) -> int:
-        """Return how many steps, with their validations, fit into what is left of the time."""
-        left = max_seconds - self.seconds - self.validation_seconds
-        few = left / (seconds_a_step + self.validation_seconds / self._least_interval())
-        many = (left - REPORTS * self.validation_seconds) / seconds_a_step
-        return max(int(max(few, many)), 1)
-
     # ---- the run -------------------------------------------------------------------------------------------------
 
     def run(self, flag: Flag) -> None:
@@ -151,6 +58,7 @@ class Loop:
         model.train()
         if self.step == 0:
             self._report()
+        if self.history.stopped_because == "running":
             self._save()
         while self.history.stopped_because == "running":
             plan.revise(self.step, self.seconds, self.validation_seconds)
@@ -183,18 +91,25 @@ class Loop:
             self.train_sum += losses.sum().item()
             self.train_count += len(losses)
             if self.step - watch.snapshot_step >= SNAPSHOT_STEPS:
-                watch.keep(self.step, self._numbers())
+                watch.keep(self.step, self.numbers())
             return
         if watch.failures == MOST_FAILURES:
             assert watch.older is not None
-            self._restore(watch.older)
+            self.restore(watch.older)
             raise watch.give_up(self.setting.model, self.setting.learning_rate * watch.rate_cut)
-        self._restore(watch.back(self.step))
+        self.restore(watch.back(self.step))
         self.history.rollbacks.append(self.step)
         self.setting.progress.note(
             f"step {self.step}: {watch.reason}; back to good weights, learning rate halved ({watch.failures} of "
             f"{MOST_FAILURES} times)"
         )
+
+    def row_losses(self, rows: Rows | None, *, max_seconds: float | None = None) -> Tensor:
+        """Return the loss of each row; pieces are larger than batches, since no gradients are kept."""
+        setting = self.setting
+        size = FREE_ROWS if rows is None else 4 * setting.batches.batch_size
+        device = setting.generator.device
+        return row_losses(setting.model, setting.loss, rows, size=size, device=device, max_seconds=max_seconds)
 
     def _report(self) -> None:
         """Validate, add a row to the history, keep the best weights, and see whether patience has run out."""
@@ -203,7 +118,7 @@ class Loop:
         validation = None
         if setting.validates:
             start = time.perf_counter()
-            losses = self._row_losses(setting.validation)
+            losses = self.row_losses(setting.validation)
             if self.step == 0 and setting.validation is not None:
                 check_initial(setting.model, losses, setting.validation, "validation")
             validation = mean_of(losses, setting.validation)
@@ -225,7 +140,7 @@ class Loop:
         self._write_history()
         setting.progress.report(history.rows[-1], self.plan.num_steps)
         self.train_sum, self.train_count = 0.0, 0
-        self.next_report = self.step + max(math.ceil(self.plan.num_steps / REPORTS), self._least_interval())
+        self.next_report = self.step + max(math.ceil(self.plan.num_steps / REPORTS), self.least_interval())
         if validation is None:
             return
         if math.isfinite(validation) and (history.best_validation is None or validation < history.best_validation):
@@ -238,10 +153,13 @@ class Loop:
             history.stopped_because = "no improvement"
             self._save()
 
-    def _least_interval(self) -> int:
-        """Return the steps between reports below which validation, a third of a step's work a row, would cost too much."""
-        rows = self.setting.validation
-        return 1 if rows is None else math.ceil(len(rows) / (3 * self.setting.batches.batch_size) / VALIDATION_SHARE)
+    def least_interval(self) -> int:
+        """Return the least number of steps between reports, so that validation stays cheap."""
+        setting = self.setting
+        if not setting.validates:
+            return 1
+        num_rows = FREE_ROWS if setting.validation is None else len(setting.validation)
+        return math.ceil(num_rows / (3 * setting.batches.batch_size) / VALIDATION_SHARE)
 
     def _finish(self) -> None:
         if self.history.rows[-1]["step"] != self.step:
@@ -275,10 +193,12 @@ class Loop:
 
     # ---- numbers, checkpoints ------------------------------------------------------------------------------------
 
-    def _numbers(self) -> dict[str, Any]:
+    def numbers(self) -> dict[str, Any]:
+        """Return copies of the model's and the optimizer's numbers."""
         return {"weights": self.setting.weights.copy(), "optimizer": optimizer_tensors(self.setting.optimizer)}
 
-    def _restore(self, numbers: dict[str, Any]) -> None:
+    def restore(self, numbers: dict[str, Any]) -> None:
+        """Write back what `numbers` returned."""
         self.setting.weights.load(numbers["weights"])
         load_optimizer(self.setting.optimizer, numbers["optimizer"])
 
@@ -290,17 +210,19 @@ class Loop:
         self.history.plan = list(self.plan.changes)
         return {
             "digest": self.setting.digest,
-            "now": self._numbers(),
+            "now": self.numbers(),
             "older": watch.older,
             "newer": watch.newer,
             "best": self.best,
             "noise": {
                 "generator": self.setting.generator.get_state(),
                 "epoch": epoch_state,
-                "torch": _torch_noise(self.setting.generator),
+                "torch": torch_noise(self.setting.generator),
             },
             "recent": {"losses": torch.stack(self.recent)} if self.recent else {},
-            "watch": {name: getattr(watch, name) for name in ("ceiling", "failures", "reason", "snapshot_step")},
+            "watch": {
+                name: getattr(watch, name) for name in ("ceiling", "failures", "reason", "window", "snapshot_step")
+            },
             "loop": {
                 name: getattr(self, name)
                 for name in (
@@ -319,12 +241,12 @@ class Loop:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
         assert not isinstance(self.setting.batches, LoaderBatches)
-        self._restore(state["now"])
+        self.restore(state["now"])
         self.watch.older, self.watch.newer, self.best = state["older"], state["newer"], state["best"]
         noise = state["noise"]
         self.setting.batches.seek(noise["epoch"], state["taken"])
         self.setting.generator.set_state(noise["generator"])
-        _set_torch_noise(self.setting.generator, noise["torch"])
+        set_torch_noise(self.setting.generator, noise["torch"])
         self.recent = list(state["recent"]["losses"].to(self.setting.generator.device)) if state["recent"] else []
         for owner, values in ((self.watch, state["watch"]), (self, state["loop"]), (self.history, state["history"])):
             for name, value in values.items():
@@ -354,11 +276,13 @@ class Loop:
             raise RunError(f"{path}: could not be written ({error.strerror}).") from error
 
 
-def _torch_noise(generator: torch.Generator) -> Tensor:
+def torch_noise(generator: torch.Generator) -> Tensor:
+    """Return the state of torch's global generator on the generator's device, from which dropout draws."""
     return torch.cuda.get_rng_state(generator.device) if generator.device.type == "cuda" else torch.get_rng_state()
 
 
-def _set_torch_noise(generator: torch.Generator, state: Tensor) -> None:
+def set_torch_noise(generator: torch.Generator, state: Tensor) -> None:
+    """Write back what `torch_noise` returned."""
     if generator.device.type == "cuda":
         torch.cuda.set_rng_state(state, generator.device)
     else:

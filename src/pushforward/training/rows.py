@@ -46,11 +46,18 @@ class Form:
         """Read the form off a model; its parameters are where the training runs."""
         if dequantize is not None and (not isinstance(dequantize, int) or not 2 <= dequantize <= 2**16):
             raise InputError(f"dequantize must be the number of integer levels, 2 to 65536; got {dequantize!r}.")
-        parameter = next(value for value in model.parameters() if value.requires_grad)
+        trainable = [value for value in model.parameters() if value.requires_grad]
+        if not trainable:
+            raise InputError("the model has no trainable parameters: there is nothing to fit.")
+        kinds = {(str(value.dtype), str(value.device)) for value in trainable}
+        if len(kinds) > 1:
+            raise InputError(
+                f"the trainable parameters must share one dtype and device; got {sorted(kinds)}: call model.float()."
+            )
         preprocessing = (getattr(model, name, None) for name in ("preprocessing", "context_preprocessing"))
         return cls(
-            dtype=parameter.dtype,
-            device=parameter.device,
+            dtype=trainable[0].dtype,
+            device=trainable[0].device,
             keeps_float64=any(part is not None and len(part) > 0 for part in preprocessing),
             takes_context=bool(getattr(model, "context_features", 0)),
             dequantize=dequantize,
@@ -67,14 +74,15 @@ class Form:
         if self.dequantize is not None:
             if bool((x != x.round() if x.is_floating_point() else x < 0).any()) or not _in_range(x, self.dequantize):
                 raise InputError(
-                    f"{name} must hold the integers 0 to {self.dequantize - 1} for dequantize={self.dequantize}; got values "
-                    f"from {x.min().item():g} to {x.max().item():g}: give the number of levels, or leave dequantize out."
+                    f"{name} must hold the integers 0 to {self.dequantize - 1} for dequantize={self.dequantize}; got "
+                    f"values from {x.min().item():g} to {x.max().item():g}: give the number of levels, or leave it out."
                 )
             return (x if x.dtype == torch.uint8 else x.to(torch.int32)).to(self.device)
         if not x.is_floating_point():
             raise InputError(
-                f"{name} holds integers ({str(x.dtype).removeprefix('torch.')}), whose density would grow without bound: give "
-                "dequantize=256 (the number of levels) for pixels or counts, or convert continuous values with x.float()."
+                f"{name} holds integers ({str(x.dtype).removeprefix('torch.')}), whose density would grow without end: "
+                "give dequantize=256 (the number of levels) for pixels or counts, or convert continuous values with "
+                "x.float()."
             )
         return self._float(x)
 
@@ -199,7 +207,7 @@ def _tensor(value: Any, name: str) -> Tensor:
         raise InputError(f"{name} must hold numbers; got an array of {array.dtype}.")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)  # torch computes with few unsigned types
-    return torch.tensor(array)
+    return torch.tensor(np.ascontiguousarray(array))
 
 
 def _in_range(x: Tensor, levels: int) -> bool:
@@ -224,4 +232,4 @@ def list_rows(bad: Tensor, total: int) -> str:
 
 def _fingerprint(x: Tensor) -> str:
     array = x.detach().cpu().contiguous().numpy()
-    return f"{array.dtype}{list(array.shape)} {hashlib.sha256(memoryview(array).cast('B')).hexdigest()[:32]}"
+    return f"{array.dtype}{list(array.shape)} {hashlib.sha256(array.tobytes()).hexdigest()[:32]}"

@@ -25,8 +25,8 @@ def rate_factor(schedule: str, progress: float) -> float:
 class Plan:
     """The number of steps, and every change made to it.
 
-    Without `max_seconds` the number is fixed, or follows a recorded plan. With it, the number is what the measured seconds a
-    step allow, and is revised, up or down, whenever the measurement says that the run would end early or late.
+    Without `max_seconds` the number is fixed, or follows a recorded plan. With it, the number is what the measured
+    seconds a step allow, and is revised, up or down, whenever by the measurement the run would end early or late.
 
     Args:
         changes: [(step, num_steps), ...]: from that step on the run has so many steps. The first is for step 0.

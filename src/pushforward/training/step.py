@@ -68,7 +68,7 @@ class EagerStep:
         self._rates = [group["lr"] for group in optimizer.param_groups]
 
     def __call__(self, batch: Batch, rate_factor: float) -> Tensor:
-        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, 0-dimensional."""
+        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, a scalar."""
         gradient = self.weights.flat.grad
         assert gradient is not None
         gradient.zero_()
@@ -85,9 +85,9 @@ class EagerStep:
 class CompiledStep:
     """The same step as one compiled graph over the flat vector, Adam's update included.
 
-    Adam's state lives in the torch optimizer, as in the eager step. The loss is handed no generator: it draws from torch's
-    global one, which `fit` has forked and seeded, since a graph cannot hold a generator. An optimizer of the user's own
-    follows the compiled gradient uncompiled.
+    Adam's state lives in the torch optimizer, as in the eager step. The loss is handed no generator: it draws from
+    torch's global one, which `fit` has forked and seeded, since a graph cannot hold a generator. An optimizer of the
+    user's own follows the compiled gradient uncompiled.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class CompiledStep:
         return state["step"], state["exp_avg"], state["exp_avg_sq"]
 
     def __call__(self, batch: Batch, rate_factor: float) -> Tensor:
-        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, 0-dimensional."""
+        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, a scalar."""
         gradient = self.weights.flat.grad
         assert gradient is not None
         self._rate.fill_(self._rates[0] * rate_factor)

@@ -5,33 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import InputError
-
 
 class Weights:
     """Lays the trainable parameters of a model, and their gradients, out in two flat vectors.
 
-    While it is attached every parameter is a view of `flat` and its gradient a view of `flat.grad`; the parameters remain
-    the same objects. `detach` gives each its own storage again.
+    While it is attached every parameter is a view of `flat` and its gradient a view of `flat.grad`; the parameters
+    remain the same objects. `detach` gives each its own storage again.
 
     Args:
-        model: The model; parameters that need no gradient stay as they are.
-
-    Raises:
-        InputError: If there is nothing to train, or the parameters have several dtypes or devices.
+        model: The model, its trainable parameters of one dtype and device; the others stay as they are.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self.fixed = {name: value for name, value in model.named_parameters() if not value.requires_grad}
-        self.fixed.update(model.named_buffers())
-        kinds = {(str(value.dtype), str(value.device)) for value in self.parameters.values()}
-        if not kinds:
-            raise InputError("the model has no trainable parameters: there is nothing to fit.")
-        if len(kinds) > 1:
-            raise InputError(
-                f"the trainable parameters must share one dtype and device; got {sorted(kinds)}: call model.float()."
-            )
+        self.model = model
         self.sizes = [value.numel() for value in self.parameters.values()]
         self.flat = nn.Parameter(torch.cat([value.detach().reshape(-1) for value in self.parameters.values()]))
         self.flat.grad = torch.zeros_like(self.flat)
@@ -39,6 +26,11 @@ class Weights:
         for name, view in self.views(self.flat.detach()).items():
             self.parameters[name].data = view
             self.parameters[name].grad = gradients[name]
+
+    def others(self) -> dict[str, Tensor]:
+        """Return frozen parameters and buffers, by name."""
+        frozen = {name: value for name, value in self.model.named_parameters() if not value.requires_grad}
+        return {**frozen, **dict(self.model.named_buffers())}
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Return the parameters, by name, as views of a flat vector."""
@@ -52,17 +44,13 @@ class Weights:
             value.grad = None
 
     def copy(self) -> dict[str, Tensor]:
-        """Return copies of all the model's numbers: the flat vector, frozen parameters and buffers."""
-        return {
-            "flat": self.flat.detach().clone(),
-            **{name: value.detach().clone() for name, value in self.fixed.items()},
-        }
+        """Return copies of all the model's numbers: the flat vector (under no name), frozen parameters and buffers."""
+        return {name: value.detach().clone() for name, value in {"": self.flat, **self.others()}.items()}
 
     @torch.no_grad()
     def load(self, numbers: dict[str, Tensor]) -> None:
         """Write back what `copy` returned."""
-        self.flat.copy_(numbers["flat"])
-        for name, value in self.fixed.items():
+        for name, value in {"": self.flat, **self.others()}.items():
             value.copy_(numbers[name])
 
     def are_finite(self) -> bool:

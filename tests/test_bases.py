@@ -1,0 +1,199 @@
+"""Base densities: log_prob against torch.distributions, support, temperature, reproducible samples."""
+
+import math
+
+import pytest
+import torch
+import zoo
+from torch import distributions
+from torch.testing import assert_close
+
+import pushforward as pf
+from pushforward.bases import SAVEABLE_DISTRIBUTIONS, Box, DiagonalNormal, FromTorch, GaussianMixture, StandardNormal
+
+UNIVARIATE = {
+    "Beta": distributions.Beta(2.0, 3.0),
+    "Cauchy": distributions.Cauchy(0.5, 1.0),
+    "Chi2": distributions.Chi2(3.0),
+    "Exponential": distributions.Exponential(2.0),
+    "Gamma": distributions.Gamma(2.0, 1.5),
+    "Gumbel": distributions.Gumbel(0.0, 1.0),
+    "HalfCauchy": distributions.HalfCauchy(1.0),
+    "HalfNormal": distributions.HalfNormal(1.0),
+    "Kumaraswamy": distributions.Kumaraswamy(2.0, 3.0),
+    "Laplace": distributions.Laplace(0.0, 1.0),
+    "LogNormal": distributions.LogNormal(0.0, 0.5),
+    "Normal": distributions.Normal(1.0, 2.0),
+    "Pareto": distributions.Pareto(1.0, 3.0),
+    "StudentT": distributions.StudentT(4.0, 1.0, 2.0),
+    "Uniform": distributions.Uniform(-1.0, 2.0),
+    "VonMises": distributions.VonMises(0.5, 2.0),
+    "Weibull": distributions.Weibull(1.0, 2.0),
+    "a mixture": distributions.MixtureSameFamily(
+        distributions.Categorical(torch.tensor([0.3, 0.7])), distributions.Normal(torch.tensor([-1.0, 2.0]), 0.5)
+    ),
+}
+BASES = {
+    "standard normal": StandardNormal,
+    "diagonal normal": lambda features: zoo.perturb(DiagonalNormal(features)),
+    "mixture": lambda features: zoo.perturb(GaussianMixture(features, 3)),
+    "box": lambda features: Box(features, low=-1.0, high=2.0),
+    **{name: (lambda features, d=d: FromTorch(d, features)) for name, d in UNIVARIATE.items()},
+}
+every = pytest.mark.parametrize("name", BASES)
+
+
+def make(name, features=2):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return BASES[name](features)
+
+
+def test_every_distribution_that_can_be_saved_is_tested():
+    assert set(SAVEABLE_DISTRIBUTIONS) == set(UNIVARIATE) - {"a mixture"}
+
+
+@every
+def test_samples_are_the_generators_and_leave_the_global_state_alone(name):
+    base, before = make(name), torch.get_rng_state()
+    one, same = (base.sample((3, 4), generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(one, same)
+    assert one.shape == (3, 4, 2)
+    assert one.dtype == torch.float32
+    assert not torch.equal(one, base.sample((3, 4), generator=torch.Generator().manual_seed(2)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert base.sample((0,)).shape == (0, 2)
+    assert base.sample(()).shape == (2,)
+
+
+@every
+@torch.no_grad()
+def test_samples_follow_the_density(name):
+    # With n samples, k of them in a bin of probability p, (k - n p)^2 / (n p) adds up to about the number of bins, 20.
+    base, n = make(name, 1).double(), 20_000
+    x = base.sample((n,), generator=torch.Generator().manual_seed(0))[:, 0]
+    edges = x.quantile(torch.linspace(0.005, 0.995, 21, dtype=x.dtype))
+    z = edges[:-1] + (edges[1:] - edges[:-1]) * torch.linspace(0, 1, 1001, dtype=x.dtype)[:, None]  # (1001, 20)
+    p = torch.trapezoid(base.log_prob(z[..., None]).exp(), z, dim=0)
+    counts = torch.histogram(x, edges).hist
+    assert ((counts - n * p).square() / (n * p)).sum() < 60
+
+
+@pytest.mark.parametrize("name", UNIVARIATE)
+def test_from_torch_is_the_distributions_own_log_prob_inside_the_support(name):
+    base, distribution = make(name), UNIVARIATE[name]
+    x = distribution.sample((50, 2))
+    assert_close(base.log_prob(x), distribution.log_prob(x).sum(-1))
+
+
+@pytest.mark.parametrize("name", ["standard normal", "diagonal normal", "mixture", "box", "Uniform", "Normal", "StudentT"])
+def test_log_prob_far_away_and_its_gradient_are_not_nan(name):
+    base = make(name)
+    z = torch.tensor([[1e15, 1e15], [-1e15, 0.5], [-3.0, 0.5], [-1e30, 1e30]], requires_grad=True)
+    log_prob = base.log_prob(z)
+    assert not log_prob.isnan().any()
+    gradients = torch.autograd.grad(log_prob.clamp(min=-1e30).sum(), [z, *base.parameters()], allow_unused=True)
+    assert not any(gradient.isnan().any() for gradient in gradients if gradient is not None)
+
+
+@every
+def test_nan_is_nan_even_beside_a_value_outside(name):
+    log_prob = make(name).log_prob(torch.tensor([[math.nan, -1e9], [math.nan, 0.5], [0.5, math.nan]]))
+    assert log_prob.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "outside"),
+    [
+        ("box", [-1.001, 2.001, math.inf]),
+        ("Uniform", [-1.001, 2.001, -math.inf]),
+        ("Exponential", [-0.001, -1e30, math.inf]),
+        ("Beta", [-0.001, 1.001]),
+        ("Pareto", [0.999]),
+        ("VonMises", [3.2, -3.2, 1e9]),
+    ],
+)
+def test_outside_the_support_it_is_minus_infinity(name, outside):
+    z = torch.full((len(outside), 2), 1.0 if name == "Pareto" else 0.5)
+    z[:, 1] = torch.tensor(outside)
+    z.requires_grad_()
+    log_prob = make(name).log_prob(z)
+    assert torch.equal(log_prob, torch.full((len(outside),), -math.inf))
+    assert make(name).log_prob(z.detach()[:, :1].expand(-1, 2)).isfinite().all()
+    (gradient,) = torch.autograd.grad(log_prob.sum(), z, allow_unused=True)
+    assert gradient is None or gradient.isfinite().all()
+
+
+def test_log_probs_are_torchs():
+    z = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    assert_close(StandardNormal(3).log_prob(z), distributions.Normal(0.0, 1.0).log_prob(z).sum(-1))
+    diagonal = zoo.perturb(DiagonalNormal(3))
+    assert_close(diagonal.log_prob(z), distributions.Normal(diagonal.mean, diagonal.log_std.exp()).log_prob(z).sum(-1))
+    mixture = zoo.perturb(GaussianMixture(3, 4))
+    components = distributions.Independent(distributions.Normal(mixture.mean, mixture.log_std.exp()), 1)
+    reference = distributions.MixtureSameFamily(distributions.Categorical(logits=mixture.logits), components)
+    assert_close(mixture.log_prob(z), reference.log_prob(z))
+    assert_close(Box(2, low=-1.0, high=3.0).log_prob(torch.zeros(2)), torch.tensor(-2 * math.log(4)))
+
+
+@torch.no_grad()
+def test_temperature_scales_the_standard_deviation():
+    for name in ("standard normal", "diagonal normal"):
+        frozen, cold, warm = (
+            make(name).sample((1000,), temperature=t, generator=torch.Generator().manual_seed(0)) for t in (1e-9, 0.5, 1)
+        )
+        assert_close(cold - frozen, 0.5 * (warm - frozen), rtol=1e-4, atol=1e-5)
+        assert frozen.std(0).max() < 1e-6
+    mixture = make("mixture")
+    cold = mixture.sample((500,), temperature=1e-9)
+    assert (cold[:, None] - mixture.mean).abs().sum(-1).min(1).values.max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["box", "Uniform", "StudentT"])
+def test_bases_without_a_temperature_refuse_one(name):
+    with pytest.raises(ValueError, match=r"(Box|FromTorch) has no temperature; got temperature=0.5, use 1"):
+        make(name).sample((2,), temperature=0.5)
+
+
+def test_one_distribution_for_each_feature():
+    base = FromTorch(distributions.Normal(torch.tensor([0.0, 5.0]), torch.tensor([1.0, 0.1])), 2)
+    samples = base.sample((4000,), generator=torch.Generator().manual_seed(0))
+    assert_close(samples.mean(0), torch.tensor([0.0, 5.0]), rtol=0, atol=0.06)
+    assert base.log_prob(torch.tensor([0.0, 5.0])) > base.log_prob(torch.tensor([5.0, 0.0])) + 1000
+
+
+def test_from_torch_moves_with_the_module():
+    base = make("Gamma").double()
+    assert base.sample((2,)).dtype == torch.float64
+    assert base.log_prob(torch.ones(1, 2, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_a_base_of_another_dtype_serves_a_flow():
+    wide = distributions.Normal(torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))
+    flow = pf.recipes.realnvp(2, base=FromTorch(wide, 2))
+    assert flow.sample(3).dtype == torch.float32
+    x, log_prob = flow.sample_and_log_prob(3)
+    assert_close(flow.log_prob(x), log_prob.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_who_can_be_differentiated_says_so():
+    assert [make(name).has_rsample for name in ("standard normal", "diagonal normal", "mixture")] == [True, True, False]
+    base = make("diagonal normal")
+    assert base.sample((3,)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: StandardNormal(0), "features must be an integer of at least 1; got 0"),
+        (lambda: StandardNormal(2.0), "features must be an integer of at least 1; got 2.0"),
+        (lambda: GaussianMixture(2, 0), "num_components must be an integer of at least 1; got 0"),
+        (lambda: Box(2, low=1.0, high=1.0), "low must be below high, both finite; got low=1.0, high=1.0"),
+        (lambda: FromTorch(distributions.Normal(torch.zeros(3), 1.0), 2), r"batch shape \(\) or \(2,\); got batch shape \(3,\)"),
+        (lambda: FromTorch(distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)), 2), r"event shape \(2,\)"),
+        (lambda: FromTorch(distributions.Poisson(3.0), 2), "must have a density; Poisson is discrete"),
+    ],
+)
+def test_impossible_bases_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,325 @@
+"""The training loop: what it learns, what it leaves behind, and when it ends."""
+
+import functools
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pushforward as pf
+from pushforward import losses
+from pushforward.errors import InputError
+from pushforward.training import fit
+from pushforward.training.schedule import Plan, rate_factor
+
+
+class Normal(nn.Module):
+    """A normal density with learned mean and log-scale, the context added to the mean."""
+
+    def __init__(self, features=2, context_features=0, dropout=0.0):
+        super().__init__()
+        self.context_features = context_features
+        self.mean = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.slope = nn.Parameter(torch.zeros(context_features, features))
+        self.dropout = nn.Dropout(dropout)
+        self.seen = []
+
+    def log_prob(self, x, context=None):
+        self.seen.append((x.dtype, len(x), self.training))
+        mean = self.dropout(self.mean) if context is None else self.mean + context @ self.slope
+        z = (x - mean) * torch.exp(-self.log_scale)
+        return (-0.5 * z**2 - self.log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def data(num_rows=400, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(num_rows, 2, generator=generator) * torch.tensor([0.5, 2.0]) + torch.tensor([1.0, -1.0])
+
+
+def quick(model, x, *args, **options):
+    return fit(model, x, *args, **{"num_steps": 300, "learning_rate": 0.05, "progress": False, **options})
+
+
+def numbers(model):
+    return torch.cat([value.detach().flatten() for value in model.parameters()])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)])
+def test_fit_finds_the_maximum_of_the_likelihood(optimizer):
+    model, x = Normal(), data()
+    quick(model, x, optimizer=optimizer, validation=None, batch_size=400, weight_decay=0.0)
+    torch.testing.assert_close(model.mean.detach(), x.mean(0), atol=5e-3, rtol=0)
+    torch.testing.assert_close(model.log_scale.detach().exp(), x.std(0, correction=0), atol=5e-3, rtol=0)
+
+
+def test_a_row_of_weight_two_counts_as_two_rows():
+    x = data(60)
+    weighted, repeated = Normal(), Normal()
+    quick(weighted, x, weight=torch.tensor([2.0, 1.0, 0.0]).repeat(20), validation=None, batch_size=40)
+    kept = [row for index, row in enumerate(x) for _ in range([2, 1, 0][index % 3])]
+    quick(repeated, torch.stack(kept), validation=None, batch_size=60)
+    torch.testing.assert_close(numbers(weighted), numbers(repeated), atol=5e-3, rtol=0)
+
+
+def test_context_is_learned_from():
+    context = torch.linspace(-1, 1, 300)
+    x = data(300) + torch.stack([3 * context, -2 * context], -1)
+    model = Normal(context_features=1)
+    quick(model, x, context, batch_size=100)
+    torch.testing.assert_close(model.slope.detach(), torch.tensor([[3.0, -2.0]]), atol=0.35, rtol=0)
+
+
+def test_y_is_context_for_a_model_that_takes_one_and_ignored_otherwise():
+    x, y = data(100), torch.arange(100) % 3
+    quick(Normal(), (x, y), num_steps=2)
+    with_y, with_context = Normal(context_features=1), Normal(context_features=1)
+    quick(with_y, (x, y), num_steps=20)
+    quick(with_context, x, y[:, None].float(), num_steps=20)
+    assert torch.equal(numbers(with_y), numbers(with_context))
+
+
+@pytest.mark.parametrize("with_y", [False, True])
+def test_a_loader_trains_like_an_array(with_y):
+    x = data()
+    columns = (x, torch.zeros(400, dtype=torch.long)) if with_y else (x,)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*columns), batch_size=100, shuffle=True)
+    model = Normal()
+    history = quick(model, loader, num_steps=None, epochs=80)
+    assert history.num_steps == 320
+    assert "a loader cannot be split" in history.notes[0]
+    torch.testing.assert_close(model.mean.detach(), x.mean(0), atol=0.02, rtol=0)
+
+
+def test_a_generator_that_ends_too_early_says_so():
+    with pytest.raises(InputError, match="data is a generator and has ended before num_steps"):
+        quick(Normal(), (data(10, seed) for seed in range(5)), num_steps=20)
+
+
+def test_a_loss_without_data_is_minimised_from_its_own_samples():
+    def reverse_kl(model, batch, generator, mean):
+        z = torch.randn(batch.size, 2, generator=generator)
+        x = model.mean + z * model.log_scale.exp()
+        return model.log_prob(x) + 0.5 * ((x - mean) ** 2).sum(-1)
+
+    model = Normal()
+    history = quick(model, None, loss=functools.partial(reverse_kl, mean=torch.tensor([2.0, -3.0])), batch_size=64)
+    torch.testing.assert_close(model.mean.detach(), torch.tensor([2.0, -3.0]), atol=0.03, rtol=0)
+    assert history.best_validation is not None
+
+
+def test_all_batches_have_one_size_and_an_epoch_repeats_no_row():
+    x = torch.arange(107.0)[:, None].expand(-1, 2)
+    batches = []
+
+    def spy(model, batch, generator):
+        if model.training:
+            batches.append(batch.x[:, 0].tolist())
+        return losses.nll(model, batch)
+
+    quick(Normal(), x, loss=spy, num_steps=None, epochs=3, batch_size=25, validation=None)
+    assert [len(batch) for batch in batches] == [25] * 12
+    for epoch in (batches[:4], batches[4:8], batches[8:]):
+        assert len({row for batch in epoch for row in batch}) == 100
+    assert batches[:4] != batches[4:8]
+
+
+def test_the_best_weights_by_validation_loss_are_kept():
+    train, held = data(20, 1), data(2000, 2)
+    model = Normal()
+    history = quick(model, train, validation=held, schedule="constant", num_steps=400)
+    column = history.to_numpy()["validation_loss"]
+    assert history.best_validation == column.min()
+    assert history.best_step == history.rows[int(column.argmin())]["step"] < 400
+    nll = -model.log_prob(held).double().mean().item()
+    assert nll == pytest.approx(history.best_validation, abs=1e-6)
+
+
+def test_validation_uses_the_same_noise_each_time():
+    def noisy(model, batch, generator):
+        return (
+            losses.nll(model, batch)
+            + 100 * torch.randn(batch.size, generator=generator)
+            + 100 * torch.randn(batch.size)
+        )
+
+    history = quick(Normal(), data(), loss=noisy, learning_rate=1e-12, clip_norm=None)
+    assert np.ptp(history.to_numpy()["validation_loss"]) < 1e-4
+
+
+def test_patience_ends_a_run_that_no_longer_improves():
+    history = quick(Normal(), data(20, 1), validation=data(500, 2), schedule="constant", num_steps=4000, patience=5)
+    assert history.stopped_because == "no improvement"
+    assert history.steps < 4000
+    assert [row["step"] for row in history.rows][-6] == history.best_step
+
+
+@pytest.mark.parametrize("num_rows", [2, 3])
+def test_a_few_rows_are_enough(num_rows):
+    history = quick(Normal(), data(num_rows), num_steps=None, epochs=4)
+    assert history.steps == 4
+    assert history.rows[-1]["validation_loss"] is not None
+    assert history.rows[-1]["epoch"] == 4
+
+
+def test_the_global_generator_is_left_as_found():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    quick(Normal(dropout=0.5), data(), num_steps=20)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_seed_alone_decides_the_result():
+    models = [Normal(dropout=0.5) for _ in range(3)]
+    for model, seed, other in zip(models, (1, 1, 2), (7, 8, 9), strict=True):
+        torch.manual_seed(other)
+        quick(model, data(), num_steps=30, seed=seed)
+    assert torch.equal(numbers(models[0]), numbers(models[1]))
+    assert not torch.equal(numbers(models[0]), numbers(models[2]))
+
+
+def test_the_model_comes_back_in_eval_with_parameters_of_its_own():
+    model = Normal().double().train()
+    parameters = list(model.parameters())
+    quick(model, data(), num_steps=5)
+    assert not model.training
+    assert all(value.dtype == torch.float64 and value.grad is None for value in parameters)
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+    assert len({value.untyped_storage().data_ptr() for value in parameters if value.numel()}) == 2
+    assert {training for _, _, training in model.seen} == {True, False}
+
+
+def test_frozen_parameters_stay():
+    model = Normal()
+    model.mean.requires_grad_(False)
+    quick(model, data(), num_steps=20)
+    assert torch.equal(model.mean, torch.zeros(2))
+    assert not torch.equal(model.log_scale, torch.zeros(2))
+
+
+def test_float64_data_reach_a_flow_in_float64_and_a_plain_module_in_its_own_dtype():
+    plain = Normal()
+    quick(plain, data().double().numpy(), num_steps=2)
+    assert {dtype for dtype, _, _ in plain.seen} == {torch.float32}
+    # Around 1e9 float32 has steps of 64: only float64 keeps the spread of 1.
+    x = data().double().numpy() + 1e9
+    flow = pf.recipes.realnvp(2, num_layers=2, preprocessing=[pf.transforms.Standardize(2)])
+    history = quick(flow, x, num_steps=50)
+    assert history.best_validation < 4.5
+
+
+def test_initialize_is_called_once_before_and_redraw_once_a_step():
+    class Hooked(Normal):
+        calls = []
+
+        def initialize(self, x, context):
+            self.mean.data = x.mean(0)
+            self.calls.append("initialize")
+
+        def redraw(self, generator):
+            self.calls.append("redraw" if self.training else "validation")
+
+    model = Hooked()
+    quick(model, data(), num_steps=7, learning_rate=1e-9)
+    assert model.calls[0] == "initialize"
+    assert model.calls.count("initialize") == 1
+    assert model.calls.count("redraw") == 7
+    torch.testing.assert_close(model.mean.detach(), data().mean(0), atol=0.1, rtol=0)
+
+
+def test_the_learning_rate_depends_on_the_share_of_steps_alone():
+    rates = [rate_factor("cosine", (step + 0.5) / 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1, abs=0.02)
+    assert rates.index(max(rates)) in range(48, 52)
+    assert rates[-1] < 1e-5
+    assert rate_factor("constant", 0.99) == 1
+
+
+def test_a_run_limited_by_time_ends_in_time_and_can_be_repeated():
+    model, again = Normal(), Normal()
+    start = time.perf_counter()
+    history = quick(model, data(2000), num_steps=None, max_seconds=1.0)
+    assert 0.6 < history.seconds < 1.2
+    assert time.perf_counter() - start < 1.6
+    assert history.stopped_because == "time is up"
+    assert history.steps == history.num_steps == history.rows[-1]["step"]
+    repeated = quick(again, data(2000), num_steps=history.plan)
+    assert torch.equal(numbers(model), numbers(again))
+    assert repeated.best_step == history.best_step
+
+
+def test_a_plan_follows_a_machine_that_slows_down_and_stops_when_time_is_up():
+    plan = Plan([(0, 1000)], max_seconds=10.0)
+    step, seconds = 0, 0.0
+    while True:
+        plan.revise(step, seconds, closing=0.5)
+        if step >= plan.num_steps:
+            break
+        step, seconds = step + 1, seconds + (0.01 if step < 300 else 0.05)
+    assert 9.0 < seconds < 9.6
+    assert plan.changes[-1][1] == step < 500
+    assert len(plan.changes) < 8
+
+
+def test_a_slow_validation_is_part_of_the_time():
+    class Slow(Normal):
+        def log_prob(self, x, context=None):
+            if not self.training:
+                time.sleep(0.01)
+            return super().log_prob(x, context)
+
+    history = quick(Slow(), data(4000), num_steps=None, max_seconds=1.5, batch_size=32)
+    assert history.seconds < 1.9
+    assert history.steps > 50
+
+
+def test_history_is_a_table():
+    history = quick(Normal(), data(), num_steps=200)
+    table = history.to_numpy()
+    assert len(history) == len(table["step"]) > 10
+    assert table["train_loss"][-1] < table["train_loss"][0]
+    assert table["step"][-1] == 200
+    assert (np.diff(table["seconds"]) >= 0).all()
+    assert history.summary()["stopped_because"] == "finished"
+    assert len(history.to_jsonl().splitlines()) == len(history)
+
+
+def test_progress_in_a_log_is_plain_lines_and_can_be_switched_off(capsys):
+    quick(Normal(), data(), num_steps=20, progress=True)
+    lines = capsys.readouterr()
+    assert lines.out == ""
+    assert lines.err.startswith("step 20/20  train ")
+    quick(Normal(), data(), num_steps=20)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_is_drawn_in_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    quick(Normal(), data(), num_steps=20, progress=True)
+    assert "training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", lambda p: torch.optim.SGD(p, lr=0.05)])
+def test_the_compiled_step_learns_what_the_eager_step_learns(optimizer, monkeypatch):
+    # The graph is captured whole; compiling it to machine code is left out here, since it takes long.
+    compiled = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, **options))
+    models = [pf.recipes.realnvp(2, num_layers=2, hidden_features=(8,)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, flag in zip(models, (False, True), strict=True):
+        quick(model, data(), num_steps=25, learning_rate=0.01, optimizer=optimizer, compile=flag, weight_decay=0.1)
+    torch.testing.assert_close(numbers(models[1]), numbers(models[0]), atol=2e-4, rtol=1e-3)
+
+
+def test_a_step_that_cannot_be_compiled_names_the_remedy():
+    def unfriendly(model, batch, generator):
+        losses = -model.log_prob(batch.x)
+        return losses if losses.mean().item() > 0 else losses + 1
+
+    with pytest.raises(InputError, match="the training step cannot be compiled .*: use compile=False"):
+        quick(Normal(), data(), loss=unfriendly, compile=True)
