@@ -17,6 +17,7 @@ from pushforward.__main__ import main
 from pushforward.cli import fitting, inputs, models
 from pushforward.errors import RunError
 from pushforward.model_file import read_metadata
+from pushforward.tables import fitting as table_fitting
 
 RNG = np.random.default_rng(0)
 WRITTEN = {"checkpoint.safetensors", "history.jsonl", "model.safetensors", "report.html", "samples.csv"}
@@ -129,6 +130,7 @@ def test_fit_prints_the_held_out_nll_beside_the_baselines(run, plain):
 
 def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch):
     monkeypatch.setattr(inputs, "TOY_POINTS", 3000)
+    monkeypatch.setattr(table_fitting, "FRESH_POINTS", 3000)
     code, out, err = run("fit", "--max-seconds", 0.3, "--recipe", "realnvp")
     assert code == 0, err
     assert out.startswith("two-moons: 3,000 rows, 2 columns")
@@ -139,6 +141,7 @@ def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch)
 
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):
     monkeypatch.setattr(inputs, "TOY_POINTS", 1000)
+    monkeypatch.setattr(table_fitting, "FRESH_POINTS", 1000)
     code, out, err = run("fit", "hexagon", "--context", "label", "--max-seconds", 0.3, "--recipe", "realnvp")
     assert code == 0, err
     assert "-1.7673" in out
@@ -227,7 +230,7 @@ GOOD = "a,b\n" + "".join(f"{a},{b}\n" for a, b in RNG.normal(size=(20, 2)))
         ("t.csv", "a,b\n" + "".join(f"{k},7\n" for k in range(20)), 'column "b" is constant (every row is 7)'),
         ("t.csv", "a,b\n" + "".join(f"{k},{k}\n" for k in range(20)), 'columns "a" and "b" are identical'),
         ("t.csv", GOOD + "1,2,3\n", "line 22 has 3 cells, line 1 has 2"),
-        ("t.csv", GOOD.encode("utf-16"), "is not UTF-8 text but UTF-16"),
+        ("t.csv", GOOD.encode("utf-16"), "(save it as CSV in UTF-8)"),
         ("t.parquet", b"PAR1 and no more", "is damaged, cut short or of another type"),
         ("t.pdf", "x", 'files of type ".pdf" are not tables'),
         ("t.csv", None, "there is no such file"),

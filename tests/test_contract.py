@@ -319,7 +319,10 @@ def test_the_remedy_for_an_ill_shaped_context_works(got, want, remedy):
 # ---- compiling -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FORWARD)
+# The three log-scales of Affine differ in one line: one wrapper stands for the others.
+@pytest.mark.parametrize(
+    "name", [n for n in FORWARD if n.startswith("elementwise") or not ("affine tanh" in n or "affine plain" in n)]
+)
 def test_both_directions_compile_without_a_graph_break(name):
     transform, x, context = specimen(name)
 
@@ -334,10 +337,10 @@ def test_both_directions_compile_without_a_graph_break(name):
             assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", ["realnvp", "nsf, context"])
-def test_a_training_step_compiles_with_inductor(name):
-    flow = zoo.FLOWS[name]()
-    x, context = torch.randn(64, flow.features, generator=torch.manual_seed(0)), zoo.context_for(flow, 64)
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inside inductor
+def test_a_training_step_compiles_with_inductor():
+    flow = zoo.make_flow("nsf, context", num_layers=1)
+    x, context = torch.randn(64, 2, generator=torch.manual_seed(0)), zoo.context_for(flow, 64)
     torch._dynamo.reset()
     results = []
     for log_prob in (flow.log_prob, torch.compile(flow.log_prob, fullgraph=True)):
@@ -356,17 +359,17 @@ def test_a_training_step_compiles_with_inductor(name):
 def test_float32_round_trips_after_training(name):
     flow = zoo.FLOWS[name](fresh=True)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(512, flow.features, generator=generator).mul(0.7).exp() - 1
-    context = zoo.context_for(flow, 512)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3)
+    x = torch.randn(256, flow.features, generator=generator).mul(0.7).exp() - 1
+    context = zoo.context_for(flow, 256)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-2)
     first = None
-    for _ in range(60):
+    for _ in range(30):
         optimizer.zero_grad()
         loss = -flow.log_prob(x, context).mean()
         loss.backward()
         optimizer.step()
         first = loss.item() if first is None else first
-    assert loss.item() < first - 0.05
+    assert loss.item() < first - 0.02
     error = (flow.decode(flow.encode(x, context), context) - x).abs()
     assert error.median() < 1e-6
     assert error.max() < 2e-3

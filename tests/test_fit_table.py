@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 
 def fit_quickly(data, **options):
-    return fit_table(data, max_seconds=0.5, progress=False, **options)
+    return fit_table(data, max_seconds=0.25, progress=False, **options)
 
 
 def split(values, seed=0):

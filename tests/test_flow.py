@@ -402,7 +402,7 @@ def test_a_flow_keeps_the_contract_of_torchs_distributions(name):
         assert wide.sample((2,)).shape == torch.Size((2, 7, *batch, D))
         assert_close(wide.log_prob(torch.zeros(D)), law.log_prob(torch.zeros(D)).expand(7, *batch))
         independent = distributions.Independent(wide, 1)
-        assert independent.log_prob(independent.sample()).shape == torch.Size(batch)
+        assert independent.log_prob(independent.sample()).shape == wide.batch_shape[:-1]
 
 
 def test_samples_of_a_distribution_belong_to_their_context():

@@ -85,7 +85,7 @@ def facts(fitted: TableFit) -> dict[str, str]:
         **({f"Context ({len(schema.context)})": _listed(schema.context)} if schema.context else {}),
         "Recipe": fitted.recipe,
         "Model": f"{describe(fitted.flow)}; {num_parameters:,} parameters",
-        "Training": f"{fitted.history.num_steps:,} steps; {fitted.history.stopped_because}",
+        "Training": f"{fitted.history.steps:,} steps; {fitted.history.stopped_because}",
         "Seed": str(fitted.seed),
         "Time": ", ".join(f"{name} {seconds(value)}" for name, value in fitted.seconds.items()),
         "Versions": f"pushforward {__version__}, torch {torch.__version__}, Python {platform.python_version()}",

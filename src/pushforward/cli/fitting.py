@@ -46,7 +46,7 @@ def fit_command(
         check_unused(out)
     command = ["pushforward", "fit", data]
     for option, value, default in (
-        ("--recipe", recipe, "auto"), ("--context", context, ""), ("--max-seconds", f"{max_seconds:g}", "60"),
+        ("--recipe", recipe, "auto"), ("--context", context, ""), ("--max-seconds", f"{max_seconds:.15g}", "60"),
         ("--seed", str(seed), "0"), ("--out", str(out), "pushforward-out"),
     ):  # fmt: skip
         command += [option, value] if value != default else []
@@ -54,12 +54,12 @@ def fit_command(
     table, truth = read_data(data, seed=seed, context=context)
     check_for_fitting(table)
     rows, columns = table.values.shape
-    say(f"{table.source}: {rows:,} rows, {columns} column{'s' * (columns > 1)}; results go to {out}")
+    given = f" (context: {context})" if context else ""
+    say(f"{table.source}: {rows:,} rows, {columns} column{'s' * (columns > 1)}{given}; results go to {out}")
     with folder(out), how_to_go_on(out, [*command, "--resume"]):
         fitted = fit_table(
             table, context=context, recipe=recipe, max_seconds=max_seconds, seed=seed, truth=truth, out=out,
-            resume=resume,
-            notify=warn,
+            resume=resume, notify=warn,
         )  # fmt: skip
         save_results(fitted, out, command=shlex.join(command))
     show_results(fitted, out)
@@ -118,7 +118,7 @@ def save_results(fitted: TableFit, out: Path, *, command: str) -> None:
         "nll": finite(nll.mean),
         "nll_standard_error": finite(nll.standard_error),
         "log_scale": fitted.log_scale,
-        "seconds": fitted.seconds["training"],
+        "seconds": fitted.history.seconds,
         "warnings": fitted.warnings,
     }
     plan = {"num_steps": fitted.history.num_steps, "changes": [list(change) for change in fitted.history.plan]}
@@ -156,7 +156,7 @@ def show_results(fitted: TableFit, out: Path) -> None:
     if fitted.excess is not None:
         error = number(fitted.excess.standard_error, 4)
         say(f"excess over the exact density: {number(fitted.excess.mean, 4)} ± {error} nats")
-    say(f"training took {seconds(fitted.seconds['training'])}, {fitted.history.num_steps:,} steps")
+    say(f"training took {seconds(fitted.history.seconds)}, {fitted.history.steps:,} steps")
     for name in (MODEL, SAMPLES, REPORT):
         say(f"  {out / name}")
     say(

@@ -38,7 +38,7 @@ class Model:
 
     def split(self, table: Table) -> tuple[Tensor, Tensor | None]:
         """Return the columns of a table that the flow models, and its context, as float64 tensors."""
-        modelled, given = table.select(self.schema.columns).split(self.schema.context)
+        modelled, given = table.split(self.schema.context)
         return torch.from_numpy(modelled.values), None if given is None else torch.from_numpy(given.values)
 
 

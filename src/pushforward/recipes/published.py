@@ -223,13 +223,20 @@ def _mix(features: int, mixing: str, kept: Tensor | None = None) -> list[Transfo
 
 
 def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor) -> list[Tensor]:
-    """Return one mask a layer, in the coordinates after its mixing, so that no feature is left out for two layers."""
+    """Return one mask a layer, in the coordinates after its mixing.
+
+    No feature is kept by two layers running; where permutations or rotations are random, they decide who is kept.
+    """
     if isinstance(mask, str) and mask not in masks.MASKS:
         raise ValueError(f"mask must be a boolean tensor or one of {', '.join(masks.MASKS)}; got {mask!r}.")
     if isinstance(mask, Tensor) and (mask.dtype != torch.bool or mask.shape != (features,)):
         raise ValueError(
             f"mask must be boolean of shape ({features},); got {str(mask.dtype).removeprefix('torch.')} of shape "
             f"{tuple(mask.shape)}."
+        )
+    if isinstance(mask, Tensor) and not 0 < int(mask.sum()) < features:
+        raise ValueError(
+            f"mask must keep at least one feature and transform at least one; it keeps {int(mask.sum())} of {features}."
         )
     layers: list[Tensor] = []
     for layer in range(num_layers):

@@ -1,0 +1,272 @@
+"""Recipes: published flows from the parts, for any number of features, with every mixing; and what they need installed."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import zoo
+from torch.testing import assert_close
+
+import pushforward as pf
+from pushforward.transforms import (
+    Additive,
+    Affine,
+    Autoregressive,
+    Compose,
+    Coupling,
+    Elementwise,
+    Inverse,
+    LULinear,
+    Orthogonal,
+    Permutation,
+    RationalQuadratic,
+    Standardize,
+    masks,
+)
+
+MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
+COUPLINGS = ("nice", "realnvp", "nsf")
+every = pytest.mark.parametrize("name", pf.recipes.RECIPES)
+
+
+def learned(flow, kind):
+    """The learned layers of a type, in order."""
+    return [module for module in flow.transform.modules() if isinstance(module, kind)]
+
+
+# ---- sizes -----------------------------------------------------------------------------------------------------------
+
+
+@every
+@pytest.mark.parametrize("features", [1, 2, 3, 5])
+@pytest.mark.parametrize("context_features", [0, 3])
+def test_any_number_of_features_with_and_without_context(name, features, context_features):
+    flow = pf.recipes.RECIPES[name](features, num_layers=2, hidden_features=(8,), context_features=context_features)
+    zoo.perturb(flow)
+    x, context = torch.randn(20, features, generator=torch.Generator().manual_seed(0)), zoo.context_for(flow, 20)
+    assert flow.log_prob(x, context).shape == (20,)
+    assert flow.sample(4, context).shape == ((20, 4, features) if context_features else (4, features))
+    assert pf.verify(flow, x, context).ok
+    if context_features:
+        assert not torch.allclose(flow.log_prob(x, context), flow.log_prob(x, context.flip(0)), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["nice", "realnvp", "nsf", "maf"])
+@torch.no_grad()
+def test_512_features_work(name):
+    flow = pf.recipes.RECIPES[name](512, num_layers=2, hidden_features=(64,))
+    zoo.perturb(flow)
+    x = torch.randn(3, 512, generator=torch.Generator().manual_seed(0))
+    assert flow.log_prob(x).isfinite().all()
+    assert_close(flow.decode(flow.encode(x)), x, rtol=1e-3, atol=1e-3)
+
+
+@every
+def test_num_layers_counts_the_learned_steps(name):
+    flow = pf.recipes.RECIPES[name](4, num_layers=3, mixing="orthogonal")
+    assert isinstance(flow, pf.Flow)
+    assert flow.transform.names == ("layer 1", "layer 2", "layer 3")
+    assert len(learned(flow, (Coupling, Autoregressive))) == 3
+    assert len(learned(flow, Orthogonal)) == 2
+    assert len([step for step in flow.transform if any(True for _ in step.parameters())]) == 3
+    flow.from_base(3)
+
+
+def test_the_univariate_maps_are_the_papers():
+    made = {name: recipe(4, num_layers=2) for name, recipe in pf.recipes.RECIPES.items()}
+    assert {type(layer.univariate) for layer in learned(made["nice"], Coupling)} == {Additive}
+    assert [layer.univariate for layer in learned(made["nice"], Elementwise)] == [Affine("plain")]
+    assert {layer.univariate for layer in learned(made["realnvp"], Coupling)} == {Affine("soft")}
+    assert {layer.univariate for layer in learned(made["nsf"], Coupling)} == {RationalQuadratic(8, 5.0)}
+    assert {layer.univariate for layer in learned(made["maf"], Autoregressive)} == {Affine("soft")}
+    assert len(learned(made["iaf"], Inverse)) == 2
+    splines = learned(pf.recipes.nsf(4, autoregressive=True, bins=5, bound=3.0), Autoregressive)
+    assert {layer.univariate for layer in splines} == {RationalQuadratic(5, 3.0)}
+
+
+def test_nice_keeps_volume_up_to_its_scale():
+    flow = zoo.FLOWS["nice"]().double()
+    (scale,) = learned(flow, Elementwise)
+    x = torch.randn(10, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    _, log_det = flow.transform(x)
+    assert_close(log_det, scale.params[:, 1].sum().expand(10))
+
+
+# ---- mixing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("features", [2, 5])
+def test_every_feature_is_transformed(name, mixing, features):
+    torch.manual_seed(0)
+    num_layers = 8 if mixing == "permute" else 2  # a random permutation may keep a feature a few times running
+    options = {"mixing": mixing, "num_layers": num_layers, "hidden_features": (8,)}
+    flow = zoo.perturb(pf.recipes.RECIPES[name](features, **options)).double()
+    x = torch.randn(30, features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    moved = (flow.encode(x) - flow.from_base(0).encode(x)).abs().amax(0)
+    assert torch.all(moved > 1e-4)
+
+
+@pytest.mark.parametrize("mixing", ["swap", "flip", "lu"])
+@pytest.mark.parametrize("mask", ["halves", "alternating", "random", "chequerboard"])
+def test_kept_and_transformed_features_change_roles(mixing, mask):
+    flow = pf.recipes.realnvp(9, num_layers=4, mixing=mixing, mask=mask)
+    reverse = torch.arange(9).flip(0)
+    place = torch.arange(9)  # where each feature of the data is now
+    kept = []
+    for step in flow.transform:
+        for part in step if isinstance(step, Compose) else [step]:
+            if isinstance(part, Permutation):
+                place = reverse[place]
+            elif isinstance(part, Coupling):
+                kept.append(part.mask[place])
+    assert torch.equal(kept[0], ~kept[1])
+    assert torch.equal(kept[2], ~kept[3])
+
+
+def test_fixed_permutations_always_change_roles():
+    for seed in range(20):
+        torch.manual_seed(seed)
+        for layer in list(pf.recipes.realnvp(3, mixing="permute", num_layers=4).transform)[1:]:
+            permutation, coupling = layer
+            assert not torch.equal(coupling.mask[permutation.permutation], coupling.mask)
+
+
+def test_mixing_puts_its_part_before_every_layer_but_the_first():
+    for mixing, kind in (("flip", Permutation), ("permute", Permutation), ("orthogonal", Orthogonal), ("lu", LULinear)):
+        steps = list(pf.recipes.nsf(4, mixing=mixing, num_layers=3).transform)
+        assert isinstance(steps[0], Coupling)
+        assert all(isinstance(step, Compose) and isinstance(step[0], kind) for step in steps[1:])
+    assert all(isinstance(step, Coupling) for step in pf.recipes.nsf(4, mixing="swap").transform)
+
+
+@pytest.mark.parametrize("name", ["maf", "iaf"])
+def test_autoregressive_recipes_turn_the_order_around(name):
+    for mixing in ("swap", "flip"):
+        orders = [layer.order.tolist() for layer in learned(pf.recipes.RECIPES[name](3, mixing=mixing), Autoregressive)]
+        assert orders == [[0, 1, 2], [2, 1, 0], [0, 1, 2], [2, 1, 0], [0, 1, 2]]
+
+
+def test_an_iaf_samples_in_one_pass_and_scores_in_d():
+    assert (pf.recipes.iaf(5).forward_passes, pf.recipes.maf(5).forward_passes) == (5, 1)
+
+
+def test_a_mask_of_ones_own_is_used_and_swapped():
+    mask = torch.tensor([True, False, False, False])
+    first, second = learned(pf.recipes.realnvp(4, num_layers=2, mask=mask), Coupling)
+    assert torch.equal(first.mask, mask)
+    assert torch.equal(second.mask, ~mask)
+
+
+def test_the_same_seed_makes_the_same_flow():
+    flows = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        flows.append(pf.recipes.nsf(4, mask="random", mixing="orthogonal").state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(*(flow.values() for flow in flows), strict=True))
+
+
+@every
+def test_base_and_preprocessing_are_used(name):
+    base = pf.bases.DiagonalNormal(2)
+    flow = pf.recipes.RECIPES[name](2, base=base, preprocessing=[Standardize(2)])
+    assert flow.base is base
+    assert isinstance(flow.preprocessing[0], Standardize)
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+@every
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"features": 0}, "features must be an integer of at least 1; got 0"),
+        ({"features": 2.0}, "features must be an integer of at least 1; got 2.0"),
+        ({"num_layers": 0}, "num_layers must be an integer of at least 1; got 0"),
+        ({"mixing": "shuffle"}, "mixing must be one of swap, flip, permute, orthogonal, lu; got 'shuffle'"),
+        ({"activation": "sigmoid"}, "activation must be one of relu, gelu, silu, tanh; got 'sigmoid'"),
+        ({"hidden_features": ()}, "hidden_features must name at least one layer"),
+    ],
+)
+def test_impossible_options_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        pf.recipes.RECIPES[name](**{"features": 3, **options})
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ("thirds", "mask must be a boolean tensor or one of halves, alternating, random, chequerboard; got 'thirds'"),
+        (masks.halves(3), r"mask must be boolean of shape \(4,\); got bool of shape \(3,\)"),
+        (torch.tensor([1, 0, 1, 0]), r"mask must be boolean of shape \(4,\); got int64 of shape \(4,\)"),
+        (torch.ones(4, dtype=torch.bool), "it keeps 4 of 4"),
+        (torch.zeros(4, dtype=torch.bool), "it keeps 0 of 4"),
+    ],
+)
+def test_impossible_masks_are_refused(mask, message):
+    with pytest.raises(ValueError, match=message):
+        pf.recipes.realnvp(4, mask=mask)
+
+
+def test_a_chequerboard_of_no_square_is_refused():
+    with pytest.raises(ValueError, match="a chequerboard mask of 8 features needs"):
+        pf.recipes.realnvp(8, mask="chequerboard")
+
+
+def test_recipes_have_one_order_of_arguments():
+    for name, recipe in pf.recipes.RECIPES.items():
+        first, *others = inspect.signature(recipe).parameters.values()
+        assert first.name == "features"
+        assert all(parameter.kind == inspect.Parameter.KEYWORD_ONLY for parameter in others), name
+
+
+# ---- what must be installed ------------------------------------------------------------------------------------------
+
+WITH_TORCH_AND_NUMPY_ALONE = """
+import importlib.machinery
+import sys
+
+torchs = {"typing_extensions", "sympy", "mpmath", "networkx", "filelock", "fsspec", "setuptools", "torchgen", "functorch"}
+
+
+class Path(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top in sys.stdlib_module_names | torchs | {"torch", "numpy", "pushforward"} or top.startswith("_sysconfig"):
+            return super().find_spec(name, path, target)
+        return None
+
+
+sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, Path]
+import torch
+import pushforward as pf
+
+x = torch.randn(300, 2)
+for name, recipe in pf.recipes.RECIPES.items():
+    flow = recipe(2, num_layers=2, hidden_features=(8,))
+    assert flow.sample(3).shape == (3, 2)
+pf.Flow(pf.transforms.Scale(2.0), pf.bases.StandardNormal(2)).log_prob(x)
+pf.fit(flow, x, num_steps=3, progress=False, device="cpu")
+assert pf.verify(pf.transforms.Scale(2.0), x).ok
+loaded = {name.split(".")[0] for name in sys.modules}
+unwanted = loaded & {"polars", "pyarrow", "sklearn", "scipy", "matplotlib", "rich", "cyclopts", "narwhals", "safetensors"}
+assert not unwanted, unwanted
+print("done")
+"""
+
+
+def test_flow_recipes_and_fit_need_torch_and_numpy_alone():
+    source = Path(pf.__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", WITH_TORCH_AND_NUMPY_ALONE], capture_output=True, text=True, env=environment, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip().endswith("done")
