@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-import zoo
 from torch import distributions
 from torch.testing import assert_close
 
 import pushforward as pf
+import zoo
 from pushforward.bases import SAVEABLE_DISTRIBUTIONS, Box, DiagonalNormal, FromTorch, GaussianMixture, StandardNormal
 
 UNIVARIATE = {
@@ -86,7 +86,9 @@ def test_from_torch_is_the_distributions_own_log_prob_inside_the_support(name):
     assert_close(base.log_prob(x), distribution.log_prob(x).sum(-1))
 
 
-@pytest.mark.parametrize("name", ["standard normal", "diagonal normal", "mixture", "box", "Uniform", "Normal", "StudentT"])
+@pytest.mark.parametrize(
+    "name", ["standard normal", "diagonal normal", "mixture", "box", "Uniform", "Normal", "StudentT"]
+)
 def test_log_prob_far_away_and_its_gradient_are_not_nan(name):
     base = make(name)
     z = torch.tensor([[1e15, 1e15], [-1e15, 0.5], [-3.0, 0.5], [-1e30, 1e30]], requires_grad=True)
@@ -140,7 +142,8 @@ def test_log_probs_are_torchs():
 def test_temperature_scales_the_standard_deviation():
     for name in ("standard normal", "diagonal normal"):
         frozen, cold, warm = (
-            make(name).sample((1000,), temperature=t, generator=torch.Generator().manual_seed(0)) for t in (1e-9, 0.5, 1)
+            make(name).sample((1000,), temperature=t, generator=torch.Generator().manual_seed(0))
+            for t in (1e-9, 0.5, 1)
         )
         assert_close(cold - frozen, 0.5 * (warm - frozen), rtol=1e-4, atol=1e-5)
         assert frozen.std(0).max() < 1e-6
@@ -189,7 +192,10 @@ def test_who_can_be_differentiated_says_so():
         (lambda: StandardNormal(2.0), "features must be an integer of at least 1; got 2.0"),
         (lambda: GaussianMixture(2, 0), "num_components must be an integer of at least 1; got 0"),
         (lambda: Box(2, low=1.0, high=1.0), "low must be below high, both finite; got low=1.0, high=1.0"),
-        (lambda: FromTorch(distributions.Normal(torch.zeros(3), 1.0), 2), r"batch shape \(\) or \(2,\); got batch shape \(3,\)"),
+        (
+            lambda: FromTorch(distributions.Normal(torch.zeros(3), 1.0), 2),
+            r"batch shape \(\) or \(2,\); got batch shape \(3,\)",
+        ),
         (lambda: FromTorch(distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)), 2), r"event shape \(2,\)"),
         (lambda: FromTorch(distributions.Poisson(3.0), 2), "must have a density; Poisson is discrete"),
     ],

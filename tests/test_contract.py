@@ -5,11 +5,11 @@ import functools
 
 import pytest
 import torch
-import zoo
 from torch import Tensor
 from torch.testing import assert_close
 
 import pushforward as pf
+import zoo
 from pushforward.transforms import (
     Additive,
     Affine,
@@ -204,9 +204,13 @@ def test_a_context_far_away_gives_no_nan(name):
 @every
 def test_the_dtype_is_kept(name):
     transform, x, context = specimen(name)
-    assert {t.dtype for t in (*transform(x, context), *transform.inverse(x.clamp(0.1, 0.9), context))} == {torch.float64}
+    assert {t.dtype for t in (*transform(x, context), *transform.inverse(x.clamp(0.1, 0.9), context))} == {
+        torch.float64
+    }
     transform, x, context = float32(name)
-    assert {t.dtype for t in (*transform(x, context), *transform.inverse(x.clamp(0.1, 0.9), context))} == {torch.float32}
+    assert {t.dtype for t in (*transform(x, context), *transform.inverse(x.clamp(0.1, 0.9), context))} == {
+        torch.float32
+    }
 
 
 @every

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-import zoo
 from torch import distributions
 from torch.testing import assert_close
 
 import pushforward as pf
+import zoo
 from pushforward import flow as flow_module
 from pushforward.bases import Box, DiagonalNormal, FromTorch, GaussianMixture, StandardNormal
 from pushforward.transforms import (
@@ -65,7 +65,9 @@ def test_densities_integrate_to_one(name):
     sides = [torch.linspace(a - (b - a) / 2, b + (b - a) / 2, steps) for a, b in zip(low, high, strict=True)]
     points = torch.cartesian_prod(*sides).reshape(-1, flow.features)
     area = math.prod(float(side[1] - side[0]) for side in sides)
-    assert_close(flow.log_prob(points, context).double().exp().sum() * area, torch.tensor(1.0).double(), rtol=3e-3, atol=0)
+    assert_close(
+        flow.log_prob(points, context).double().exp().sum() * area, torch.tensor(1.0).double(), rtol=3e-3, atol=0
+    )
 
 
 @pytest.mark.parametrize("make", [Standardize, Asinh])

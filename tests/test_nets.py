@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-import zoo
 from torch.testing import assert_close
 
+import zoo
 from pushforward.nets import ACTIVATIONS, MLP, MaskedMLP, ResidualMLP
 from pushforward.transforms import autoregressive_adjacency
 
@@ -108,8 +108,14 @@ def test_narrow_nets_lose_connections_but_gain_none():
         (lambda: MLP(2, 0), "out_features must be integers of at least 1; got 0"),
         (lambda: MLP(2, 2, context_features=-1), "context_features must be integers of at least 0; got -1"),
         (lambda: ResidualMLP(2, 2, num_blocks=0), "num_blocks must be integers of at least 1; got 0"),
-        (lambda: MaskedMLP(torch.ones(2, 2)), r"adjacency must be a boolean matrix; got torch.float32 of shape \(2, 2\)"),
-        (lambda: MaskedMLP(torch.ones(2, 2).bool(), hidden_features=()), "hidden_features must name at least one layer"),
+        (
+            lambda: MaskedMLP(torch.ones(2, 2)),
+            r"adjacency must be a boolean matrix; got torch.float32 of shape \(2, 2\)",
+        ),
+        (
+            lambda: MaskedMLP(torch.ones(2, 2).bool(), hidden_features=()),
+            "hidden_features must name at least one layer",
+        ),
     ],
 )
 def test_impossible_sizes_are_refused(make, message):

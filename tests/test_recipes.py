@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import zoo
 from torch.testing import assert_close
 
 import pushforward as pf
+import zoo
 from pushforward.transforms import (
     Additive,
     Affine,

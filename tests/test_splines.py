@@ -4,11 +4,11 @@ import functools
 
 import pytest
 import torch
-import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+import zoo
 from pushforward.transforms import RationalQuadratic
 
 BOUND = 5.0

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-import zoo
 from torch.testing import assert_close
 
+import zoo
 from pushforward.nets import MLP
 from pushforward.transforms import (
     ActNorm,
@@ -29,7 +29,9 @@ from pushforward.transforms import (
     masks,
 )
 
-ROWS = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).exp() * torch.tensor([1, 5, 9])
+ROWS = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).exp() * torch.tensor(
+    [1, 5, 9]
+)
 
 
 # ---- scale and shift -------------------------------------------------------------------------------------------------
@@ -151,7 +153,9 @@ def test_coupling_is_the_papers_masked_equation():
 def test_two_affine_couplings_without_a_swap_are_one():
     # s = s1 + s2 and t = exp(s2) t1 + t2, where both see the same kept half
     def coupling(seed):
-        return Coupling(masks.halves(4), Affine("plain"), zoo.perturb(MLP(2, 4, hidden_features=(16, 16)), seed).double())
+        return Coupling(
+            masks.halves(4), Affine("plain"), zoo.perturb(MLP(2, 4, hidden_features=(16, 16)), seed).double()
+        )
 
     first, second = coupling(1), coupling(2)
 
@@ -194,13 +198,19 @@ def test_iaf_is_the_inverse_of_an_autoregressive_map():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Coupling(torch.tensor([1, 0]), Affine(), MLP(1, 2)), r"mask must be boolean of shape \(D,\); got torch.int64"),
+        (
+            lambda: Coupling(torch.tensor([1, 0]), Affine(), MLP(1, 2)),
+            r"mask must be boolean of shape \(D,\); got torch.int64",
+        ),
         (lambda: Coupling(torch.ones(2, dtype=torch.bool), Affine(), MLP(1, 2)), "it keeps 2 of 2"),
         (lambda: Coupling(torch.zeros(2, dtype=torch.bool), Affine(), MLP(1, 2)), "it keeps 0 of 2"),
         (lambda: Autoregressive([0, 2], Affine(), MLP(2, 4)), r"order must hold each of 0..1 once; got \[0, 2\]"),
         (lambda: Affine("exp"), "log_scale must be one of soft, tanh, plain; got 'exp'"),
         (lambda: Logit(0.5), "alpha must be at least 0 and below 0.5; got 0.5"),
-        (lambda: Compose([Shift((1.0, 2.0)), LULinear(3)]), "must have the same number of features; got Shift 2, LULinear 3"),
+        (
+            lambda: Compose([Shift((1.0, 2.0)), LULinear(3)]),
+            "must have the same number of features; got Shift 2, LULinear 3",
+        ),
     ],
 )
 def test_impossible_arguments_are_refused(make, message):
@@ -254,7 +264,9 @@ def test_initialize_happens_once_even_after_loading(make):
 
 @pytest.mark.parametrize("make", [Standardize, ActNorm, Asinh])
 def test_rows_to_learn_from_must_have_spread(make):
-    with pytest.raises(ValueError, match=r"features \[1\] are constant or not finite and have no density: leave them out"):
+    with pytest.raises(
+        ValueError, match=r"features \[1\] are constant or not finite and have no density: leave them out"
+    ):
         make(2).initialize(torch.tensor([[1.0, 3.0], [2.0, 3.0], [4.0, 3.0]]))
     with pytest.raises(ValueError, match="initialize needs at least 2 rows; got 1"):
         make(2).initialize(torch.zeros(1, 2))

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-import zoo
 from torch.testing import assert_close
 
 import pushforward as pf
+import zoo
 from pushforward.transforms import Asinh, Compose, Coupling, Logit, Scale, Standardize, Transform
 
 X = torch.randn(10, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -157,7 +157,9 @@ def test_dropout_is_off_while_it_checks():
 
 def test_a_wrong_log_det_is_named():
     problem = only_problem(pf.verify(broken(log_det=staticmethod(lambda x: x[..., 0] * 0 + math.log(2))), X))
-    assert problem.startswith("log_det: forward's log_det is not log|det| of the autodiff Jacobian: 0.693147 against 2.079")
+    assert problem.startswith(
+        "log_det: forward's log_det is not log|det| of the autodiff Jacobian: 0.693147 against 2.079"
+    )
     assert "off by 1.39" in problem
     assert "10 of 10 rows are wrong" in problem
 
@@ -181,7 +183,9 @@ def test_a_wrong_inverse_is_named():
 
 def test_a_sign_error_is_named():
     problem = only_problem(pf.verify(broken(inverse=lambda self, y, context=None: ((y - 1) / 2, self.log_det(y))), X))
-    assert problem.startswith("inverse log_det: the inverse's log_det is not minus the forward's: 2.07944 against -2.079")
+    assert problem.startswith(
+        "inverse log_det: the inverse's log_det is not minus the forward's: 2.07944 against -2.079"
+    )
     assert problem.endswith("It has the wrong sign.")
     both = broken(log_det=staticmethod(lambda x: -Double.log_det(x)))
     problem = only_problem(pf.verify(both, X))
@@ -213,7 +217,9 @@ def test_a_layer_that_raises_or_returns_one_tensor_is_named():
     def inverse(self, y, context=None):
         raise NotImplementedError("no inverse is known")
 
-    assert only_problem(pf.verify(broken(inverse=inverse), X)) == "inverse raised NotImplementedError: no inverse is known"
+    assert (
+        only_problem(pf.verify(broken(inverse=inverse), X)) == "inverse raised NotImplementedError: no inverse is known"
+    )
     problem = only_problem(pf.verify(broken(forward=lambda self, x, context=None: 2 * x), X))
     assert problem == "forward must return two tensors, value and log_det; it returned Tensor."
 
@@ -247,7 +253,9 @@ def test_randomness_and_writing_on_the_input_are_named():
     assert only_problem(pf.verify(broken(forward=noisy), X)) == (
         "forward gives another result when it is called again on the same rows."
     )
-    assert only_problem(pf.verify(broken(inverse=writing), X)) == "inverse writes on its input; it must leave it as it is."
+    assert (
+        only_problem(pf.verify(broken(inverse=writing), X)) == "inverse writes on its input; it must leave it as it is."
+    )
 
 
 def test_a_map_that_is_not_invertible_is_named():

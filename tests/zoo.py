@@ -75,7 +75,9 @@ def _coupling(mask: Tensor, univariate: Univariate, context: int = 0, net: str =
     size = (len(mask) - kept) * univariate.num_params
     if net == "residual":
         return Coupling(
-            mask, univariate, nets.ResidualMLP(kept, size, hidden_features=8, context_features=context, activation="silu")
+            mask,
+            univariate,
+            nets.ResidualMLP(kept, size, hidden_features=8, context_features=context, activation="silu"),
         )
     return Coupling(
         mask, univariate, nets.MLP(kept, size, hidden_features=(8, 8), context_features=context, activation="tanh")
@@ -136,7 +138,10 @@ _MAKERS: dict[str, tuple[int, Callable[[], Transform]]] = {
         5,
         lambda: _coupling(torch.tensor([True, True, False, True, True]), RationalQuadratic(4, 2.0)),
     ),
-    "coupling, random mask": (5, lambda: _coupling(masks.random(5, generator=torch.Generator().manual_seed(2)), Affine())),
+    "coupling, random mask": (
+        5,
+        lambda: _coupling(masks.random(5, generator=torch.Generator().manual_seed(2)), Affine()),
+    ),
     "coupling, chequerboard": (6, lambda: _coupling(masks.chequerboard((2, 3)), Affine())),
     "coupling, spline of 2 bins": (3, lambda: _coupling(masks.halves(3), RationalQuadratic(2, 1.0))),
     "autoregressive, D = 1": (1, lambda: _autoregressive([0], RationalQuadratic(4, 2.0))),
@@ -216,7 +221,9 @@ def make_flow(name: str, *, fresh: bool = False, **changes: object) -> pf.Flow:
     recipe, features, options = _RECIPES[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        flow = pf.recipes.RECIPES[recipe](features, **{"num_layers": 3, "hidden_features": (16, 16), **options, **changes})
+        flow = pf.recipes.RECIPES[recipe](
+            features, **{"num_layers": 3, "hidden_features": (16, 16), **options, **changes}
+        )
     if not fresh:
         perturb(flow)
     return flow

@@ -37,7 +37,7 @@ class Model:
     summary: dict[str, Any]
 
     def split(self, table: Table) -> tuple[Tensor, Tensor | None]:
-        """Return the columns of a table that the flow models, and its context, as float64 tensors."""
+        """Return what the flow models and its context, float64, from a table that `read_rows` has put in order."""
         modelled, given = table.split(self.schema.context)
         return torch.from_numpy(modelled.values), None if given is None else torch.from_numpy(given.values)
 

@@ -30,7 +30,7 @@ def draw(flow: Flow, num: int, context: np.ndarray | None, *, seed: int) -> np.n
     Returns:
         (num, D), or with context (rows * num, D + C): the samples of each row in turn, their context appended.
     """
-    exact = copy.deepcopy(flow)
+    exact = copy.deepcopy(flow).double()
     generator = torch.Generator().manual_seed(seed)
     if context is None:
         return exact.sample(num, generator=generator).numpy()
@@ -115,7 +115,7 @@ def verify_command(path: Path, *, seed: int) -> None:
         context = torch.randn(rows, given, dtype=torch.float64, generator=generator)
         for part in reversed(flow.context_preprocessing):
             context, _ = part.inverse(context)  # type: ignore[operator]
-    exact = copy.deepcopy(flow)
+    exact = copy.deepcopy(flow).double()
     x = exact.sample(rows if context is None else 1, context, generator=generator).reshape(rows, flow.features)
     report = verify(flow, x, context)
     say(str(report))

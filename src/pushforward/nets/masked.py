@@ -56,7 +56,7 @@ class MaskedMLP(Specified, nn.Module):
         x: (*batch, in_features). Output: (*batch, num_outputs * num_params), the numbers of one output side by side.
     """
 
-    masks: list[Tensor]
+    mask_0: Tensor
 
     def __init__(
         self,
@@ -96,10 +96,7 @@ class MaskedMLP(Specified, nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""
-        h = functional.linear(x, self.first.weight * self.mask_0, self.first.bias if context is None else None)
-        if context is not None:
-            h = h + functional.linear(context.to(x.dtype), self.first.context_weight, self.first.bias)
-        h = self._activation(h)
+        h = self._activation(self.first(x, context, self.mask_0))
         for position, layer in enumerate([*self.hidden, self.last], 1):
             if self._dropout is not None:
                 h = self._dropout(h)

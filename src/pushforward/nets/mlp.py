@@ -52,15 +52,16 @@ class Input(nn.Module):
         self.bias = nn.Parameter(joint.bias.detach())
         self.context_weight = nn.Parameter(joint.weight.detach()[:, in_features:].clone()) if context_features else None
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return W x + V context + b, (*batch, out_features)."""
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return W x + V context + b, (*batch, out_features), with W * mask for W where a mask is given."""
+        weight = self.weight if mask is None else self.weight * mask
         if self.context_weight is None:
-            return functional.linear(x, self.weight, self.bias)
+            return functional.linear(x, weight, self.bias)
         assert context is not None
         from_context = functional.linear(context.to(x.dtype), self.context_weight, self.bias)
         if not self.weight.shape[1]:
             return from_context.expand(*x.shape[:-1], -1)
-        return functional.linear(x, self.weight) + from_context
+        return functional.linear(x, weight) + from_context
 
 
 def zero_last(layer: nn.Linear) -> nn.Linear:

@@ -40,7 +40,7 @@ class Baseline:
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return log p(x | context) in nats, (rows,)."""
         y, log_det = self.scaling(x.double())
-        return self.density.log_prob(y, context)
+        return self.density.log_prob(y, context) + log_det
 
 
 def fit_baselines(x: Tensor, context: Tensor | None, validation: Tensor | None) -> list[Baseline]:
