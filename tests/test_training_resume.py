@@ -125,7 +125,7 @@ def test_resuming_without_a_checkpoint_starts_afresh_and_says_so(tmp_path, capsy
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learning_rate": 0.5}, r"belongs to another run: learning_rate was 0.001, is 0.5\."),
+        ({"learning_rate": 0.5}, r"belongs to another run: learning_rate was 0.005, is 0.5\."),
         ({"seed": 1, "num_steps": 131}, r"num_steps was 130, is 131; seed was 0, is 1\."),
         ({"validation": None}, r"validation was 0.1, is 0.0\."),
         ({"optimizer": "adamw"}, r'optimizer was "adam", is "adamw"'),
@@ -177,7 +177,7 @@ def test_a_full_disk_fails_in_one_line_and_leaves_the_last_checkpoint(tmp_path, 
         raise OSError(28, "No space left on device")
 
     model = Model(57, lambda: (monkeypatch.setattr(os, "fsync", full), send(signal.SIGINT)()))
-    with pytest.raises(RunError, match=r"checkpoint.safetensors: could not be written \(No space left on device\)\.$"):
+    with pytest.raises(RunError, match=r"checkpoint.safetensors: writing failed: No space left on device \(nothing was written\)$"):
         run(model, tmp_path)
     monkeypatch.undo()
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.NAME, "history.jsonl"]

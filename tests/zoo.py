@@ -1,4 +1,4 @@
-"""Every transform with every branch, in float64, with random parameters: a fresh flow is the identity and proves nothing."""
+"""Every transform with every branch, in float64, with random parameters, since a fresh one is the identity."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -36,7 +36,7 @@ CONTEXT = 3  # context features of the conditional members
 
 
 class Specimen(NamedTuple):
-    """A transform in float64 with random parameters, seven rows of data, and seven rows of context where it takes one."""
+    """A transform in float64 with random parameters, seven rows of data, and their context where it takes one."""
 
     transform: Transform
     x: Tensor

@@ -1,7 +1,7 @@
 """Normalizing flows to read, to compose, and to run on a table.
 
-The public names are imported when they are first used, so that `import pushforward` and `pushforward --help` do not load
-torch.
+The public names are imported when they are first used, so that `import pushforward` and `pushforward --help` do not
+load torch.
 """
 
 import importlib
@@ -9,7 +9,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("transforms", "nets", "bases", "recipes", "losses", "metrics", "data", "plots", "report", "tables", "training")
+_MODULES = (
+    "bases", "data", "losses", "metrics", "nets", "plots", "recipes", "report", "tables", "training", "transforms",
+)  # fmt: skip
 _NAMES = {
     "Flow": "pushforward.flow",
     "fit": "pushforward.training",

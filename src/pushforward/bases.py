@@ -157,8 +157,8 @@ class GaussianMixture(Specified, Base):
 class Box(Specified, Base):
     """Uniform density on a box, low <= z <= high; -inf outside.
 
-    Likelihood training on a box base works only while every point stays inside, and gradients cannot bring a point back:
-    `fit` stops with an explanation.
+    Likelihood training on a box base works only while every point stays inside, and gradients cannot bring a point
+    back: `fit` stops with an explanation.
 
     Args:
         features: Number of features D.
@@ -222,8 +222,8 @@ SAVEABLE_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
 class FromTorch(Specified, Base):
     """Independent features, each with a univariate torch distribution; -inf outside its support.
 
-    The distribution is fixed. Sampling inverts the CDF of the generator's uniforms where torch has `icdf`, and otherwise
-    draws in a fork of the global random state seeded from the generator.
+    The distribution is fixed. Sampling inverts the CDF of the generator's uniforms where torch has `icdf`, and
+    otherwise draws in a fork of the global random state seeded from the generator.
 
     Args:
         distribution: A univariate `torch.distributions.Distribution` with batch shape () or (D,).

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.tables.files import replacing
+from pushforward.writing import replacing
 
 FORMAT_VERSION = 1
 KEY = "pushforward"

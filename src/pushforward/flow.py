@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributions, nn
 
-from pushforward.bases import Base, StandardNormal
+from pushforward.bases import Base
 from pushforward.specification import Specified
 from pushforward.transforms.base import Compose, Inverse, Step, Transform, check_context, shared_features
 
@@ -19,9 +19,9 @@ CHUNK_NUMBERS = 1 << 15
 class Flow(Specified, nn.Module):
     """Density p(x) = base(z) |det dz/dx| with z = transform(preprocessing(x)), all in the units of x (nats).
 
-    `log_prob` and `encode` go from data to latent, `sample` and `decode` from latent to data. A flow is made in eval() mode.
+    `log_prob` and `encode` go from data to latent, `sample` and `decode` from latent to data. Made in eval() mode.
 
-    float64 data (and numpy arrays) pass the preprocessing in float64 and are then cast to the dtype of the flow, so that
+    float64 data (and numpy arrays) pass the preprocessing in float64 and are then cast to the flow's dtype, so that
     columns of very different scales keep their digits.
 
     Args:

@@ -15,8 +15,8 @@ import torch
 
 from pushforward import __version__, plots
 from pushforward.flow import Flow
-from pushforward.tables.files import replacing
 from pushforward.tables.fitting import TableFit
+from pushforward.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

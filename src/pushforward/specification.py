@@ -23,9 +23,9 @@ def plain(value: Any) -> Any:
 class Specified:
     """Gives a class `specification()`, from the rule that a constructor's arguments are kept under their own names.
 
-    The specification is a tree `{"type": NAME, argument: value, ...}` of plain values and nested specifications. Tensors
-    appear as `{"type": "Tensor", "shape": ..., "dtype": ...}`: the model file holds their content under the module's own
-    names, so on loading a constructor is handed tensors on the meta device and must not read them.
+    The specification is a tree `{"type": NAME, argument: value, ...}` of plain values and nested specifications.
+    Tensors appear as `{"type": "Tensor", "shape": ..., "dtype": ...}`: the model file holds their content under the
+    module's own names, so on loading a constructor is handed tensors on the meta device and must not read them.
     """
 
     def specification(self) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from pushforward.specification import Specified
 def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int], context: bool) -> list[Tensor]:
     """Return one mask a layer, (out, in), so that output i is reached from input j exactly where adjacency[i, j].
 
-    Each hidden unit stands for one set of inputs, a distinct row of the adjacency matrix, and listens to units whose set
-    it contains (for a triangular matrix these are the degrees of MADE, arXiv:1502.03509). Units of the empty set carry
-    the context to the outputs that see no input; without context they would be idle.
+    Each hidden unit stands for one set of inputs, a distinct row of the adjacency matrix, and listens to units whose
+    set it contains (for a triangular matrix these are the degrees of MADE, arXiv:1502.03509). Units of the empty set
+    carry the context to the outputs that see no input; without context they would be idle.
     """
     rows = torch.unique(adjacency, dim=0)
     rows = rows if context or not bool(adjacency.any()) else rows[rows.any(1)]

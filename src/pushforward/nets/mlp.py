@@ -130,7 +130,7 @@ class MLP(Specified, nn.Module):
 
 
 class ResidualMLP(Specified, nn.Module):
-    """Residual network of pre-activation blocks h + W2 a(W1 a(h)), as in the neural spline flow paper (arXiv:1906.04032).
+    """Residual network of pre-activation blocks h + W2 a(W1 a(h)), as in neural spline flows (arXiv:1906.04032).
 
     Args:
         in_features: Size of the input; 0 if the context alone decides.

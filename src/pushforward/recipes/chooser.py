@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pushforward.flow import Flow
 from pushforward.recipes.published import nsf, realnvp
-from pushforward.transforms import Asinh, Standardize
+from pushforward.transforms import Asinh
 
 MOST_SPLINE_FEATURES = 100
 FEW_ROWS = 2_000
@@ -16,8 +16,8 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
     """Choose a flow for a table: robust scaling, then spline couplings with learned mixing.
 
     Spline couplings (`nsf`) were the best of the recipes at equal training time on the tables and toy densities of this
-    project. Affine couplings (`realnvp`) stand in for more than 100 columns, where splines would take too few steps in a
-    minute. Few rows get narrow networks with dropout. Context is standardized inside the flow.
+    project. Affine couplings (`realnvp`) stand in for more than 100 columns, where splines would take too few steps in
+    a minute. Few rows get narrow networks with dropout. Context is scaled inside the flow like the data.
 
     Args:
         x: The rows to be fitted, (N, D). Only their shape matters here: `fit` learns the scaling.
@@ -48,5 +48,5 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
         flow = nsf(features, mixing="lu", **options)
     else:
         flow = nsf(features, bins=16 if features == 1 else 8, **options)
-    context_preprocessing = [] if context is None else [Standardize(context.shape[-1])]
+    context_preprocessing = [] if context is None else [Asinh(context.shape[-1])]
     return Flow(flow.transform, flow.base, [Asinh(features)], context_preprocessing=context_preprocessing)

@@ -82,10 +82,11 @@ def realnvp(
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.
         log_scale: "soft" (bounded by 2), "tanh" (bounded by 1) or "plain".
-        mixing: Between steps: "swap" (kept and transformed features change roles), "flip" (reverse the order), "permute"
-            (fixed random permutations), "orthogonal" (fixed random rotations), "lu" (learned matrices, roles swapped).
-        mask: "halves", "alternating", "random" (anew for each pair of layers), "chequerboard" (square images), or a boolean
-            tensor (D,), True = unchanged.
+        mixing: Between steps: "swap" (kept and transformed features change roles), "flip" (reverse the order),
+            "permute" (fixed random permutations), "orthogonal" (fixed random rotations), "lu" (learned matrices, roles
+            swapped).
+        mask: "halves", "alternating", "random" (anew for each pair of layers), "chequerboard" (square images), or a
+            boolean tensor (D,), True = unchanged.
         base: Density of the latent; `StandardNormal(features)` by default.
         preprocessing: Transforms next to the data, such as `[Standardize(features)]`.
 
@@ -103,7 +104,7 @@ def realnvp(
     )  # fmt: skip
 
 
-def nsf(
+def nsf(  # noqa: D417
     features: int,
     *,
     num_layers: int = 4,
@@ -156,7 +157,7 @@ def maf(
 ) -> Flow:
     """Masked autoregressive flow: one pass to score, D passes to sample (arXiv:1705.07057).
 
-    Arguments are those of `realnvp`; there is no `mask`. With mixing "swap" or "flip" the order is reversed at each step.
+    Arguments are those of `realnvp`; there is no `mask`. With mixing "swap" or "flip" each step reverses the order.
     """
     return _autoregressive_flow(
         features, Affine(log_scale), num_layers, hidden_features, context_features, activation, dropout, mixing, base,
@@ -218,7 +219,8 @@ def _mix(features: int, mixing: str, kept: Tensor | None = None) -> list[Transfo
         while kept is not None and torch.equal(kept[permutation], kept):
             permutation = torch.randperm(features)  # one that leaves the roles as they were would waste a layer
         return [Permutation(permutation)]
-    make: dict[str, Callable[[int], Transform]] = {"flip": Permutation.reverse, "orthogonal": Orthogonal, "lu": LULinear}
+    make: dict[str, Callable[[int], Transform]]
+    make = {"flip": Permutation.reverse, "orthogonal": Orthogonal, "lu": LULinear}
     return [make[mixing](features)] if mixing in make else []
 
 

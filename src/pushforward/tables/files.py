@@ -4,17 +4,17 @@ import gzip
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pushforward.errors import InputError, RunError
+from pushforward.errors import InputError
 from pushforward.tables.columns import Table, check_names, numbered
 from pushforward.tables.frames import from_array, from_frame
 from pushforward.tables.text import parse_csv
+from pushforward.writing import replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -240,32 +240,3 @@ def _write_npz(frame: "pl.DataFrame", handle: IO[bytes]) -> None:
             array = column.to_numpy()
             with archive.open(f"{column.name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array.astype(str) if array.dtype == object else array)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` that takes its place when all is written, and vanishes on any error.
-
-    Raises:
-        InputError: If the folder does not exist or cannot be written to, or `path` is a folder.
-        RunError: If writing fails.
-    """
-    if os.path.isdir(path):
-        raise InputError(f"{path}: is a folder, not a file (name a file in it)")
-    target = Path(os.path.realpath(path))  # a link keeps pointing where it did
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        handle = temporary.open("xb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror} (check the folder {target.parent})") from error
-    try:
-        with handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise RunError(f"{path}: writing failed: {error.strerror or error} (nothing was written)") from error
-        raise

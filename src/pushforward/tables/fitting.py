@@ -21,7 +21,7 @@ from pushforward.tables.columns import Schema, Table, listing
 from pushforward.tables.evaluation import Evaluation, evaluate, evaluate_against
 from pushforward.tables.frames import as_table
 from pushforward.training import History, fit
-from pushforward.transforms import Asinh, Standardize
+from pushforward.transforms import Asinh
 
 MOST_TEST_ROWS = 20_000  # a tenth of the rows, but no more than tells the figures to three digits
 MOST_VALIDATION_ROWS = 10_000
@@ -242,7 +242,7 @@ def build(recipe: str, train: Rows, *, max_seconds: float, seed: int) -> Flow:
             return recipes.auto(train.x, train.context, max_seconds=max_seconds)
         features, context_features = train.x.shape[1], 0 if train.context is None else train.context.shape[1]
         flow = recipes.RECIPES[recipe](features, context_features=context_features, preprocessing=[Asinh(features)])
-        scaling = [Standardize(context_features)] if context_features else []
+        scaling = [Asinh(context_features)] if context_features else []
         return Flow(flow.transform, flow.base, list(flow.preprocessing), context_preprocessing=scaling)  # type: ignore[arg-type]
 
 

@@ -2,13 +2,13 @@
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from pushforward.errors import InputError, RunError
+from pushforward.errors import InputError
+from pushforward.writing import replacing
 
 NAME = "checkpoint.safetensors"
 KEY = "pushforward"
@@ -33,39 +33,14 @@ def open_folder(out: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash at any moment the old or the new one is there, whole.
-
-    Raises:
-        RunError: If it cannot be written; the old one is left as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        if os.name == "posix":
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # the new name, too, has to be on the disk
-            finally:
-                os.close(folder)
-    except OSError as error:
-        raise RunError(f"{path}: could not be written ({error.strerror or error}).") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write a tree of dicts with tensors and plain values as leaves."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
     plain = _take_tensors(state, [], tensors)
-    replace_file(folder / NAME, save(tensors, {KEY: json.dumps(plain)}))
+    with replacing(folder / NAME) as file:
+        file.write(save(tensors, {KEY: json.dumps(plain)}))
 
 
 def read_checkpoint(folder: Path, digest: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def fit(
     validation: Any = 0.1,
     loss: Loss = losses.nll,
     optimizer: str | OptimizerFactory = "adam",
-    learning_rate: float = 1e-3,
+    learning_rate: float = 5e-3,
     schedule: str = "cosine",
     epochs: int | None = None,
     num_steps: int | Sequence[tuple[int, int]] | None = None,
@@ -132,6 +133,8 @@ def fit(
     if resume and out is None:
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
     folder = None if out is None else open_folder(out)
+    torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
+    started = time.perf_counter()
     home = _device_of(model)
     display = make_progress(progress)
     weights: Weights | None = None
@@ -178,7 +181,7 @@ def fit(
                 digest=digest,
                 progress=display,
             )
-            loop = Loop(setting, notes)
+            loop = Loop(setting, notes, started)
             train(loop, epochs, num_steps, max_seconds, compiling=compile, state=state)
         return loop.history
     finally:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import RunError
 from pushforward.training.batches import LoaderBatches
-from pushforward.training.checkpoint import replace_file, write_checkpoint
+from pushforward.training.checkpoint import write_checkpoint
 from pushforward.training.divergence import MOST_FAILURES, SNAPSHOT_STEPS, Watch, check_initial
 from pushforward.training.evaluation import mean_of, row_losses
 from pushforward.training.history import History, json_line
@@ -18,6 +18,7 @@ from pushforward.training.rows import Rows
 from pushforward.training.schedule import Plan, rate_factor
 from pushforward.training.setting import Setting
 from pushforward.training.weights import load_optimizer, optimizer_tensors
+from pushforward.writing import replacing
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 REPORTS = 100
@@ -30,7 +31,7 @@ SAVE_SHARE = 0.05  # of the time, at most
 class Loop:
     """A run at some step. Everything that decides its future is in `state()`; time decides nothing but the plan."""
 
-    def __init__(self, setting: Setting, notes: list[str]) -> None:
+    def __init__(self, setting: Setting, notes: list[str], started: float) -> None:
         self.setting = setting
         self.history = History(notes=notes)
         self.plan = Plan([(0, 1)])
@@ -41,7 +42,7 @@ class Loop:
         self.train_sum, self.train_count = 0.0, 0
         self.next_report, self.reports_since_best = 0, 0
         self.validation_seconds = 0.0
-        self.started = time.perf_counter()
+        self.started = started
         self.next_save = math.inf
 
     @property
@@ -254,7 +255,8 @@ class Loop:
         self.history.plan = [(step, num_steps) for step, num_steps in self.history.plan]
         self.started = time.perf_counter() - self.history.seconds - self.history.compile_seconds
         if self.setting.folder is not None:
-            replace_file(self.setting.folder / "history.jsonl", self.history.to_jsonl().encode())
+            with replacing(self.setting.folder / "history.jsonl") as file:
+                file.write(self.history.to_jsonl().encode())
 
     def _save(self) -> None:
         folder = self.setting.folder

@@ -24,8 +24,8 @@ def autoregressive_adjacency(order: Sequence[int] | Tensor) -> Tensor:
 class Autoregressive(Specified, Transform):
     """y_i = f(x_i; conditioner(x before i, context)): one pass `forward` (MAF, arXiv:1705.07057).
 
-    `inverse` takes D passes one after another, in time and (with gradients) in memory. `Inverse(Autoregressive(...))` is an
-    IAF (arXiv:1606.04934): fast to sample, D passes to score.
+    `inverse` takes D passes one after another, in time and (with gradients) in memory. `Inverse(Autoregressive(...))`
+    is an IAF (arXiv:1606.04934): fast to sample, D passes to score.
 
     Args:
         order: The features in the order in which they are transformed, a permutation of 0..D-1, (D,).

@@ -21,8 +21,8 @@ class Step(NamedTuple):
 class Transform(nn.Module, ABC):
     """An invertible map of events on the last axis; `forward` goes from data to latent.
 
-    A subclass implements `forward` and `inverse`; nothing else is needed. Both are pure: they depend on x, context and the
-    module's own tensors alone, and branch on no tensor's value.
+    A subclass implements `forward` and `inverse`; nothing else is needed. Both are pure: they depend on x, context and
+    the module's own tensors alone, and branch on no tensor's value.
 
     Attributes:
         features: Number of features D; None where any number will do.
@@ -121,7 +121,7 @@ class Compose(Specified, Transform):
         names: One name a part, used by `steps`; by default the part's type and position, "Scale 1".
 
     Raises:
-        ValueError: If the names are not unique or not one a part, or the parts need data or contexts of different sizes.
+        ValueError: If the names are not unique or not one a part, or the parts disagree on features or context.
 
     Example:
         >>> import torch, pushforward as pf
@@ -226,8 +226,8 @@ class Compose(Specified, Transform):
 class Inverse(Specified, Transform):
     """A transform run backwards: `forward` is the other's `inverse`.
 
-    An inverse autoregressive flow is `Inverse(Autoregressive(...))`. `initialize` does nothing: data that arrive at this
-    side are not what the inner transform would learn from.
+    An inverse autoregressive flow is `Inverse(Autoregressive(...))`. `initialize` does nothing: data that arrive at
+    this side are not what the inner transform would learn from.
 
     Args:
         transform: The transform to invert.

@@ -14,9 +14,9 @@ from pushforward.transforms.univariate import Univariate
 class Coupling(Specified, Transform):
     r"""Masked coupling: y_i = x_i where mask_i, y_i = f(x_i; conditioner(x[mask], context)) elsewhere.
 
-    With `Affine` it is eqs. 15-17 of RealNVP's masked form, y = b x + (1 - b)(x exp(s(b x)) + t(b x)) (arXiv:1605.08803),
-    with one network on the kept features instead of two full-width ones on b * x. The Jacobian is triangular up to the
-    order of the features; log_det = sum log dy_i/dx_i over the transformed ones.
+    With `Affine` it is eqs. 15-17 of RealNVP's masked form, y = b x + (1 - b)(x exp(s(b x)) + t(b x))
+    (arXiv:1605.08803), with one network on the kept features instead of two full-width ones on b * x. The Jacobian is
+    triangular up to the order of the features; log_det = sum log dy_i/dx_i over the transformed ones.
 
     Args:
         mask: Boolean, (D,); True passes through unchanged. At least one of each.

@@ -95,7 +95,7 @@ class Orthogonal(Specified, Transform):
 
 
 class LULinear(Specified, Transform):
-    """y = L U x + b, learned: L unit lower triangular, U upper triangular with a positive diagonal (arXiv:1906.04032, 3.3).
+    """y = L U x + b, learned: L unit lower, U upper triangular with a positive diagonal (arXiv:1906.04032, 3.3).
 
     Starts as the identity. log_det = sum of the log diagonal of U.
 

@@ -71,9 +71,9 @@ class Standardize(Specified, Transform):
 class Asinh(Specified, Transform):
     """y = (asinh((x - median) / range) - mean) / std: linear near the median, logarithmic in heavy tails.
 
-    `initialize` learns the median, the quartile range and then mean and std of the asinh values; before it, y = asinh(x).
-    Where half of a column's values are equal the quartile range is 0; the distance of the 5 % quantiles, or else the
-    standard deviation, stands in. Numbers are kept in float64 and used in the dtype of x.
+    `initialize` learns the median, the quartile range and then mean and std of the asinh values; before it, y =
+    asinh(x). Where half of a column's values are equal the quartile range is 0; the distance of the 5 % quantiles, or
+    else the standard deviation, stands in. Numbers are kept in float64 and used in the dtype of x.
 
     Args:
         features: Number of features D.

@@ -18,12 +18,12 @@ SLOPE_AT_ZERO = math.log(math.expm1(1 - MIN_SLOPE))
 
 @dataclass(frozen=True)
 class RationalQuadratic(Specified, Univariate):
-    """Monotone rational-quadratic spline with K bins on [-bound, bound], the identity outside (arXiv:1906.04032, eqs. 4-8).
+    """Monotone rational-quadratic spline of K bins on [-bound, bound], identity outside (arXiv:1906.04032, eqs. 4-8).
 
-    Parameters of one feature: K raw widths, K raw heights (softmax), K - 1 raw slopes at the inner knots (softplus); the
-    slope at both ends of the box is 1, so the map is continuously differentiable. Inputs are clamped to the box first and
-    the outputs chosen afterwards, so values and gradients are finite in the tails; the inverse's discriminant is kept at
-    zero or above, where rounding could take it below.
+    Parameters of one feature: K raw widths, K raw heights (softmax), K - 1 raw slopes at the inner knots (softplus);
+    the slope at both ends of the box is 1, so the map is continuously differentiable. Inputs are clamped to the box
+    first and the outputs chosen afterwards, so values and gradients are finite in the tails; the inverse's discriminant
+    is kept above zero, where rounding could take it below.
 
     Args:
         bins: Number of bins K, at least 2.

@@ -53,8 +53,8 @@ class Affine(Specified, Univariate):
     """y = exp(s) x + t, log dy/dx = s (RealNVP, arXiv:1605.08803).
 
     Args:
-        log_scale: How the raw parameter r becomes s: "soft" s = 2 tanh(r / 2), bounded by 2 with slope 1 at zero; "tanh"
-            s = tanh(r); "plain" s = r, which can overflow for inputs far away.
+        log_scale: How the raw parameter r becomes s: "soft" s = 2 tanh(r / 2), bounded by 2 with slope 1 at zero;
+            "tanh" s = tanh(r); "plain" s = r, which can overflow for inputs far away.
     """
 
     log_scale: str = "soft"
