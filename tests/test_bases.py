@@ -113,6 +113,7 @@ def test_nan_is_nan_even_beside_a_value_outside(name):
         ("Beta", [-0.001, 1.001]),
         ("Pareto", [0.999]),
         ("VonMises", [3.2, -3.2, 1e9]),
+        ("Gamma", [-0.1, math.inf]),
     ],
 )
 def test_outside_the_support_it_is_minus_infinity(name, outside):

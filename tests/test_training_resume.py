@@ -98,6 +98,17 @@ def test_a_run_limited_by_time_goes_on_under_its_recorded_plan(tmp_path):
     assert torch.equal(resumed.mean, again.mean)
 
 
+def test_a_run_in_another_thread_leaves_the_signals_alone(tmp_path):
+    model, whole = Model(), Model()
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=run, args=(model, tmp_path))
+    thread.start()
+    thread.join()
+    run(whole, None)
+    assert torch.equal(model.mean, whole.mean)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_without_a_folder_a_signal_says_that_nothing_was_saved():
     message = interrupted(Model(5, send(signal.SIGINT)), None)
     assert "nothing was saved, since no out= was given" in message
@@ -177,7 +188,9 @@ def test_a_full_disk_fails_in_one_line_and_leaves_the_last_checkpoint(tmp_path, 
         raise OSError(28, "No space left on device")
 
     model = Model(57, lambda: (monkeypatch.setattr(os, "fsync", full), send(signal.SIGINT)()))
-    with pytest.raises(RunError, match=r"checkpoint.safetensors: writing failed: No space left on device \(nothing was written\)$"):
+    with pytest.raises(
+        RunError, match=r"checkpoint.safetensors: writing failed: No space left on device \(nothing was written\)$"
+    ):
         run(model, tmp_path)
     monkeypatch.undo()
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.NAME, "history.jsonl"]

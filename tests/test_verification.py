@@ -71,7 +71,10 @@ def test_a_layer_needs_nothing_but_forward_and_inverse():
             return z / -2, torch.full((len(z),), -z.shape[1] * math.log(2))
 
     assert pf.verify(Plain(), torch.randn(5, 3)).ok
-    assert pf.verify(Double(), X.numpy()).ok
+    frozen = X.numpy().copy()
+    frozen.flags.writeable = False
+    assert pf.verify(Double(), frozen).ok
+    assert pf.verify(Double(), [[0.5, 1.0]]).ok
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 2, 3), (50, 1), (5, 100)])

@@ -3,21 +3,20 @@
 import copy
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pushforward.flow import Flow
+from pushforward.jacobian import Map, sensitivity
 from pushforward.transforms.base import Step, Transform, check_context
 
 TOLERANCE = 1e-6
 # Roundings allowed for: a flow makes a few dozen operations on a number.
 ROUNDINGS = 64
-
-Map = Callable[..., tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -125,8 +124,10 @@ def verify(
 
 def _prepare(subject: Any, x: Any, context: Any) -> tuple[Any, Tensor, Tensor | None]:
     """Return a copy of the subject in eval mode, and x and context as tensors that fit its parameters."""
-    x = torch.as_tensor(x).detach()
-    context = None if context is None else torch.as_tensor(context).detach()
+    x, context = (
+        value.detach() if isinstance(value, Tensor) else None if value is None else torch.from_numpy(np.array(value))
+        for value in (x, context)
+    )
     if x.ndim == 0 or x.numel() == 0:
         raise ValueError(f"x must hold at least one row of at least one feature; got shape {tuple(x.shape)}.")
     if not x.is_floating_point():
@@ -188,63 +189,39 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
     # log|det J|, and an error of x changes log_det by its slope.
     rounding_x, rounding_ld, true_ld, slope = unit * x_size, unit * ld_size, None, torch.zeros_like(x_)
     if getattr(subject, "exact_log_det", True):
-        own = [flat(part.expand(*x.shape[:-1], -1)) for part in given]
-        jacobian, slope = (t.double() for t in _derivatives(report, forward, flat(x), *own))
-        true_ld = torch.linalg.slogdet(jacobian).logabsdet
-        backward = torch.linalg.inv_ex(jacobian).inverse.abs()
-        rounding_x = rounding_x + unit * (backward @ y_size[..., None])[..., 0]
-        rounding_ld = rounding_ld + unit * (
-            (backward * jacobian.abs().mT).sum((-2, -1)) + (slope.abs() * x_size).sum(-1)
-        )
+        own = [flat(x), *(flat(part.expand(*x.shape[:-1], -1)) for part in given)]
+        try:
+            true_ld, slope, of_x, of_y, of_ld = sensitivity(forward, x_size, y_size, *own)
+        except Exception as error:
+            _stop(report, f"log_det: no Jacobian could be computed, {type(error).__name__}: {error}")
+        rounding_x = rounding_x + unit * of_x
+        rounding_ld = rounding_ld + unit * (of_ld + (slope.abs() * x_size).sum(-1))
         # A few rows alone: what mixes rows mixes all of them.
         few = torch.linspace(0, len(number) - 1, min(len(number), 8)).long().to(number.device)
-        alone = torch.cat([forward(*(part[i : i + 1] for part in (flat(x), *own)))[0] for i in few]).detach().double()
-        rounding_y = unit * (y_size + (jacobian.abs() @ x_size[..., None])[..., 0])
+        alone = torch.cat([forward(*(part[i : i + 1] for part in own))[0] for i in few]).detach().double()
         problem = "a row's value alone differs from its value among the others"
-        _compare(report, "batch", problem, alone, y_[few], number[few], y_size[few], rounding_y[few])
+        _compare(report, "batch", problem, alone, y_[few], number[few], y_size[few], unit * (y_size + of_y)[few])
     else:
         report.notes.append("log_det is an estimate, so it was not compared with the Jacobian's.")
     problem = "inverse(forward(x)) differs from x"
     report.round_trip_error = _compare(report, "round trip", problem, back_, x_, number, x_size, rounding_x)
-    problem, rounding = (
-        "the inverse's log_det is not minus the forward's",
-        rounding_ld + (slope.abs() * rounding_x).sum(-1),
-    )
-    report.inverse_log_det_error = _compare(
-        report, "inverse log_det", problem, inverse_ld, -ld, number, ld_size, rounding
-    )
+    problem = "the inverse's log_det is not minus the forward's"
+    both = rounding_ld + (slope.abs() * rounding_x).sum(-1)
+    report.inverse_log_det_error = _compare(report, "inverse log_det", problem, inverse_ld, -ld, number, ld_size, both)
     if true_ld is not None:
         problem = "forward's log_det is not log|det| of the autodiff Jacobian"
         report.log_det_error = _compare(report, "log_det", problem, ld, true_ld, number, ld_size, rounding_ld)
     if isinstance(subject, Flow):
         with torch.no_grad():
             seen = subject._check_context(context, x.shape[:-1])
-            base_log_prob = subject.base.log_prob(y, seen if subject.base.context_features else None)
-            pairs = (subject.encode(x, *given), y), (subject.decode(y, *given), back)
+            base = flat(subject.base.log_prob(y, seen if subject.base.context_features else None)).double()
+            encoded, decoded = flat(subject.encode(x, *given)).double(), flat(subject.decode(y, *given)).double()
             log_prob = flat(subject.log_prob(x, *given)).double()
-        for name, (got, expected) in zip(("encode", "decode"), pairs, strict=True):
-            got, expected = flat(got).double(), flat(expected).double()
-            problem, size = "it is not the last step's value", _size(expected)
-            _compare(report, name, problem, got, expected, number, size, unit * size)
-        problem, size = "it is not the base's plus all log_dets", flat(base_log_prob).double().abs() + ld_size
-        _compare(report, "log_prob", problem, log_prob, flat(base_log_prob) + ld, number, size, unit * size)
-
-
-def _derivatives(report: Verification, forward: Map, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-    """Return dy/dx, (N, D, D), and d log_det/dx, (N, D), by one backward pass for each output."""
-    with torch.enable_grad():
-        x = x.clone().requires_grad_()
-        try:
-            y, log_det = forward(x.clone(), *context)
-            derivatives = [
-                torch.autograd.grad(output.sum(), x, retain_graph=True, materialize_grads=True)[0]
-                if output.requires_grad
-                else torch.zeros_like(x)
-                for output in (*y.unbind(-1), log_det)
-            ]
-        except Exception as error:
-            _stop(report, f"log_det: no Jacobian could be computed, {type(error).__name__}: {error}")
-    return torch.stack(derivatives[:-1], 1), derivatives[-1]
+        problem = "it is not the last step's value"
+        _compare(report, "encode", problem, encoded, y_, number, y_size, unit * y_size)
+        _compare(report, "decode", problem, decoded, back_, number, x_size, unit * x_size)
+        problem, size = "it is not the base's plus all log_dets", base.abs() + ld_size
+        _compare(report, "log_prob", problem, log_prob, base + ld, number, size, unit * size)
 
 
 def _stop(report: Verification, problem: str) -> NoReturn:

@@ -36,6 +36,7 @@ def train(
         _check_start(loop, max_seconds)
     else:
         loop.load_state(state)
+    loop.setting.model.train()
     seconds_a_step = 0.0
     if loop.history.stopped_because == "running" and (compiling or (max_seconds is not None and state is None)):
         seconds_a_step = _rehearse(loop, REHEARSAL_SHARE * (max_seconds or 0.0), compiling=compiling)

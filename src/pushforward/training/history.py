@@ -20,7 +20,7 @@ class History:
         plan: [(step, num_steps), ...]: the number of steps planned at step 0 and every change. Given as `num_steps` it
             repeats a run that was limited by `max_seconds`.
         steps: Steps taken.
-        seconds: Wall-clock seconds used, compiling left out.
+        seconds: Wall-clock seconds since the call, those before a resume included, compiling left out.
         compile_seconds: Seconds spent on compiling the step.
         best_step: Step of the weights that the model was left with.
         best_validation: Their validation loss, or None.
@@ -29,7 +29,7 @@ class History:
         notes: Remarks a user should see.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
     plan: list[tuple[int, int]] = field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0

@@ -54,9 +54,8 @@ class Loop:
 
     def run(self, flag: Flag) -> None:
         """Go on until the plan is fulfilled; a signal saves and raises Interrupted."""
-        setting, plan, model = self.setting, self.plan, self.setting.model
-        redraw = getattr(model, "redraw", None)
-        model.train()
+        setting, plan = self.setting, self.plan
+        redraw = getattr(setting.model, "redraw", None)
         if self.step == 0:
             self._report()
         if self.history.stopped_because == "running":

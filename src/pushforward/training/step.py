@@ -116,6 +116,8 @@ class CompiledStep:
                 adam(flat, slope, state, rate)
             return value
 
+        # torch counts recompilations by code object, and gives up at eight: each run brings a copy of its own.
+        whole.__code__ = whole.__code__.replace()
         self._whole = torch.compile(whole, fullgraph=True, dynamic=False)
         self._ran = False
 

@@ -91,17 +91,15 @@ class RationalQuadratic(Specified, Univariate):
         least = torch.linspace(1, K - 1, K - 1, dtype=raw.dtype, device=raw.device) * (2 * bound * MIN_SHARE) - bound
         knots = (torch.matmul(sums, shares.flatten(2)) + least[:, None]).unflatten(-1, raw.shape[1:])
         index = (values >= knots[int(search_heights)]).sum(0, keepdim=True)  # 0..K-1
-        before, after = (index - 1).clamp(min=0), index.clamp(max=K - 2)
-        first, last = index == 0, index == K - 1
-        pair = (2, 1, *index.shape[1:])
+        ends = torch.cat((index - 1, index)).clamp(0, K - 2)  # the bin's two knots, as inner knots
+        outer = torch.cat((index == 0, index == K - 1))
         # The ends of the box are knots too, at -bound and bound, with raw slope 0, which is slope 1.
-        x0, y0 = torch.where(first, -bound, knots.gather(1, before.expand(pair))).squeeze(1).unbind(0)
-        x1, y1 = torch.where(last, bound, knots.gather(1, after.expand(pair))).squeeze(1).unbind(0)
-        raw_ends = torch.cat(
-            (torch.where(first, 0.0, raw_slopes.gather(0, before)), torch.where(last, 0.0, raw_slopes.gather(0, after)))
-        )
+        edges = torch.linspace(-bound, bound, 2, dtype=raw.dtype, device=raw.device).view(2, *[1] * values.ndim)
+        corners = torch.where(outer, edges, knots.gather(1, ends.expand(2, *ends.shape)))  # (x and y, both ends, N)
+        left, right = corners.unbind(1)
+        raw_ends = torch.where(outer, 0.0, raw_slopes.gather(0, ends))
         d0, d1 = (functional.softplus(raw_ends + SLOPE_AT_ZERO) + MIN_SLOPE).unbind(0)
-        return x0, y0, x1 - x0, y1 - y0, d0, d1
+        return *left.unbind(0), *(right - left).unbind(0), d0, d1
 
 
 def _log_slope(theta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor, denominator: Tensor) -> Tensor:
