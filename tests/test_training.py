@@ -329,3 +329,19 @@ def test_a_step_that_cannot_be_compiled_names_the_remedy():
 
     with pytest.raises(InputError, match="the training step cannot be compiled .*: use compile=False"):
         quick(Normal(), data(), loss=unfriendly, compile=True)
+
+
+def test_a_small_model_trains_on_one_thread_and_the_number_of_threads_is_left_as_found():
+    seen = []
+
+    def loss(model, batch, generator):
+        seen.append(torch.get_num_threads())
+        return pf.losses.nll(model, batch)
+
+    torch.set_num_threads(2)
+    try:
+        pf.fit(pf.recipes.realnvp(2, num_layers=1), torch.randn(20, 2), loss=loss, num_steps=2, progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert set(seen) == {1}

@@ -24,6 +24,7 @@ from pushforward.training.rows import Form
 from pushforward.training.schedule import SCHEDULES, check_length
 from pushforward.training.setting import Setting
 from pushforward.training.step import CompiledStep, EagerStep, Loss, OptimizerFactory, make_optimizer
+from pushforward.training.threads import threads_for
 from pushforward.training.weights import Weights
 
 MOST_PASSES = 64
@@ -154,7 +155,8 @@ def fit(
             notes.append("a loader cannot be split: without validation=(rows or a loader) the last weights are kept")
         for note in notes:
             display.note(note)
-        with forked(form.device, seed=int(torch.randint(2**62, (), generator=generator, device=form.device))):
+        dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
+        with threads_for(model, batches.batch_size), forked(form.device, seed=dropout_seed):
             if state is None:
                 initialize(model, batches)
             weights = Weights(model)
