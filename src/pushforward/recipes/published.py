@@ -1,33 +1,13 @@
-"""Published flows built from the parts: functions that return a plain `Flow`."""
+"""Published flows: functions that return a plain `Flow`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from pushforward.bases import Base, StandardNormal
+from pushforward.bases import Base
 from pushforward.flow import Flow
-from pushforward.nets import MLP, MaskedMLP
-from pushforward.transforms import (
-    Additive,
-    Affine,
-    Autoregressive,
-    Compose,
-    Coupling,
-    Elementwise,
-    Inverse,
-    LULinear,
-    Orthogonal,
-    Permutation,
-    RationalQuadratic,
-    Transform,
-    Univariate,
-    autoregressive_adjacency,
-    masks,
-)
-
-MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
+from pushforward.recipes.assembly import autoregressive_flow, coupling_flow, network_options, parts_of
+from pushforward.transforms import Additive, Affine, Compose, Elementwise, RationalQuadratic, Transform
 
 
 def nice(
@@ -47,14 +27,12 @@ def nice(
 
     Arguments are those of `realnvp`; there is no `log_scale`.
     """
-    flow = _coupling_flow(
-        features, Additive(), num_layers, hidden_features, context_features, activation, dropout, mixing, mask, base,
-        preprocessing,
-    )  # fmt: skip
+    networks = network_options(hidden_features, context_features, activation, dropout)
+    flow = coupling_flow(features, Additive(), num_layers, networks, mixing, mask, base, preprocessing)
     # The last step takes the scale along, so that num_layers still counts the learned steps.
     steps = flow.transform
     assert isinstance(steps, Compose)
-    last = Compose([*_parts(steps[-1]), Elementwise(features, Affine("plain"))])
+    last = Compose([*parts_of(steps[-1]), Elementwise(features, Affine("plain"))])
     return Flow(Compose([*list(steps)[:-1], last], names=steps.names), flow.base, preprocessing)
 
 
@@ -98,13 +76,11 @@ def realnvp(
         >>> flow.sample(3).shape
         torch.Size([3, 2])
     """
-    return _coupling_flow(
-        features, Affine(log_scale), num_layers, hidden_features, context_features, activation, dropout, mixing, mask,
-        base, preprocessing,
-    )  # fmt: skip
+    networks = network_options(hidden_features, context_features, activation, dropout)
+    return coupling_flow(features, Affine(log_scale), num_layers, networks, mixing, mask, base, preprocessing)
 
 
-def nsf(  # noqa: D417
+def nsf(
     features: int,
     *,
     num_layers: int = 4,
@@ -131,15 +107,10 @@ def nsf(  # noqa: D417
         mixing: "swap" by default, and "flip" where autoregressive.
     """
     univariate = RationalQuadratic(bins, bound)
+    networks = network_options(hidden_features, context_features, activation, dropout)
     if autoregressive:
-        return _autoregressive_flow(
-            features, univariate, num_layers, hidden_features, context_features, activation, dropout, mixing or "flip",
-            base, preprocessing,
-        )  # fmt: skip
-    return _coupling_flow(
-        features, univariate, num_layers, hidden_features, context_features, activation, dropout, mixing or "swap",
-        mask, base, preprocessing,
-    )  # fmt: skip
+        return autoregressive_flow(features, univariate, num_layers, networks, mixing or "flip", base, preprocessing)
+    return coupling_flow(features, univariate, num_layers, networks, mixing or "swap", mask, base, preprocessing)
 
 
 def maf(
@@ -159,10 +130,8 @@ def maf(
 
     Arguments are those of `realnvp`; there is no `mask`. With mixing "swap" or "flip" each step reverses the order.
     """
-    return _autoregressive_flow(
-        features, Affine(log_scale), num_layers, hidden_features, context_features, activation, dropout, mixing, base,
-        preprocessing,
-    )  # fmt: skip
+    networks = network_options(hidden_features, context_features, activation, dropout)
+    return autoregressive_flow(features, Affine(log_scale), num_layers, networks, mixing, base, preprocessing)
 
 
 def iaf(
@@ -182,149 +151,10 @@ def iaf(
 
     Arguments are those of `maf`. `fit` refuses likelihood training above D = 64, where `maf` is the one to use.
     """
-    return _autoregressive_flow(
-        features, Affine(log_scale), num_layers, hidden_features, context_features, activation, dropout, mixing, base,
-        preprocessing, inverted=True,
-    )  # fmt: skip
+    networks = network_options(hidden_features, context_features, activation, dropout)
+    return autoregressive_flow(
+        features, Affine(log_scale), num_layers, networks, mixing, base, preprocessing, inverted=True
+    )
 
 
 RECIPES: dict[str, Callable[..., Flow]] = {"nice": nice, "realnvp": realnvp, "maf": maf, "iaf": iaf, "nsf": nsf}
-
-
-def _parts(step: Transform) -> list[Transform]:
-    return list(step) if isinstance(step, Compose) else [step]
-
-
-def _flow(steps: list[list[Transform]], features: int, base: Base | None, preprocessing: Sequence[Transform]) -> Flow:
-    """Return the flow whose named steps are `layer 1`, `layer 2`, ..."""
-    transform = Compose(
-        [parts[0] if len(parts) == 1 else Compose(parts) for parts in steps],
-        names=[f"layer {number}" for number in range(1, len(steps) + 1)],
-    )
-    return Flow(transform, StandardNormal(features) if base is None else base, preprocessing)
-
-
-def _check(features: int, num_layers: int, mixing: str) -> None:
-    for name, value in (("features", features), ("num_layers", num_layers)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
-    if mixing not in MIXINGS:
-        raise ValueError(f"mixing must be one of {', '.join(MIXINGS)}; got {mixing!r}.")
-
-
-def _mix(features: int, mixing: str, kept: Tensor | None = None) -> list[Transform]:
-    """Return what stands before a step; swapping roles needs nothing, the masks do it."""
-    if mixing == "permute":
-        permutation = torch.randperm(features)
-        while kept is not None and torch.equal(kept[permutation], kept):
-            permutation = torch.randperm(features)  # one that leaves the roles as they were would waste a layer
-        return [Permutation(permutation)]
-    make: dict[str, Callable[[int], Transform]]
-    make = {"flip": Permutation.reverse, "orthogonal": Orthogonal, "lu": LULinear}
-    return [make[mixing](features)] if mixing in make else []
-
-
-def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor) -> list[Tensor]:
-    """Return one mask a layer, in the coordinates after its mixing.
-
-    No feature is kept by two layers running; where permutations or rotations are random, they decide who is kept.
-    """
-    if isinstance(mask, str) and mask not in masks.MASKS:
-        raise ValueError(f"mask must be a boolean tensor or one of {', '.join(masks.MASKS)}; got {mask!r}.")
-    if isinstance(mask, Tensor) and (mask.dtype != torch.bool or mask.shape != (features,)):
-        raise ValueError(
-            f"mask must be boolean of shape ({features},); got {str(mask.dtype).removeprefix('torch.')} of shape "
-            f"{tuple(mask.shape)}."
-        )
-    if isinstance(mask, Tensor) and not 0 < int(mask.sum()) < features:
-        raise ValueError(
-            f"mask must keep at least one feature and transform at least one; it keeps {int(mask.sum())} of {features}."
-        )
-    layers: list[Tensor] = []
-    for layer in range(num_layers):
-        if layer % 2 == 0 or mixing in ("permute", "orthogonal"):
-            layers.append(masks.MASKS[mask](features) if isinstance(mask, str) else mask)
-        else:
-            swapped = ~layers[-1]
-            layers.append(swapped.flip(0) if mixing == "flip" else swapped)
-    return layers
-
-
-def _coupling_flow(
-    features: int,
-    univariate: Univariate,
-    num_layers: int,
-    hidden_features: Sequence[int],
-    context_features: int,
-    activation: str,
-    dropout: float,
-    mixing: str,
-    mask: str | Tensor,
-    base: Base | None,
-    preprocessing: Sequence[Transform],
-) -> Flow:
-    _check(features, num_layers, mixing)
-    options: dict[str, Any] = {
-        "hidden_features": hidden_features,
-        "context_features": context_features,
-        "activation": activation,
-        "dropout": dropout,
-    }
-    if features == 1:
-        return _elementwise_flow(univariate, num_layers, options, base, preprocessing)
-    steps: list[list[Transform]] = []
-    for layer, kept in enumerate(_layer_masks(features, num_layers, mixing, mask)):
-        num_kept = int(kept.sum())
-        net = MLP(num_kept, (features - num_kept) * univariate.num_params, **options)
-        steps.append([*(_mix(features, mixing, kept) if layer else ()), Coupling(kept, univariate, net)])
-    return _flow(steps, features, base, preprocessing)
-
-
-def _autoregressive_flow(
-    features: int,
-    univariate: Univariate,
-    num_layers: int,
-    hidden_features: Sequence[int],
-    context_features: int,
-    activation: str,
-    dropout: float,
-    mixing: str,
-    base: Base | None,
-    preprocessing: Sequence[Transform],
-    *,
-    inverted: bool = False,
-) -> Flow:
-    _check(features, num_layers, mixing)
-    options: dict[str, Any] = {
-        "hidden_features": hidden_features,
-        "context_features": context_features,
-        "activation": activation,
-        "dropout": dropout,
-    }
-    if features == 1:
-        return _elementwise_flow(univariate, num_layers, options, base, preprocessing)
-    steps: list[list[Transform]] = []
-    for layer in range(num_layers):
-        order = torch.arange(features)
-        if mixing in ("swap", "flip") and layer % 2:
-            order = order.flip(0)  # the order is turned around rather than the features: one operation less
-        net = MaskedMLP(autoregressive_adjacency(order), univariate.num_params, **options)
-        step: Transform = Autoregressive(order, univariate, net)
-        mixed = _mix(features, mixing) if layer and mixing not in ("swap", "flip") else []
-        steps.append([*mixed, Inverse(step) if inverted else step])
-    return _flow(steps, features, base, preprocessing)
-
-
-def _elementwise_flow(
-    univariate: Univariate,
-    num_layers: int,
-    options: dict[str, Any],
-    base: Base | None,
-    preprocessing: Sequence[Transform],
-) -> Flow:
-    """Return the flow of one feature: there is nothing to couple it with but the context."""
-    steps: list[list[Transform]] = []
-    for _ in range(num_layers):
-        net = MLP(0, univariate.num_params, **options) if options["context_features"] else None
-        steps.append([Elementwise(1, univariate, net)])
-    return _flow(steps, 1, base, preprocessing)

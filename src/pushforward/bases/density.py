@@ -3,12 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, distributions, nn
+from torch import Tensor, nn
 
-from pushforward.errors import InputError
 from pushforward.specification import Specified
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -19,7 +17,8 @@ def _normal_log_prob(standardized: Tensor) -> Tensor:
     return -0.5 * standardized.square().sum(-1) - standardized.shape[-1] * HALF_LOG_TWO_PI
 
 
-def _check_features(features: int) -> int:
+def check_features(features: int) -> int:
+    """Return `features`, or raise ValueError unless it is an integer of at least 1."""
     if not isinstance(features, int) or features < 1:
         raise ValueError(f"features must be an integer of at least 1; got {features!r}.")
     return features
@@ -65,7 +64,7 @@ class StandardNormal(Specified, Base):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = _check_features(features)
+        self.features = check_features(features)
         # Tells samples their dtype and device.
         self.register_buffer("_like", torch.zeros(()))
 
@@ -92,7 +91,7 @@ class DiagonalNormal(Specified, Base):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = _check_features(features)
+        self.features = check_features(features)
         self.mean = nn.Parameter(torch.zeros(features))
         self.log_std = nn.Parameter(torch.zeros(features))
 
@@ -123,7 +122,7 @@ class GaussianMixture(Specified, Base):
 
     def __init__(self, features: int, num_components: int = 8) -> None:
         super().__init__()
-        self.features = _check_features(features)
+        self.features = check_features(features)
         if not isinstance(num_components, int) or num_components < 1:
             raise ValueError(f"num_components must be an integer of at least 1; got {num_components!r}.")
         self.num_components = num_components
@@ -170,7 +169,7 @@ class Box(Specified, Base):
 
     def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
-        self.features = _check_features(features)
+        self.features = check_features(features)
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"low must be below high, both finite; got low={low}, high={high}.")
         self.low, self.high = float(low), float(high)
@@ -190,150 +189,18 @@ class Box(Specified, Base):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        _refuse_temperature(self, temperature)
+        refuse_temperature(self, temperature)
         uniform = torch.rand(
             (*shape, self.features), generator=generator, dtype=self._like.dtype, device=self._like.device
         )
         return self.low + (self.high - self.low) * uniform
 
 
-# The distributions a model file can hold, and the arguments that define each.
-SAVEABLE_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "Beta": ("concentration1", "concentration0"),
-    "Cauchy": ("loc", "scale"),
-    "Chi2": ("df",),
-    "Exponential": ("rate",),
-    "Gamma": ("concentration", "rate"),
-    "Gumbel": ("loc", "scale"),
-    "HalfCauchy": ("scale",),
-    "HalfNormal": ("scale",),
-    "Kumaraswamy": ("concentration1", "concentration0"),
-    "Laplace": ("loc", "scale"),
-    "LogNormal": ("loc", "scale"),
-    "Normal": ("loc", "scale"),
-    "Pareto": ("scale", "alpha"),
-    "StudentT": ("df", "loc", "scale"),
-    "Uniform": ("low", "high"),
-    "VonMises": ("loc", "concentration"),
-    "Weibull": ("scale", "concentration"),
-}
-
-
-class FromTorch(Specified, Base):
-    """Independent features, each with a univariate torch distribution; -inf outside its support.
-
-    The distribution is fixed. Sampling inverts the CDF of the generator's uniforms where torch has `icdf`, and
-    otherwise draws in a fork of the global random state seeded from the generator.
-
-    Args:
-        distribution: A univariate `torch.distributions.Distribution` with batch shape () or (D,).
-        features: Number of features D.
-
-    Raises:
-        ValueError: If the distribution is discrete or not univariate, or its batch shape does not fit.
-
-    Example:
-        >>> base = FromTorch(distributions.Uniform(0.0, 1.0), 2)
-        >>> base.log_prob(torch.tensor([[0.5, 0.5], [0.5, 2.0]]))
-        tensor([0., -inf])
-    """
-
-    _inside: Tensor
-
-    def __init__(self, distribution: distributions.Distribution, features: int) -> None:
-        super().__init__()
-        self.features = _check_features(features)
-        shape = tuple(distribution.batch_shape)
-        if tuple(distribution.event_shape) != () or shape not in ((), (features,)):
-            raise ValueError(
-                f"distribution must be univariate with batch shape () or ({features},); got batch shape {shape}, "
-                f"event shape {tuple(distribution.event_shape)}."
-            )
-        if distribution.support.is_discrete:  # type: ignore[union-attr]
-            raise ValueError(f"distribution must have a density; {type(distribution).__name__} is discrete.")
-        self._name = type(distribution).__name__
-        self._fixed = None if self._name in SAVEABLE_DISTRIBUTIONS else distribution
-        for name in SAVEABLE_DISTRIBUTIONS.get(self._name, ()):
-            self.register_buffer(name, torch.as_tensor(getattr(distribution, name)).detach().clone())
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            # Stands in for points outside the support, so that their gradients are zero and not NaN.
-            self.register_buffer("_inside", distribution.sample().detach())
-
-    def specification(self) -> dict[str, Any]:
-        """Return the distribution's name; its numbers are buffers.
-
-        Raises:
-            InputError: If the distribution is not one that a model file can hold.
-        """
-        if self._fixed is not None:
-            raise InputError(
-                f"a FromTorch base of {self._name} cannot be saved; these can: {', '.join(SAVEABLE_DISTRIBUTIONS)}."
-            )
-        return {
-            "type": "FromTorch",
-            "distribution": self._name,
-            "shape": list(self._inside.shape),
-            "features": self.features,
-        }
-
-    @classmethod
-    def from_specification(cls, distribution: str, shape: Sequence[int], features: int) -> "FromTorch":
-        """Build with empty numbers, which a model file brings along."""
-        if distribution not in SAVEABLE_DISTRIBUTIONS:
-            raise ValueError(f"distribution must be one of {', '.join(SAVEABLE_DISTRIBUTIONS)}; got {distribution!r}.")
-        base = cls.__new__(cls)
-        Base.__init__(base)
-        base.features, base._name, base._fixed = _check_features(features), distribution, None
-        for name in (*SAVEABLE_DISTRIBUTIONS[distribution], "_inside"):
-            base.register_buffer(name, torch.empty(tuple(shape)))
-        return base
-
-    @property
-    def distribution(self) -> distributions.Distribution:
-        """The torch distribution of one feature, with its numbers where the module is."""
-        if self._fixed is not None:
-            return self._fixed
-        numbers = {name: getattr(self, name) for name in SAVEABLE_DISTRIBUTIONS[self._name]}
-        return getattr(distributions, self._name)(**numbers, validate_args=False)
-
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
-        distribution = self.distribution
-        inside = distribution.support.check(z) & z.isfinite()  # type: ignore[union-attr]
-        if self._name == "VonMises":  # torch calls its support the whole line, on which it has infinite mass
-            inside = inside & (z.abs() <= math.pi)
-        log_prob = distribution.log_prob(torch.where(inside, z, self._inside.to(z.dtype)))
-        log_prob = torch.where(inside, log_prob, -math.inf)
-        return torch.where(z.isnan(), z, log_prob).sum(-1)
-
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        _refuse_temperature(self, temperature)
-        distribution, size = self.distribution, (*shape, self.features)
-        if not math.prod(shape):  # some distributions cannot draw nothing
-            return self._inside.new_empty(size)
-        uniform = torch.rand(size, generator=generator, dtype=self._inside.dtype, device=self._inside.device)
-        try:
-            # rand gives [0, 1): 0 would be an end of the support, often infinite
-            return distribution.icdf(uniform.clamp(min=torch.finfo(uniform.dtype).tiny))
-        except NotImplementedError:
-            pass
-        seed = int(torch.randint(2**62, (), generator=generator, device=self._inside.device))
-        with torch.random.fork_rng(devices=[self._inside.device] if self._inside.is_cuda else []):
-            torch.manual_seed(seed)
-            return distribution.expand((self.features,)).sample(torch.Size(shape))
-
-
 def _randn(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
 
 
-def _refuse_temperature(base: Base, temperature: float) -> None:
+def refuse_temperature(base: Base, temperature: float) -> None:
+    """Raise ValueError unless the temperature is 1."""
     if temperature != 1:
         raise ValueError(f"{type(base).__name__} has no temperature; got temperature={temperature}, use 1.")

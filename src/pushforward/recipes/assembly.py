@@ -1,0 +1,163 @@
+"""How the recipes put their parts together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.bases import Base, StandardNormal
+from pushforward.flow import Flow
+from pushforward.nets import MLP, MaskedMLP
+from pushforward.transforms import (
+    Autoregressive,
+    Compose,
+    Coupling,
+    Elementwise,
+    Inverse,
+    LULinear,
+    Orthogonal,
+    Permutation,
+    Transform,
+    Univariate,
+    autoregressive_adjacency,
+    masks,
+)
+
+MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
+
+
+def network_options(
+    hidden_features: Sequence[int], context_features: int, activation: str, dropout: float
+) -> dict[str, Any]:
+    """Return the options that every conditioner of a recipe is made with."""
+    return {
+        "hidden_features": hidden_features,
+        "context_features": context_features,
+        "activation": activation,
+        "dropout": dropout,
+    }
+
+
+def parts_of(step: Transform) -> list[Transform]:
+    """Return the parts of a step, which is one part or several."""
+    return list(step) if isinstance(step, Compose) else [step]
+
+
+def _flow(steps: list[list[Transform]], features: int, base: Base | None, preprocessing: Sequence[Transform]) -> Flow:
+    """Return the flow whose named steps are `layer 1`, `layer 2`, ..."""
+    transform = Compose(
+        [parts[0] if len(parts) == 1 else Compose(parts) for parts in steps],
+        names=[f"layer {number}" for number in range(1, len(steps) + 1)],
+    )
+    return Flow(transform, StandardNormal(features) if base is None else base, preprocessing)
+
+
+def _check(features: int, num_layers: int, mixing: str) -> None:
+    for name, value in (("features", features), ("num_layers", num_layers)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+    if mixing not in MIXINGS:
+        raise ValueError(f"mixing must be one of {', '.join(MIXINGS)}; got {mixing!r}.")
+
+
+def _mix(features: int, mixing: str, kept: Tensor | None = None) -> list[Transform]:
+    """Return what stands before a step; swapping roles needs nothing, the masks do it."""
+    if mixing == "permute":
+        permutation = torch.randperm(features)
+        while kept is not None and torch.equal(kept[permutation], kept):
+            permutation = torch.randperm(features)  # one that leaves the roles as they were would waste a layer
+        return [Permutation(permutation)]
+    make: dict[str, Callable[[int], Transform]]
+    make = {"flip": Permutation.reverse, "orthogonal": Orthogonal, "lu": LULinear}
+    return [make[mixing](features)] if mixing in make else []
+
+
+def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor) -> list[Tensor]:
+    """Return one mask a layer, in the coordinates after its mixing.
+
+    No feature is kept by two layers running; where permutations or rotations are random, they decide who is kept.
+    """
+    if isinstance(mask, str) and mask not in masks.MASKS:
+        raise ValueError(f"mask must be a boolean tensor or one of {', '.join(masks.MASKS)}; got {mask!r}.")
+    if isinstance(mask, Tensor) and (mask.dtype != torch.bool or mask.shape != (features,)):
+        raise ValueError(
+            f"mask must be boolean of shape ({features},); got {str(mask.dtype).removeprefix('torch.')} of shape "
+            f"{tuple(mask.shape)}."
+        )
+    if isinstance(mask, Tensor) and not 0 < int(mask.sum()) < features:
+        raise ValueError(
+            f"mask must keep at least one feature and transform at least one; it keeps {int(mask.sum())} of {features}."
+        )
+    layers: list[Tensor] = []
+    for layer in range(num_layers):
+        if layer % 2 == 0 or mixing in ("permute", "orthogonal"):
+            layers.append(masks.MASKS[mask](features) if isinstance(mask, str) else mask)
+        else:
+            swapped = ~layers[-1]
+            layers.append(swapped.flip(0) if mixing == "flip" else swapped)
+    return layers
+
+
+def coupling_flow(
+    features: int,
+    univariate: Univariate,
+    num_layers: int,
+    networks: dict[str, Any],
+    mixing: str,
+    mask: str | Tensor,
+    base: Base | None,
+    preprocessing: Sequence[Transform],
+) -> Flow:
+    """Return couplings with their mixing, one named step a layer; elementwise maps where there is one feature."""
+    _check(features, num_layers, mixing)
+    if features == 1:
+        return _elementwise_flow(univariate, num_layers, networks, base, preprocessing)
+    steps: list[list[Transform]] = []
+    for layer, kept in enumerate(_layer_masks(features, num_layers, mixing, mask)):
+        num_kept = int(kept.sum())
+        net = MLP(num_kept, (features - num_kept) * univariate.num_params, **networks)
+        steps.append([*(_mix(features, mixing, kept) if layer else ()), Coupling(kept, univariate, net)])
+    return _flow(steps, features, base, preprocessing)
+
+
+def autoregressive_flow(
+    features: int,
+    univariate: Univariate,
+    num_layers: int,
+    networks: dict[str, Any],
+    mixing: str,
+    base: Base | None,
+    preprocessing: Sequence[Transform],
+    *,
+    inverted: bool = False,
+) -> Flow:
+    """Return autoregressive maps (or their inverses) with their mixing, one named step a layer."""
+    _check(features, num_layers, mixing)
+    if features == 1:
+        return _elementwise_flow(univariate, num_layers, networks, base, preprocessing)
+    steps: list[list[Transform]] = []
+    for layer in range(num_layers):
+        order = torch.arange(features)
+        if mixing in ("swap", "flip") and layer % 2:
+            order = order.flip(0)  # the order is turned around rather than the features: one operation less
+        net = MaskedMLP(autoregressive_adjacency(order), univariate.num_params, **networks)
+        step: Transform = Autoregressive(order, univariate, net)
+        mixed = _mix(features, mixing) if layer and mixing not in ("swap", "flip") else []
+        steps.append([*mixed, Inverse(step) if inverted else step])
+    return _flow(steps, features, base, preprocessing)
+
+
+def _elementwise_flow(
+    univariate: Univariate,
+    num_layers: int,
+    networks: dict[str, Any],
+    base: Base | None,
+    preprocessing: Sequence[Transform],
+) -> Flow:
+    """Return the flow of one feature: there is nothing to couple it with but the context."""
+    steps: list[list[Transform]] = []
+    for _ in range(num_layers):
+        net = MLP(0, univariate.num_params, **networks) if networks["context_features"] else None
+        steps.append([Elementwise(1, univariate, net)])
+    return _flow(steps, 1, base, preprocessing)
