@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -249,11 +250,8 @@ class Flow(Specified, nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         """The dtype of the latent: that of the transform's and the base's numbers."""
-        for owner in (self.transform.parameters(), self.base.parameters(), self.base.buffers()):
-            for tensor in owner:
-                if tensor.is_floating_point():
-                    return tensor.dtype
-        return torch.get_default_dtype()
+        numbers = chain(self.transform.parameters(), self.base.parameters(), self.base.buffers())
+        return next((tensor.dtype for tensor in numbers if tensor.is_floating_point()), torch.get_default_dtype())
 
     @staticmethod
     def _tensor(value: Any) -> Tensor:

@@ -165,14 +165,17 @@ def _gradient_function(model: nn.Module, loss: Loss, weights: Weights, clip_norm
     """Return (flat, batch) -> clipped gradient and mean loss."""
     whole = _Loss(model, loss)
 
-    def value(flat: Tensor, data: tuple[Any, ...]) -> Tensor:
-        parameters = {f"model.{name}": view for name, view in weights.views(flat).items()}
-        return torch.func.functional_call(whole, parameters, (Batch(*data),))
+    def value(parameters: dict[str, Tensor], data: tuple[Any, ...]) -> Tensor:
+        named = {f"model.{name}": view for name, view in parameters.items()}
+        return torch.func.functional_call(whole, named, (Batch(*data),))
 
     def gradient(flat: Tensor, data: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        slope, result = torch.func.grad_and_value(value)(flat, data)
+        slopes, result = torch.func.grad_and_value(value)(weights.views(flat), data)
+        slope = torch.cat([part.reshape(-1) for part in slopes.values()])
         if clip_norm is not None:
-            slope = slope * (clip_norm / torch.linalg.vector_norm(slope)).clamp(max=1.0)
+            # The norm from the parts: from the whole, the compiler would gather the parts twice.
+            norm = torch.stack([part.square().sum() for part in slopes.values()]).sum().sqrt()
+            slope = slope * (clip_norm / norm).clamp(max=1.0)
         return slope, result
 
     return gradient

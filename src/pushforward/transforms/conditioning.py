@@ -1,6 +1,7 @@
 """How the wrappers (Elementwise, Coupling, Autoregressive) ask a conditioner for parameters."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pushforward.transforms.univariate import Univariate
 
@@ -16,9 +17,10 @@ def parameters_from(
     Raises:
         ValueError: If the conditioner's output has another size.
     """
+    # hardtanh is clamp with a cheaper gradient
     if context is not None:
-        context = context.clamp(-LARGEST_SEEN, LARGEST_SEEN)
-    params = conditioner(x.clamp(-LARGEST_SEEN, LARGEST_SEEN), context)
+        context = functional.hardtanh(context, -LARGEST_SEEN, LARGEST_SEEN)
+    params = conditioner(functional.hardtanh(x, -LARGEST_SEEN, LARGEST_SEEN), context)
     size = num_transformed * univariate.num_params
     if params.shape[-1] != size:
         raise ValueError(

@@ -91,9 +91,11 @@ class Coupling(Specified, Transform):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.layout == "first":
-            return x[..., : self.num_kept], x[..., self.num_kept :]
+            kept, transformed = x.split((self.num_kept, self.num_transformed), -1)
+            return kept, transformed
         if self.layout == "last":
-            return x[..., self.num_transformed :], x[..., : self.num_transformed]
+            transformed, kept = x.split((self.num_transformed, self.num_kept), -1)
+            return kept, transformed
         return x.index_select(-1, self.kept), x.index_select(-1, self.transformed)
 
     def _merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
