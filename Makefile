@@ -30,7 +30,7 @@ lint: $(READY)
 	$(RUN)/python -m pytest -q --doctest-modules src/pushforward
 
 bench: $(READY) .venv-peers/.ready
-	.venv-peers/bin/python benchmarks/run.py
+	.venv-peers/bin/python benchmarks/run.py --out bench.json
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
@@ -42,8 +42,7 @@ $(READY): pyproject.toml constraints.txt
 
 .venv-peers/.ready: benchmarks/requirements.txt pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt -e .
 	@touch $@
 
 clean:
