@@ -225,7 +225,7 @@ def test_each_row_of_context_gets_samples_of_its_own_distribution():
 
         def forward(self, kept, context=None):
             shift = net(context).expand(*kept.shape[:-1], -1)
-            return torch.stack((-shift, torch.zeros_like(shift)), -1).flatten(-2)
+            return torch.cat((-shift, torch.zeros_like(shift)), -1)
 
     torch.nn.init.ones_(net.weight)
     flow = pf.Flow(Elementwise(2, Affine(), Mean()), StandardNormal(2))

@@ -69,7 +69,7 @@ def test_an_autoregressive_net_sees_exactly_the_features_before(order, hidden):
     for place, feature in enumerate(order):
         assert adjacency[feature].nonzero().flatten().tolist() == sorted(order[:place])
     net = zoo.perturb(MaskedMLP(adjacency, 3, hidden_features=hidden, activation="tanh")).double()
-    assert torch.equal(connections(net, 4), adjacency.repeat_interleave(3, 0))
+    assert torch.equal(connections(net, 4), adjacency.repeat(3, 1))
 
 
 def test_context_reaches_the_first_feature_of_an_autoregressive_net():
@@ -80,7 +80,7 @@ def test_context_reaches_the_first_feature_of_an_autoregressive_net():
     assert torch.all((J != 0).any(1))
     assert torch.equal(
         connections(net, 3, torch.ones(3, dtype=torch.float64)),
-        autoregressive_adjacency([1, 0, 2]).repeat_interleave(2, 0),
+        autoregressive_adjacency([1, 0, 2]).repeat(2, 1),
     )
 
 

@@ -28,7 +28,7 @@ def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int], context: b
         units = rows[chosen]
         masks.append(_contains(units, sets))
         sets = units
-    masks.append(_contains(adjacency, sets).repeat_interleave(num_params, 0))
+    masks.append(_contains(adjacency, sets).repeat(num_params, 1))
     return masks
 
 
@@ -53,7 +53,8 @@ class MaskedMLP(Specified, nn.Module):
         dropout: Share of hidden values dropped while training.
 
     Shape:
-        x: (*batch, in_features). Output: (*batch, num_outputs * num_params), the numbers of one output side by side.
+        x: (*batch, in_features). Output: (*batch, num_params * num_outputs), the first number of every
+            output, then the second.
     """
 
     mask_0: Tensor

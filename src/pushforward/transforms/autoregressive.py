@@ -30,8 +30,9 @@ class Autoregressive(Specified, Transform):
     Args:
         order: The features in the order in which they are transformed, a permutation of 0..D-1, (D,).
         univariate: The family of maps.
-        conditioner: Any module `(x, context) -> (*batch, D * num_params)` in which block i depends on features before i
-            alone, such as `MaskedMLP(autoregressive_adjacency(order), num_params)`.
+        conditioner: Any module `(x, context) -> (*batch, num_params * D)`, the first parameter of all features, then
+            the second, those of feature i depending on features before i alone: such as
+            `MaskedMLP(autoregressive_adjacency(order), num_params)`.
 
     Raises:
         ValueError: If `order` is not a permutation.

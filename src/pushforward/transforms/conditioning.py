@@ -27,4 +27,5 @@ def parameters_from(
             f"the conditioner must return {num_transformed} features x {univariate.num_params} parameters of "
             f"{type(univariate).__name__} = {size} numbers; got {params.shape[-1]}."
         )
-    return params.unflatten(-1, (num_transformed, univariate.num_params))
+    # One parameter of all features side by side: each is then a contiguous piece of its row.
+    return params.unflatten(-1, (univariate.num_params, num_transformed)).transpose(-1, -2)

@@ -21,8 +21,8 @@ class Coupling(Specified, Transform):
     Args:
         mask: Boolean, (D,); True passes through unchanged. At least one of each.
         univariate: The family of maps for the transformed features.
-        conditioner: Any module `(kept, context) -> (*batch, num_transformed * num_params)`, kept of shape
-            (*batch, num_kept).
+        conditioner: Any module `(kept, context) -> (*batch, num_params * num_transformed)`: the first parameter of all
+            transformed features, then the second. kept: (*batch, num_kept).
 
     Raises:
         ValueError: If the mask is not boolean and 1-D, or keeps all or no features.

@@ -103,7 +103,7 @@ class Elementwise(Specified, Transform):
         features: Number of features D.
         univariate: The family of maps.
         conditioner: None for learned parameters, or a module called with (x[..., :0], context) that returns
-            (*batch, D * num_params).
+            (*batch, num_params * D), the first parameter of all features, then the second.
 
     Shape:
         x, y: (*batch, D). log_det: (*batch,), nats.
