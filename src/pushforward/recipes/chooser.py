@@ -10,6 +10,7 @@ from pushforward.transforms import Asinh
 
 MOST_SPLINE_FEATURES = 100
 FEW_ROWS = 2_000
+HURRIED_SECONDS = 20
 
 
 def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = None) -> Flow:
@@ -22,7 +23,7 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
     Args:
         x: The rows to be fitted, (N, D). Only their shape matters here: `fit` learns the scaling.
         context: Their context, (N, C), or None.
-        max_seconds: Training time; below 20 s networks are narrower on many columns.
+        max_seconds: Training time; below 20 s networks are narrower, or fewer in two dimensions.
 
     Returns:
         An untrained flow.
@@ -34,18 +35,18 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
     """
     rows, features = x.shape
     small = rows < FEW_ROWS
-    hurried = max_seconds is not None and max_seconds < 20
+    hurried = max_seconds is not None and max_seconds < HURRIED_SECONDS
+    shallow = small or features == 1 or (features == 2 and hurried)
     width = 32 if small else 64 if features <= 4 or hurried else 128
     options: dict[str, Any] = {
-        "num_layers": 4 if features <= 2 or small else 6,
+        "num_layers": 4 if shallow else 6,
         "hidden_features": (width, width),
         "context_features": 0 if context is None else context.shape[-1],
         "dropout": 0.1 if small else 0.0,
+        "mixing": "swap" if features <= 2 and shallow else "lu",
     }
     if features > MOST_SPLINE_FEATURES:
-        flow = realnvp(features, mixing="lu", **options)
-    elif features > 2:
-        flow = nsf(features, mixing="lu", **options)
+        flow = realnvp(features, **options)
     else:
         flow = nsf(features, bins=16 if features == 1 else 8, **options)
     context_preprocessing = [] if context is None else [Asinh(context.shape[-1])]
