@@ -15,7 +15,7 @@ from pushforward.specification import Specified
 from pushforward.transforms.base import Compose, Inverse, Step, Transform, check_context, shared_features
 
 # Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
-CHUNK_NUMBERS = 1 << 15
+CHUNK_NUMBERS = 1 << 17
 
 
 class Flow(Specified, nn.Module):
