@@ -121,3 +121,9 @@ def test_narrow_nets_lose_connections_but_gain_none():
 def test_impossible_sizes_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", list(PLAIN))
+def test_a_net_made_for_context_asks_for_it(name):
+    with pytest.raises(ValueError, match=r"^the network needs context with 3 features; none was given\.$"):
+        PLAIN[name](3)(torch.zeros(2, 3))

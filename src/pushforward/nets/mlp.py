@@ -57,7 +57,8 @@ class Input(nn.Module):
         weight = self.weight if mask is None else self.weight * mask
         if self.context_weight is None:
             return functional.linear(x, weight, self.bias)
-        assert context is not None
+        if context is None:
+            raise ValueError(f"the network needs context with {self.context_weight.shape[1]} features; none was given.")
         from_context = functional.linear(context.to(x.dtype), self.context_weight, self.bias)
         if not self.weight.shape[1]:
             return from_context.expand(*x.shape[:-1], -1)
