@@ -9,14 +9,12 @@ from torch import nn
 
 def plain(value: Any) -> Any:
     """Turn a constructor argument into JSON values; a tensor becomes its sizes, since its content is in the file."""
-    if isinstance(value, Specified):
+    if hasattr(value, "specification"):
         return value.specification()
     if isinstance(value, torch.Tensor):
         return {"type": "Tensor", "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
     if isinstance(value, (list, tuple, nn.ModuleList)):
         return [plain(item) for item in value]
-    if hasattr(value, "specification"):
-        return value.specification()
     return value
 
 
