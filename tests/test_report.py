@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 import pushforward as pf
 from pushforward import plots
-from pushforward.report import describe, number, render, seconds, write_report
+from pushforward.pages import number, seconds
+from pushforward.report import describe, render, write_report
 from pushforward.tables.fitting import fit_table
 
 EVIL = '<b>&"$x'

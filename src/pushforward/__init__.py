@@ -10,7 +10,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = (
-    "bases", "data", "losses", "metrics", "nets", "plots", "recipes", "report", "tables", "training", "transforms",
+    "bases", "data", "losses", "metrics", "nets", "plots", "recipes", "report", "studies", "tables", "training",
+    "transforms",
 )  # fmt: skip
 _NAMES = {
     "Flow": "pushforward.flow",

@@ -6,6 +6,7 @@ from pushforward import nets as nets
 from pushforward import plots as plots
 from pushforward import recipes as recipes
 from pushforward import report as report
+from pushforward import studies as studies
 from pushforward import tables as tables
 from pushforward import training as training
 from pushforward import transforms as transforms

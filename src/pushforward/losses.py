@@ -31,3 +31,38 @@ def nll(model: nn.Module, batch: Batch, generator: torch.Generator | None = None
         generator: Unused; every loss takes one.
     """
     return -model.log_prob(batch.x, batch.context)  # type: ignore[operator]
+
+
+def bottleneck(
+    model: nn.Module, batch: Batch, generator: torch.Generator | None = None, *, k: int, weight: float = 1.0
+) -> Tensor:
+    """Negative log-likelihood plus the error of rebuilding each row from its first k latent dimensions, (size,).
+
+    The other latent dimensions are set to zero before decoding, not in the likelihood: nll(x) + weight |x - decode(z_1,
+    ..., z_k, 0, ..., 0)|^2 with z = encode(x). The latent is thereby sorted, what matters most for the picture first.
+
+    Args:
+        model: A flow, or anything with `log_prob`, `encode` and `decode`.
+        batch: Rows of data with their context.
+        generator: Unused; every loss takes one.
+        k: Number of latent dimensions kept, from 1 to D.
+        weight: Of the squared error, summed over the features in squared units of x. 1 / (2 sigma^2) makes it, up to a
+            constant, the nats of Gaussian noise of standard deviation sigma around the rebuilt row.
+
+    Raises:
+        ValueError: If k is not from 1 to D, or the weight is negative.
+
+    Example:
+        >>> import pushforward as pf
+        >>> from functools import partial
+        >>> flow = pf.recipes.realnvp(3, num_layers=2)
+        >>> history = pf.fit(flow, torch.randn(100, 3), loss=partial(bottleneck, k=2), num_steps=5, progress=False)
+    """
+    z = model.encode(batch.x, batch.context)  # type: ignore[operator]
+    if not isinstance(k, int) or not 1 <= k <= z.shape[-1]:
+        raise ValueError(f"k must be an integer from 1 to {z.shape[-1]}, the number of features; got {k!r}.")
+    if not weight >= 0:
+        raise ValueError(f"weight must not be negative; got {weight!r}.")
+    kept = torch.cat([z[..., :k], torch.zeros_like(z[..., k:])], -1)
+    rebuilt = model.decode(kept, batch.context)  # type: ignore[operator]
+    return nll(model, batch) + weight * (batch.x - rebuilt).square().sum(-1)

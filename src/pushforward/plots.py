@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Okabe & Ito (2008): colours that the colour-blind tell apart.
 BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
 DATA, SAMPLES = BLUE, VERMILION
+# One colour a label or curve; after these the first comes again.
+LABEL_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 _WHO = ((DATA, "held-out data"), (SAMPLES, "samples"))
 DENSITY_MAP = "cividis"
 

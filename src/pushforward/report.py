@@ -1,8 +1,5 @@
 """One self-contained HTML page that says what was fitted, how well, and what to doubt."""
 
-import base64
-import io
-import math
 import os
 import platform
 from collections import Counter
@@ -15,13 +12,12 @@ import torch
 
 from pushforward import __version__, plots
 from pushforward.flow import Flow
+from pushforward.pages import page, seconds
 from pushforward.tables.fitting import TableFit
 from pushforward.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DOTS_PER_INCH = 110
 
 
 def write_report(fitted: TableFit, samples: np.ndarray, path: str | os.PathLike[str], *, command: str = "") -> None:
@@ -44,14 +40,9 @@ def write_report(fitted: TableFit, samples: np.ndarray, path: str | os.PathLike[
 
 def render(fitted: TableFit, samples: np.ndarray, *, command: str = "") -> str:
     """Return the report as HTML; the arguments are those of `write_report`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pushforward"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"number": number, "seconds": seconds, "picture": picture}
     latent = fitted.evaluation.latent
-    return environment.get_template("report.html").render(
+    return page(
+        "report.html",
         fitted=fitted,
         command=command,
         likelihoods=likelihoods(fitted),
@@ -117,25 +108,6 @@ def _comparison(fitted: TableFit, samples: torch.Tensor) -> "Figure":
     if len(names) == 2:
         return plots.plane(fitted.split.test.x, samples, names, None if schema.context else fitted.flow)
     return plots.pairs(fitted.split.test.x, samples, names)
-
-
-def picture(figure: "Figure") -> str:
-    """Return a figure as the address of an image that needs no file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Return a number for a table: fixed digits, or an exponent where these would hide or swamp it."""
-    if not math.isfinite(value) or 10**-digits <= abs(value) < 1e6 or value == 0:
-        return f"{value:.{digits}f}"
-    return f"{value:.1e}"
-
-
-def seconds(value: float) -> str:
-    """Return a time in words, "2 min 5 s"."""
-    return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {value % 60:.0f} s"
 
 
 def _listed(names: list[str] | tuple[str, ...], most: int = 30) -> str:

@@ -109,3 +109,25 @@ def verify(model: Path, /, *, seed: int = 0) -> None:
     from pushforward.cli.models import verify_command
 
     verify_command(model, seed=seed)
+
+
+@app.command
+def study(
+    name: str,
+    /,
+    *,
+    quick: Flag = False,
+    seed: int = 0,
+    out: Annotated[Path | None, Parameter(show_default=False)] = None,
+) -> None:
+    """Run an experiment and write its numbers, pictures and report.
+
+    Args:
+        name: layers, two-moons, hexagon, toy-densities, conditional, sweep, digits, bottleneck or conditional-digits.
+        quick: The short form: everything runs, nothing is measured.
+        seed: First seed.
+        out: Folder for the results; by default pushforward-study/NAME.
+    """
+    from pushforward.cli.studies import study_command
+
+    study_command(name, quick=quick, seed=seed, out=out)

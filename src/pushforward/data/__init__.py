@@ -1,5 +1,6 @@
-"""Data: toy densities with the truth attached."""
+"""Data: toy densities with the truth attached, and handwritten digits."""
 
+from pushforward.data.digits import Digits, LabelledImages, digits
 from pushforward.data.toy import (
     TOYS,
     ToyData,
@@ -19,10 +20,13 @@ from pushforward.data.toy_density import Density
 __all__ = [
     "TOYS",
     "Density",
+    "Digits",
+    "LabelledImages",
     "ToyData",
     "boomerang",
     "chequerboard",
     "circles",
+    "digits",
     "eight_gaussians",
     "hexagon",
     "pinwheel",

@@ -1,0 +1,20 @@
+"""The command `study`: runs an experiment and says where its report is."""
+
+from pathlib import Path
+
+from pushforward.cli.screen import say
+from pushforward.errors import InputError
+from pushforward.pages import seconds
+from pushforward.studies import run
+from pushforward.studies.record import PAGE
+
+
+def study_command(name: str, *, quick: bool, seed: int, out: Path | None) -> None:
+    """Run a study; its answers go to the terminal, everything else to its folder."""
+    if seed < 0:
+        raise InputError(f"--seed must be at least 0; got {seed}")
+    record = run(name, quick=quick, seed=seed, out=out)
+    for block in record.blocks:
+        if block.kind == "question":
+            say(f"{block.title}\n  {block.text}")
+    say(f"took {seconds(record.to_dict()['seconds'])}; report: {record.out / PAGE}")

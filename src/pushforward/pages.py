@@ -1,0 +1,59 @@
+"""Pages from templates, and what they show: numbers, times and pictures as text."""
+
+import base64
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 110
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a filled template; what goes into HTML is escaped.
+
+    Args:
+        template: Name of a file in the folder templates.
+        **values: What the template speaks of.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pushforward"),
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"number": number, "seconds": seconds, "picture": picture, "address": address}
+    return environment.get_template(template).render(**values)
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()
+
+
+def address(image: bytes) -> str:
+    """Return a PNG as the address of an image that needs no file."""
+    return "data:image/png;base64," + base64.b64encode(image).decode()
+
+
+def picture(figure: "Figure") -> str:
+    """Return a figure as the address of an image that needs no file."""
+    return address(png(figure))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number for a table: fixed digits, or an exponent where these would hide or swamp it."""
+    if not math.isfinite(value) or 10**-digits <= abs(value) < 1e6 or value == 0:
+        return f"{value:.{digits}f}"
+    return f"{value:.1e}"
+
+
+def seconds(value: float) -> str:
+    """Return a time in words, "2 min 5 s"."""
+    return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {value % 60:.0f} s"

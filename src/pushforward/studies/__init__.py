@@ -1,0 +1,48 @@
+"""Studies: reproducible experiments that answer the questions of a source text from numbers, each with a report."""
+
+import importlib
+from pathlib import Path
+
+from pushforward.errors import InputError
+from pushforward.studies.record import Record, make_folder
+
+# Name -> what it is about. Each is a module of this folder with TITLE, SOURCE and run(record).
+STUDIES = {
+    "layers": "what one layer does to area and density, and the algebra of composing layers",
+    "two-moons": "a flow built from parts on two moons: the source's run, a better one, and the source's questions",
+}
+
+
+def run(name: str, *, quick: bool = False, seed: int = 0, out: Path | None = None, progress: bool = True) -> Record:
+    """Run a study and write its numbers, pictures and report.
+
+    Args:
+        name: A name in `STUDIES`.
+        quick: Run the short form, which shows that everything works and measures nothing.
+        seed: First seed.
+        out: Folder for the results; by default ./pushforward-study/NAME.
+        progress: Whether to print a line as each part is done, on standard error.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: If there is no such study, or the folder cannot be written to.
+    """
+    if name not in STUDIES:
+        raise InputError(f"there is no study {name!r} (there are {', '.join(STUDIES)})")
+    out = Path("pushforward-study") / name if out is None else out
+    make_folder(out)
+    study = importlib.import_module(f"pushforward.studies.{name.replace('-', '_')}")
+    record = Record(name, study.TITLE, study.SOURCE, out, seed=seed, quick=quick)
+    if progress:
+        record.say = _to_standard_error
+    study.run(record)
+    record.write()
+    return record
+
+
+def _to_standard_error(line: str) -> None:
+    import sys
+
+    print(line, file=sys.stderr, flush=True)
