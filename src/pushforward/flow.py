@@ -84,11 +84,12 @@ class Flow(Specified, nn.Module):
             ValueError: If a shape does not fit, context is missing or unwanted, or x holds integers.
         """
         x, context = self._check(x, context)
-        pieces = [self._log_prob(*piece) for piece in self._pieces(x, context)]
+        pieces = [self._encode_and_log_prob(*piece)[1] for piece in self._pieces(x, context)]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(x.shape[:-1])
 
-    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return self._encode_and_log_prob(x, context)[1]
+    def _encode_and_log_prob(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        z, log_det = self._forward(x, context)
+        return z, self.base.log_prob(z, context if self.base.context_features else None) + log_det
 
     def encode(self, x: Any, context: Any = None) -> Tensor:
         """Return the latent z of data x: (*batch, D) -> (*batch, D)."""
@@ -98,9 +99,7 @@ class Flow(Specified, nn.Module):
 
     def encode_and_log_prob(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """Return `encode(x)` and `log_prob(x)` from one pass, for losses that need both."""
-        x, context = self._check(x, context)
-        z, log_det = self._forward(x, context)
-        return z, self.base.log_prob(z, context if self.base.context_features else None) + log_det
+        return self._encode_and_log_prob(*self._check(x, context))
 
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """Return the data x of latent z: (*batch, D) -> (*batch, D)."""

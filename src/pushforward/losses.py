@@ -42,7 +42,7 @@ def bottleneck(
     ..., z_k, 0, ..., 0)|^2 with z = encode(x). The latent is thereby sorted, what matters most for the picture first.
 
     Args:
-        model: A flow, or anything with `log_prob`, `encode` and `decode`.
+        model: A flow, or anything with `encode_and_log_prob` and `decode`.
         batch: Rows of data with their context.
         generator: Unused; every loss takes one.
         k: Number of latent dimensions kept, from 1 to D.
@@ -58,11 +58,11 @@ def bottleneck(
         >>> flow = pf.recipes.realnvp(3, num_layers=2)
         >>> history = pf.fit(flow, torch.randn(100, 3), loss=partial(bottleneck, k=2), num_steps=5, progress=False)
     """
-    z = model.encode(batch.x, batch.context)  # type: ignore[operator]
+    z, log_prob = model.encode_and_log_prob(batch.x, batch.context)  # type: ignore[operator]
     if not isinstance(k, int) or not 1 <= k <= z.shape[-1]:
         raise ValueError(f"k must be an integer from 1 to {z.shape[-1]}, the number of features; got {k!r}.")
     if not weight >= 0:
         raise ValueError(f"weight must not be negative; got {weight!r}.")
     kept = torch.cat([z[..., :k], torch.zeros_like(z[..., k:])], -1)
     rebuilt = model.decode(kept, batch.context)  # type: ignore[operator]
-    return nll(model, batch) + weight * (batch.x - rebuilt).square().sum(-1)
+    return weight * (batch.x - rebuilt).square().sum(-1) - log_prob

@@ -10,6 +10,9 @@ from pushforward.studies.record import Record, make_folder
 STUDIES = {
     "layers": "what one layer does to area and density, and the algebra of composing layers",
     "two-moons": "a flow built from parts on two moons: the source's run, a better one, and the source's questions",
+    "hexagon": "six Gaussians on a hexagon: is the mixture harder than the moons?",
+    "toy-densities": "every toy density under affine, spline and autoregressive flows of one size",
+    "conditional": "conditional flows on two moons and a hexagon with labels, against the truth and against plain flows",
 }
 
 

@@ -1,26 +1,26 @@
-"""Conditional flows on labelled points in the plane: each label against its truth, and all merged against a plain flow."""
+"""Conditional flows on labelled points: each label against its truth, and all of them merged against a plain flow."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import fmean
-from typing import NamedTuple
 
 import torch
 
 from pushforward import metrics
-from pushforward.data import ToyData
+from pushforward.data import Density, ToyData
 from pushforward.flow import Flow
-from pushforward.plots import DATA, SAMPLES
-from pushforward.studies import pictures
+from pushforward.studies import conditional_pictures
 from pushforward.studies.conditional_models import (
     QUICK,
     RECIPES,
     TASKS,
     ConditionalQuality,
-    Merged,
+    Found,
+    Plain,
     Size,
     compare,
+    file_name,
     judge,
     one_hot,
     train,
@@ -32,24 +32,6 @@ TITLE = "Conditional flows: two moons and a hexagon with labels"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 2"
 
 ALIKE = 0.001  # nats; smaller differences of an excess are called equal
-SHOWN = 1_500  # points in a panel
-
-
-class Plain(NamedTuple):
-    """A plain model on fresh points: excess of p(x), MMD^2 of its samples and the 95 % limit of the null."""
-
-    excess: float
-    mmd: float
-    mmd_limit: float
-
-
-class Found(NamedTuple):
-    """One recipe on one task: a quality a seed, conditional and plain, and the models of the first seed."""
-
-    conditional: list[ConditionalQuality]
-    plain: list[Plain]
-    flow: Flow
-    plain_flow: Flow
 
 
 def run(record: Record) -> None:
@@ -59,8 +41,8 @@ def run(record: Record) -> None:
         f"Every model is trained on {size.train_points:,} points, a tenth of which validate, and measured on "
         f"{size.test_points:,} fresh ones. RealNVP is the source's: eight blocks, two hidden layers of 64, scale "
         "exp(tanh s), fixed random rotations between the blocks, raw data, Adam at a constant 0.001. Splines are ours: "
-        "four spline couplings with learned mixing, data standardized inside, half as many steps. The label enters every "
-        "network one-hot. The plain model of a recipe has the same layers, widths and steps, and no label."
+        "four spline couplings with learned mixing, data standardized inside, half as many steps. The label enters "
+        "every network one-hot. The plain model of a recipe has the same layers, widths and steps, and no label."
     )
     plain_flows: dict[tuple[str, str, int], tuple[Flow, Plain]] = {}
     found = {}
@@ -69,7 +51,9 @@ def run(record: Record) -> None:
         data = {seed: TASKS[task](size.train_points, seed=seed) for seed in record.seeds()}
         for recipe in RECIPES:
             found[task, recipe] = _both_kinds(record, task, recipe, data, size, plain_flows)
-        _show_task(record, task, data[record.seed], {recipe: found[task, recipe] for recipe in RECIPES}, size)
+        models = {recipe: found[task, recipe] for recipe in RECIPES}
+        _tables(record, task, data[record.seed].density, models)
+        conditional_pictures.draw(record, task, data[record.seed], models, size)
     record.heading("The source's questions")
     _conditional_answers(record, found)
     _merged_answer(record, found)
@@ -96,14 +80,13 @@ def _both_kinds(
             samples = flow.sample(size.compared, generator=torch.Generator().manual_seed(seed))
             plain_flows[key] = (flow, Plain(excess, *compare(samples, toy.density, size, seed)))
         plains.append(plain_flows[key][1])
-    name = f"{task.replace(', ', '-').replace(' ', '-')}.{recipe}"
+    name = f"{file_name(task)}.{recipe}"
     record.number(f"{name}.conditional", [asdict(quality) for quality in qualities])
     record.number(f"{name}.plain", [plain._asdict() for plain in plains])
     return Found(qualities, plains, flows[0], plain_flows[task.partition(",")[0], recipe, record.seed][0])
 
 
-def _show_task(record: Record, task: str, toy: ToyData, found: dict[str, Found], size: Size) -> None:
-    density, name = toy.density, task.replace(", ", "-").replace(" ", "-")
+def _tables(record: Record, task: str, density: Density, found: dict[str, Found]) -> None:
     entropy = density.conditional_entropy()
     rows = [
         [
@@ -151,45 +134,6 @@ def _show_task(record: Record, task: str, toy: ToyData, found: dict[str, Found],
         ["model", "label", "MMD²", "95 % limit", "inside", "largest |mean| of codes", "farthest std", "normality p"],
         rows,
     )
-    area = pictures.window(toy.x[:20_000], margin=0.05)
-    fresh, labels = density.sample_with_labels(SHOWN, TEST_SEED)
-    figure, panels = pictures.board(3, 2, size=2.9, sharex=True, sharey=True)
-    pictures.points(panels[0], fresh, "truth", area, labels=labels, size=3)
-    pictures.points(panels[3], fresh, "truth, labels merged", area, colour=DATA, size=3)
-    for column, (recipe, one) in enumerate(found.items(), start=1):
-        x, labels = Merged(one.flow, density).sample(SHOWN, record.seed)
-        pictures.points(panels[column], x, f"{recipe}, conditional", area, labels=labels, size=3)
-        plain = one.plain_flow.sample(SHOWN, generator=torch.Generator().manual_seed(record.seed))
-        pictures.points(panels[column + 3], plain, f"{recipe}, plain", area, colour=SAMPLES, size=3)
-    for axes in panels:
-        axes.label_outer()
-    record.picture(
-        f"{name}-samples",
-        figure,
-        f"{task}: {SHOWN:,} fresh points and as many samples. Above, each label in its colour, labels in their true "
-        "proportions; below, the points without labels and the plain models' samples.",
-    )
-    shown_labels = range(min(density.num_labels, 3))
-    figure, panels = pictures.board(len(shown_labels), 3, size=2.6, sharex=True, sharey=True)
-    figure.set_size_inches(2.6 * len(shown_labels) + 1.2, 7.9)  # room for the colour bar
-    densities = {}
-    for label in shown_labels:
-        densities[f"truth, label {label}"] = lambda x, label=label: density.log_prob(x, label=label)
-    for recipe, one in found.items():
-        for label in shown_labels:
-            context = one_hot(torch.tensor(label), density.num_labels)
-            densities[f"{recipe}, label {label}"] = lambda x, flow=one.flow, y=context: flow.log_prob(x, y)
-    pictures.log_densities(figure, panels, densities, area, grid=size.grid)
-    for axes in panels:
-        axes.label_outer()
-    record.picture(
-        f"{name}-densities",
-        figure,
-        f"{task}: log p(x | label), the truth above the models"
-        + (
-            "." if len(shown_labels) == density.num_labels else f"; {len(shown_labels)} of {density.num_labels} labels."
-        ),
-    )
 
 
 def _inside(qualities: Sequence[object]) -> str:
@@ -220,9 +164,9 @@ def _conditional_answers(record: Record, found: dict[tuple[str, str], Found]) ->
         rejected = sum(label.normal_p_value <= 0.05 for label in labels)
         farthest = max((label.std for label in labels), key=lambda std: abs(std - 1))
         normal.append(
-            f"{recipe}: normality of the codes of one label is rejected at the 5 % level in {rejected} of {len(labels)} "
-            f"cases, largest |mean| {shown(max(label.mean for label in labels))}, the standard deviation farthest from "
-            f"1 is {shown(farthest)}"
+            f"{recipe}: normality of the codes of one label is rejected at the 5 % level in {rejected} of "
+            f"{len(labels)} cases, largest |mean| {shown(max(label.mean for label in labels))}, the standard "
+            f"deviation farthest from 1 is {shown(farthest)}"
         )
     record.answer(
         "Given the label, are the codes of test points standard normal?",
@@ -235,7 +179,7 @@ def _conditional_answers(record: Record, found: dict[tuple[str, str], Found]) ->
     everything = all(one.verified for entry in found.values() for one in entry.conditional)
     record.answer(
         "Is the reverse pass the exact inverse of the forward pass, with a condition?",
-        f"In float32 the largest |inverse(forward(x)) - x| of all trained models is "
+        "In float32 the largest |inverse(forward(x)) - x| of all trained models is "
         + ", ".join(f"{error:.1e} ({recipe})" for recipe, error in errors.items())
         + (
             "; round trip and log-determinant agree with the automatic Jacobian within rounding for every one of them."

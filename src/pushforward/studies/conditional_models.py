@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,6 +86,11 @@ RECIPES: dict[str, Recipe] = {
 def one_hot(labels: Tensor, num_labels: int) -> Tensor:
     """Return labels (n,) as the context of a flow, (n, num_labels)."""
     return torch.nn.functional.one_hot(labels, num_labels).float()
+
+
+def file_name(task: str) -> str:
+    """Return a task's name in keys and files."""
+    return task.replace(", ", "-").replace(" ", "-")
 
 
 def train(record: Record, recipe: str, data: ToyData, size: Size, seed: int, *, conditional: bool, task: str) -> Flow:
@@ -231,3 +236,20 @@ def _judge_label(flow: Flow, density: Density, size: Size, seed: int, label: int
         std=latent.std[(latent.std - 1).abs().argmax()].item(),
         normal_p_value=min(2 * min(latent.kolmogorov_p_value, latent.mmd_p_value), 1.0),
     )
+
+
+class Plain(NamedTuple):
+    """A plain model on fresh points: excess of p(x), MMD^2 of its samples and the 95 % limit of the null."""
+
+    excess: float
+    mmd: float
+    mmd_limit: float
+
+
+class Found(NamedTuple):
+    """One recipe on one task: a quality a seed, conditional and plain, and the models of the first seed."""
+
+    conditional: list[ConditionalQuality]
+    plain: list[Plain]
+    flow: Flow
+    plain_flow: Flow

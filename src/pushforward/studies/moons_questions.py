@@ -174,12 +174,7 @@ def thin_moons(record: Record) -> None:
     noises = (0.1,) if record.quick else (0.1, 0.05, 0.02, 0.01)
     for noise in noises:
         data = two_moons(5_000 if record.quick else 100_000, noise=noise, seed=record.seed)
-        torch.manual_seed(record.seed)
-        flow = toys.spline_flow()
-        record.fit(
-            f"noise {noise}", flow, data.x, num_steps=30 if record.quick else 2_500, batch_size=1024, seed=record.seed,
-            compile=not record.quick,
-        )  # fmt: skip
+        flow = toys.fit_spline(record, f"noise {noise}", data.x, seed=record.seed, num_steps=2_500)
         score = excess(flow, data.density, 20_000, toys.TEST_SEED)
         entropies.append(data.density.entropy())
         reached.append(entropies[-1] + score.mean)

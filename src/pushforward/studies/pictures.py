@@ -54,7 +54,7 @@ def points(
 def log_densities(
     figure: Figure,
     panels: Sequence[Axes],
-    densities: Mapping[str, Callable[[Tensor], Tensor]],
+    densities: Mapping[str, Callable[..., Tensor]],
     area: Window,
     *,
     grid: int,
@@ -69,7 +69,7 @@ def log_densities(
 
 
 @torch.no_grad()
-def on_grid(log_prob: Callable[[Tensor], Tensor], area: Window, grid: int) -> Tensor:
+def on_grid(log_prob: Callable[..., Tensor], area: Window, grid: int) -> Tensor:
     """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
     left, right, bottom, top = area
     across = torch.linspace(left, right, grid)

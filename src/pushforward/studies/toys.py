@@ -52,6 +52,17 @@ def spline_flow(*, bins: int = 8, num_layers: int = 6, context_features: int = 0
     return Flow(flow.transform, flow.base, [Standardize(2)])
 
 
+def fit_spline(record: Record, label: str, x: Tensor, *, seed: int, num_steps: int, bins: int = 8) -> Flow:
+    """Train `spline_flow` on points without context."""
+    torch.manual_seed(seed)
+    flow = spline_flow(bins=bins)
+    record.fit(
+        label, flow, x, num_steps=30 if record.quick else num_steps, batch_size=1024, seed=seed,
+        compile=not record.quick,
+    )  # fmt: skip
+    return flow
+
+
 def quality(flow: Flow, density: Density, seed: int, *, quick: bool = False) -> Quality:
     """Measure a flow without context on fresh points of a known density; on few of them in the quick form."""
     num_points = 2_000 if quick else TEST_POINTS

@@ -22,7 +22,9 @@ def run(record: Record) -> None:
     seeds = record.seeds()
     data = {seed: two_moons(5_000 if record.quick else 100_000, standardize=True, seed=seed) for seed in seeds}
     plain = {seed: _source_run(record, data[seed].x, seed) for seed in seeds}
-    ours = {seed: _our_run(record, data[seed].x, seed) for seed in seeds}
+    ours = {
+        seed: toys.fit_spline(record, f"ours, seed {seed}", data[seed].x, seed=seed, num_steps=6_000) for seed in seeds
+    }
     _qualities(record, data, plain, ours)
 
     seed = record.seed
@@ -49,16 +51,6 @@ def _source_run(record: Record, x: Tensor, seed: int) -> Flow:
     record.fit(
         f"source, seed {seed}", flow, x, epochs=2 if record.quick else 100, batch_size=128, learning_rate=1e-3,
         schedule="constant", seed=seed, compile=not record.quick,
-    )  # fmt: skip
-    return flow
-
-
-def _our_run(record: Record, x: Tensor, seed: int) -> Flow:
-    torch.manual_seed(seed)
-    flow = toys.spline_flow()
-    record.fit(
-        f"ours, seed {seed}", flow, x, num_steps=30 if record.quick else 6_000, batch_size=1024, seed=seed,
-        compile=not record.quick,
     )  # fmt: skip
     return flow
 
