@@ -70,9 +70,7 @@ def digits(*, validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Digi
         rest, rest_labels, test_size=validation / (1 - test), stratify=rest_labels, random_state=seed
     )
     train_x, validation_x, train_labels, validation_labels = parts
-    return Digits(
-        _images(train_x, train_labels), _images(validation_x, validation_labels), _images(held, held_labels)
-    )
+    return Digits(_images(train_x, train_labels), _images(validation_x, validation_labels), _images(held, held_labels))
 
 
 def _images(x: object, labels: object) -> LabelledImages:

@@ -13,6 +13,7 @@ STUDIES = {
     "hexagon": "six Gaussians on a hexagon: is the mixture harder than the moons?",
     "toy-densities": "every toy density under affine, spline and autoregressive flows of one size",
     "conditional": "conditional flows on two moons and a hexagon with labels, against the truth and against plain flows",
+    "digits": "a plain flow on digits of 8 x 8 pixels: codes, samples, and why integers need noise",
 }
 
 

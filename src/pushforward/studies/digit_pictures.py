@@ -1,0 +1,94 @@
+"""Pictures of digits: sheets of images, and codes in the plane with their labels as marks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pushforward.data.digits import LEVELS
+from pushforward.plots import BLACK, LABEL_COLOURS
+
+SIDE = 8
+
+
+def tiled(images: Tensor, num_columns: int) -> np.ndarray:
+    """Return images (n, 64) as one picture, row by row with a gap of a pixel; gaps and empty places are NaN."""
+    num_rows = -(-len(images) // num_columns)
+    board = np.full((num_rows * (SIDE + 1) - 1, num_columns * (SIDE + 1) - 1), np.nan)
+    for index, image in enumerate(images.reshape(-1, SIDE, SIDE).numpy()):
+        top, left = (position * (SIDE + 1) for position in divmod(index, num_columns))
+        board[top : top + SIDE, left : left + SIDE] = image
+    return board
+
+
+def sheet(axes: Axes, images: Tensor, title: str, num_columns: int = 10) -> None:
+    """Draw images (n, 64) of levels, ink dark, in rows of `num_columns`."""
+    axes.imshow(tiled(images, num_columns), cmap="gray_r", vmin=0, vmax=LEVELS - 1, interpolation="nearest")
+    axes.set_title(title, fontsize=10)
+    axes.set_facecolor("#C9D8E6")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2) -> Figure:
+    """Return a figure of several sheets; each name is a title."""
+    num_rows = -(-len(panels) // across)
+    heights = max(-(-len(images) // num_columns) for images in panels.values()) / num_columns
+    figure = Figure(figsize=(3.6 * across, (3.6 * heights + 0.35) * num_rows), layout="constrained")
+    places = list(figure.subplots(num_rows, across, squeeze=False).flat)
+    for axes, (title, images) in zip(places, panels.items(), strict=False):
+        sheet(axes, images, title, num_columns)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def rows_of_labels(axes: Axes, images: Tensor, title: str) -> None:
+    """Draw images (labels, n, 64), one row a label, which stands before it."""
+    num_labels, num_columns, _ = images.shape
+    sheet(axes, images.reshape(-1, SIDE * SIDE), title, num_columns)
+    middles = [label * (SIDE + 1) + SIDE / 2 - 0.5 for label in range(num_labels)]
+    axes.set_yticks(middles, [str(label) for label in range(num_labels)], fontsize=8)
+    axes.tick_params(length=0)
+
+
+def codes(
+    axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str], title: str = "", reach: float = 4.0
+) -> None:
+    """Draw points (n, 2) of the latent, each as its label, over the circles that hold 39 % and 86 % of N(0, I)."""
+    turn = torch.linspace(0, 2 * torch.pi, 200)
+    for radius in (1.0, 2.0):
+        axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, linewidth=0.8, linestyle=":")
+    for label in labels.unique().tolist():
+        mine = points[labels == label].clamp(-reach, reach)
+        axes.scatter(
+            mine[:, 0],
+            mine[:, 1],
+            s=22,
+            marker=f"${label}$",
+            color=LABEL_COLOURS[label % len(LABEL_COLOURS)],
+            linewidths=0,
+            rasterized=True,
+        )
+    axes.set_title(title, fontsize=10)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel=names[0], ylabel=names[1])
+    axes.tick_params(labelsize=8)
+
+
+def bars_by_label(axes: Axes, values: dict[str, Sequence[float]], up: str, ceiling: float | None = None) -> None:
+    """Draw one group of bars a label, one bar a name; `ceiling` is a line across."""
+    width = 0.8 / len(values)
+    for index, (name, heights) in enumerate(values.items()):
+        places = np.arange(len(heights)) + (index - (len(values) - 1) / 2) * width
+        axes.bar(places, heights, width, label=name, color=LABEL_COLOURS[index % len(LABEL_COLOURS)])
+    if ceiling is not None:
+        axes.axhline(ceiling, color=BLACK, linestyle="--", linewidth=1, label="real test images, all labels")
+    axes.set_xticks(range(len(next(iter(values.values())))))
+    axes.set(xlabel="label", ylabel=up)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, axis="y")
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values) + 1)

@@ -1,0 +1,100 @@
+"""What images of digits are measured by: a forest, the nearest training images, and MMD to the test images."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pushforward import metrics
+from pushforward.data.digits import Digits
+from pushforward.studies.record import spread
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What images look like to a forest trained on real ones, and beside the real ones.
+
+    Attributes:
+        confidence: Mean probability of the forest's label.
+        labels_shown: Number of labels seen, exp of the entropy of the forest's labels: 10 if all are as frequent.
+        distance: Mean distance to the nearest training image, in levels.
+        near_share: Share of images nearer to a training image than 99 % of the real test images are.
+        mmd: Unbiased squared MMD to the test images, Gaussian kernel of one fixed width.
+        mmd_p_value: Of a permutation test.
+    """
+
+    confidence: float
+    labels_shown: float
+    distance: float
+    near_share: float
+    mmd: float
+    mmd_p_value: float
+
+
+class Judge:
+    """Measures images: a forest trained on the real training images, their neighbours, and MMD to the test images.
+
+    Args:
+        data: The digits.
+        quick: Whether a small forest is enough.
+        seed: Of the forest.
+    """
+
+    def __init__(self, data: Digits, *, quick: bool = False, seed: int = 0) -> None:
+        self.data, self.quick = data, quick
+        self.forest = metrics.random_forest(data.train.x, data.train.labels, num_trees=50 if quick else 500, seed=seed)
+
+    def judge(self, images: Tensor) -> metrics.Judgement:
+        """Return the forest's labels and confidence."""
+        return metrics.judge(self.forest, images)
+
+    def distances(self, images: Tensor) -> Tensor:
+        """Return the distance of each image to the nearest training image, in levels."""
+        return metrics.nearest_neighbour_distance(images, self.data.train.x)
+
+    @cached_property
+    def _near(self) -> float:
+        return self.distances(self.data.test.x).quantile(0.01).item()
+
+    @cached_property
+    def _bandwidth(self) -> float:
+        return metrics.median_bandwidth(self.data.test.x, self.data.train.x)
+
+    def quality(self, images: Tensor) -> Quality:
+        """Return the figures for images (n, 64), levels."""
+        judgement, distances = self.judge(images), self.distances(images)
+        shares = judgement.predicted.bincount() / len(images)
+        null = metrics.mmd_null(
+            images, self.data.test.x, bandwidth=self._bandwidth, num_permutations=20 if self.quick else 200
+        )
+        return Quality(
+            confidence=judgement.mean_confidence(),
+            labels_shown=math.exp(-torch.special.xlogy(shares, shares).sum().item()),
+            distance=distances.mean().item(),
+            near_share=(distances < self._near).double().mean().item(),
+            mmd=null.observed,
+            mmd_p_value=null.p_value,
+        )
+
+
+QUALITY_NOTE = (
+    "Images beside the real ones, mean (lowest to highest) over the seeds. Confidence: the mean probability that a "
+    "forest trained on the real training images gives its own label. Labels shown: exp of the entropy of those labels, "
+    "10 if all are as frequent. Distance: to the nearest training image, in levels; near: the share nearer to one than "
+    "99 % of the real test images are. MMD²: unbiased, to the real test images; p of a permutation test."
+)
+QUALITY_HEADER = ["confidence", "labels shown", "distance", "near (%)", "MMD²", "p"]
+
+
+def quality_cells(found: list[Quality]) -> list[str]:
+    """Return the cells of `QUALITY_HEADER`, each over the seeds."""
+    return [
+        spread([one.confidence for one in found]),
+        spread([one.labels_shown for one in found]),
+        spread([one.distance for one in found]),
+        spread([100 * one.near_share for one in found]),
+        spread([one.mmd for one in found]),
+        spread([one.mmd_p_value for one in found]),
+    ]

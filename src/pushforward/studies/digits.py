@@ -1,0 +1,272 @@
+"""Digits of 8 x 8 pixels: plain flows in 64 dimensions, their codes, their samples, and why integers need noise."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data.digits import LEVELS, Digits
+from pushforward.flow import Flow
+from pushforward.metrics import latent_normality
+from pushforward.plots import latent_quantiles
+from pushforward.studies import digit_codes, digit_models, digit_pictures, pictures
+from pushforward.studies.digit_models import FIRST_RUN, OUR_RECIPE, PIXELS, SOURCE_RECIPE
+from pushforward.studies.digit_quality import QUALITY_HEADER, QUALITY_NOTE, Judge, Quality, quality_cells
+from pushforward.studies.digit_rivals import whole_gaussian
+from pushforward.studies.record import Record, spread
+from pushforward.training import History
+
+TITLE = "Digits in 64 dimensions"
+SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 1"
+
+RECIPES = {"first": FIRST_RUN, "source": SOURCE_RECIPE, "ours": OUR_RECIPE}
+NAMES = {
+    "first": "RealNVP, 2 blocks, 10 epochs (source's start)",
+    "source": "RealNVP, 8 blocks, 100 epochs (source)",
+    "ours": "affine couplings, logit, dropout (ours)",
+}
+Flows = dict[str, dict[int, Flow]]  # by recipe and seed
+
+
+def run(record: Record) -> None:
+    """Train the source's flow and ours from several seeds; look at codes, samples and the need for noise."""
+    data = digit_models.load(record)
+    flows: Flows = {
+        key: {seed: digit_models.train(record, f"{key}, seed {seed}", recipe, data, seed)[0] for seed in record.seeds()}
+        for key, recipe in RECIPES.items()
+    }
+    _likelihood(record, data, flows)
+    _codes(record, data, flows)
+    _samples(record, data, flows)
+    _without_noise(record, data)
+
+
+def _likelihood(record: Record, data: Digits, flows: Flows) -> None:
+    record.heading("Likelihood of test images")
+    record.text(
+        f"{len(data.train.x):,} images to train on, {len(data.validation.x)} to stop and choose by, {len(data.test.x)} "
+        f"to test: every number below is from the last. Pixels are integers from 0 to {LEVELS - 1}; each time an image "
+        "is seen, uniform noise from 0 to 1 is added. The density of the sum bounds the probability of the integers, "
+        "and its unit is one level: bits a pixel need no offset. The source's pixels are divided by 16; ours pass a "
+        "logit, and its networks drop a fifth of their hidden values while training."
+    )
+    uniform = PIXELS * math.log(LEVELS)
+    gaussian = digit_models.held_out_nll(whole_gaussian(data.train.x, record.seed), data.test)
+    record.number("test.uniform", {"nll": uniform, "bits_per_dim": math.log2(LEVELS)})
+    record.number("test.gaussian", asdict(gaussian) | {"bits_per_dim": digit_models.bits(gaussian.mean)})
+    rows: list[list[object]] = [
+        ["every image equally likely", 0, f"{uniform:.2f}", "", f"{math.log2(LEVELS):.3f}", ""],
+        _likelihood_row("Gaussian, full covariance", PIXELS * (PIXELS + 3) // 2, [gaussian.mean], gaussian, ""),
+    ]
+    nats: dict[str, list[float]] = {}
+    for key, name in NAMES.items():
+        scores = [digit_models.held_out_nll(flow, data.test) for flow in flows[key].values()]
+        trained = [digit_models.held_out_nll(flow, data.train).mean for flow in flows[key].values()]
+        nats[key] = [score.mean for score in scores]
+        record.number(
+            f"test.{key}",
+            {
+                "nll": nats[key],
+                "standard_error": [score.standard_error for score in scores],
+                "bits_per_dim": [digit_models.bits(value) for value in nats[key]],
+                "train_nll": trained,
+            },
+        )
+        parameters = sum(parameter.numel() for parameter in next(iter(flows[key].values())).parameters())
+        gap = spread([test - train for test, train in zip(nats[key], trained, strict=True)])
+        rows.append(_likelihood_row(name, parameters, nats[key], scores[0], gap))
+    record.table(
+        "Test NLL in nats an image and in bits a pixel, mean (lowest to highest) over the seeds; the standard error is "
+        "that of one seed, from the test images. The gap is test minus training NLL.",
+        ["model", "parameters", "test NLL (nats)", "standard error", "bits/dim", "gap (nats)"],
+        rows,
+    )
+    best = sum(nats["ours"]) / len(nats["ours"])
+    plain = sum(nats["source"]) / len(nats["source"])
+    record.answer(
+        "How well does a flow fit 64 dimensions of a small data set?",
+        f"The source's RealNVP reaches {digit_models.bits(plain):.3f} bits/dim on test images, ours "
+        f"{digit_models.bits(best):.3f}, a Gaussian with full covariance {digit_models.bits(gaussian.mean):.3f}; "
+        f"ours is {plain - best:.1f} nats an image {'better' if best < plain else 'worse'} than the source's and "
+        f"{gaussian.mean - best:.1f} {'better' if best < gaussian.mean else 'worse'} than the Gaussian.",
+    )
+
+
+def _likelihood_row(name: str, parameters: int, nats: list[float], score: object, gap: str) -> list[object]:
+    bits = spread([digit_models.bits(value) for value in nats])
+    return [name, parameters, spread(nats), score.standard_error, bits, gap]  # type: ignore[attr-defined]
+
+
+def _codes(record: Record, data: Digits, flows: Flows) -> None:
+    record.heading("Is the code standard normal?")
+    rows, verdicts = [], []
+    for key in ("source", "ours"):
+        for part_name, part in (("test", data.test), ("training", data.train)):
+            found = [
+                latent_normality(digit_codes.encoded(flow, part, seed), seed=seed) for seed, flow in flows[key].items()
+            ]
+            rows.append([f"{NAMES[key]}, {part_name}", *digit_codes.normality_cells(found)])
+            record.number(f"codes.{key}.{part_name}", [digit_codes.normality(one) for one in found])
+            if part_name == "test":
+                verdicts.append((key, found))
+    record.table(digit_codes.NORMALITY_NOTE, ["codes of", *digit_codes.NORMALITY_HEADER], rows)
+    for key, found in verdicts:
+        name = "the source's flow" if key == "source" else "our flow"
+        largest = max(one.kolmogorov_p_value for one in found)
+        radius = sum(digit_codes.mean_square_radius(one) for one in found) / len(found)
+        normal = largest > 0.05
+        wide = "too far out" if radius > 1.02 else "too far in" if radius < 0.98 else "at the right distance"
+        record.answer(
+            f"Are the codes of test data standard normal with {name}?",
+            f"{'A test cannot tell' if normal else 'No'}: the Kolmogorov p-value is at most {largest:.2f} over the "
+            f"seeds. On average |z|²/64 is {radius:.2f}: the codes of images not trained on lie {wide}"
+            f"{', as they do when a flow knows its training images too well' if radius > 1.02 else ''}.",
+        )
+    seed = record.seed
+    record.picture(
+        "quantiles-source",
+        latent_quantiles(verdicts[0][1][0], most_dimensions=PIXELS),
+        "Quantiles of each of the 64 code dimensions of test images against those of N(0, 1), source's flow.",
+    )
+    record.picture(
+        "quantiles-ours",
+        latent_quantiles(verdicts[1][1][0], most_dimensions=PIXELS),
+        "The same for our flow.",
+    )
+    z = digit_codes.encoded(flows["ours"][seed], data.test, seed)
+    train_z = digit_codes.encoded(flows["ours"][seed], data.train, seed)
+    record.picture(
+        "projections",
+        digit_codes.projections(z, data.test.labels, train_z, data.train.labels, seed),
+        "Codes of test images by our flow on six planes, each drawn as its label. The circles have radius 1 and 2: in "
+        "a standard normal plane they hold 39 % and 86 % of the points. A flow trained without labels may keep the "
+        "labels apart in its code; only their union should be normal.",
+    )
+
+
+def _samples(record: Record, data: Digits, flows: Flows) -> None:
+    record.heading("Samples")
+    judge = Judge(data, quick=record.quick)
+    drawn = {
+        "real test images": [data.test.x],
+        "first": [_drawn(record, flow, seed) for seed, flow in flows["first"].items()],
+        "source": [_drawn(record, flow, seed) for seed, flow in flows["source"].items()],
+        "ours": [_drawn(record, flow, seed) for seed, flow in flows["ours"].items()],
+        "ours, temperature 0.7": [_drawn(record, flow, seed, 0.7) for seed, flow in flows["ours"].items()],
+    }
+    found: dict[str, list[Quality]] = {}
+    rows = []
+    for key, sets in drawn.items():
+        found[key] = [judge.quality(images) for images in sets]
+        rows.append([NAMES.get(key, key), *quality_cells(found[key])])
+        record.number(f"samples.{key.replace('.', '_')}", [asdict(one) for one in found[key]])
+    record.table(QUALITY_NOTE, ["images", *QUALITY_HEADER], rows)
+    record.picture(
+        "samples",
+        digit_pictures.sheets(
+            {
+                "real test images": data.test.x[:100],
+                "source's RealNVP": drawn["source"][0][:100],
+                "ours": drawn["ours"][0][:100],
+                "ours, temperature 0.7": drawn["ours, temperature 0.7"][0][:100],
+            }
+        ),
+        "A hundred test images, and a hundred samples each of the source's flow and of ours, not chosen.",
+    )
+    real, ours, source = (_mean(found[key]) for key in ("real test images", "ours", "source"))
+    record.answer(
+        "Is the quality of generated data good?",
+        f"A forest trained on real digits is sure of its label to {real['confidence']:.2f} on real test images, to "
+        f"{source['confidence']:.2f} on the source's samples and to {ours['confidence']:.2f} on ours. MMD² to the test "
+        f"images is {source['mmd']:.4f} for the source's flow and {ours['mmd']:.4f} for ours, which a permutation test "
+        f"{'tells' if ours['mmd_p_value'] < 0.05 else 'does not tell'} from real ones (p = {ours['mmd_p_value']:.3f}).",
+    )
+    record.answer(
+        "Are samples copies of training images?",
+        f"{'No' if ours['distance'] > 0.9 * real['distance'] else 'Some are near'}: the nearest training image is on "
+        f"average {ours['distance']:.1f} levels away from a sample of ours, {real['distance']:.1f} from a real test "
+        f"image; {100 * ours['near_share']:.1f} % of the samples come nearer than 99 % of the test images do.",
+    )
+
+
+def _drawn(record: Record, flow: Flow, seed: int, temperature: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    num_samples = 100 if record.quick else 1_000
+    return digit_models.to_levels(flow.sample(num_samples, temperature=temperature, generator=generator))
+
+
+def _mean(found: list[Quality]) -> dict[str, float]:
+    tables = [asdict(one) for one in found]
+    return {key: sum(table[key] for table in tables) / len(tables) for key in tables[0]}
+
+
+def _without_noise(record: Record, data: Digits) -> None:
+    record.heading("Without dequantization")
+    curves: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+    ends, crossings = [], []
+    for seed in record.seeds():
+        noisy, bare = (_validation_curve(record, data, seed, noise=noise) for noise in (True, False))
+        if seed == record.seed:
+            curves = {"integers with noise": noisy, "integers as they are": bare}
+        below = [step for step, value in zip(*bare, strict=True) if value < 0]
+        crossings.append(below[0] if below else math.inf)
+        ends.append(bare[1][-1])
+        record.number(
+            f"without_noise.{seed}",
+            {
+                "steps": bare[0],
+                "validation_nll": bare[1],
+                "with_noise": {"steps": noisy[0], "validation_nll": noisy[1]},
+            },
+        )
+    figure, (axes,) = pictures.board(1, size=4.4)
+    pictures.curves(axes, curves, "training steps", "validation NLL (nats an image)")
+    axes.axhline(0.0, color="#222222", linewidth=0.8, linestyle=":")
+    record.picture(
+        "without-noise",
+        figure,
+        "Validation NLL of the source's RealNVP trained on the integers themselves, and on integers with noise. "
+        "With noise it cannot fall below the entropy of the integers, which is above 0 (dotted).",
+    )
+    steps, values = curves["integers as they are"]
+    half = values[len(values) // 2]
+    falling = values[-1] < half
+    record.answer(
+        "Why is noise added to the pixels?",
+        f"Without it the validation NLL is {values[0]:.0f} nats after {steps[0]:.0f} steps, {half:.0f} after "
+        f"{steps[len(values) // 2]:.0f} and {values[-1]:.0f} after {steps[-1]:.0f}, "
+        f"{'still falling' if falling else 'no longer falling'}: {spread(ends)} at the end over the seeds. "
+        + (
+            "Below 0 it says that an integer image has probability above 1. The density grows on the points of the "
+            "grid and says nothing about digits."
+            if ends[0] < 0
+            else "The run was too short to fall below 0."
+        ),
+    )
+
+
+def _validation_curve(record: Record, data: Digits, seed: int, *, noise: bool) -> tuple[list[float], list[float]]:
+    """Return steps and validation NLL of the source's flow, trained with or without noise, without stopping."""
+    torch.manual_seed(seed)
+    flow = SOURCE_RECIPE.make(0)
+    rows = [part.x if noise else part.x.float() for part in (data.train, data.validation)]
+    history = record.fit(
+        f"{'with' if noise else 'without'} noise, seed {seed}",
+        flow,
+        rows[0],
+        validation=rows[1],
+        dequantize=LEVELS if noise else None,
+        num_steps=30 if record.quick else 1_000,
+        seed=seed,
+        **SOURCE_RECIPE.options,
+    )
+    return _curve(history)
+
+
+def _curve(history: History) -> tuple[list[float], list[float]]:
+    table = history.to_numpy()
+    seen = np.isfinite(table["validation_loss"])
+    return table["step"][seen].tolist(), table["validation_loss"][seen].tolist()

@@ -1,0 +1,37 @@
+"""The examples in the README and in docs/ run as they stand, with less training."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
+    (code,) = blocks("README.md")
+    shorter = code.replace("max_seconds=10", "num_steps=20")
+    assert shorter != code
+    monkeypatch.chdir(tmp_path)
+    exec(compile(shorter, "README.md", "exec"), {})
+    assert (tmp_path / "moons.safetensors").exists()
+    assert "nats" in capsys.readouterr().out
+
+
+def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in blocks("docs/tutorial.md"):
+        exec(compile(code.replace("epochs=10", "num_steps=30"), "docs/tutorial.md", "exec"), names)
+    assert (tmp_path / "moons.safetensors").exists()
+    assert "off by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))])
+def test_links_to_files_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
