@@ -113,7 +113,7 @@ def verify(model: Path, /, *, seed: int = 0) -> None:
 
 @app.command
 def study(
-    name: str,
+    name: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
     quick: Flag = False,
@@ -123,7 +123,7 @@ def study(
     """Run an experiment and write its numbers, pictures and report.
 
     Args:
-        name: layers, two-moons, hexagon, toy-densities, conditional, sweep, digits, bottleneck or conditional-digits.
+        name: The experiment; without it they are listed.
         quick: The short form: everything runs, nothing is measured.
         seed: First seed.
         out: Folder for the results; by default pushforward-study/NAME.

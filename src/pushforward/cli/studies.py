@@ -5,12 +5,16 @@ from pathlib import Path
 from pushforward.cli.screen import say
 from pushforward.errors import InputError
 from pushforward.pages import seconds
-from pushforward.studies import run
+from pushforward.studies import STUDIES, run
 from pushforward.studies.record import PAGE
 
 
 def study_command(name: str, *, quick: bool, seed: int, out: Path | None) -> None:
-    """Run a study; its answers go to the terminal, everything else to its folder."""
+    """Run a study; its answers go to the terminal, everything else to its folder. Without a name list them."""
+    if not name:
+        for known, about in STUDIES.items():
+            say(f"{known:<19} {about}")
+        return
     if seed < 0:
         raise InputError(f"--seed must be at least 0; got {seed}")
     record = run(name, quick=quick, seed=seed, out=out)

@@ -109,7 +109,7 @@ def _picture(record: Record, name: str, data: ToyData, flows: dict[str, Flow]) -
 
 def _with_care(record: Record) -> None:
     record.heading("The source's two densities, trained longer")
-    rows, means = [], {}
+    rows, means, said = [], {}, []
     for name, bins in BETTER.items():
         qualities = []
         for seed in record.seeds():
@@ -117,6 +117,8 @@ def _with_care(record: Record) -> None:
             label = f"{name}, {bins} bins, seed {seed}"
             flow = toys.fit_spline(record, label, data.x, seed=seed, bins=bins, num_steps=4_000)
             qualities.append(toys.quality(flow, data.density, seed, quick=record.quick))
+        fresh = data.density.sample(10_000, toys.TEST_SEED + seed).float()
+        said.append(toys.latent_normality(record, name, flow, fresh))
         rows.append([name, data.density.entropy(), *toys.record_qualities(record, f"longer.{name}", qualities)])
         means[name] = sum(one.excess for one in qualities) / len(qualities)
     record.table(toys.QUALITY_NOTE, ["density", "exact entropy", *toys.QUALITY_HEADER], rows)
@@ -126,3 +128,4 @@ def _with_care(record: Record) -> None:
         "Gaussians to "
         f"{means['two-gaussians']:.4f}.",
     )
+    record.answer("Is the code standard normal?", f"{'; '.join(said)}.")

@@ -76,7 +76,7 @@ class Bar:
 
         self._bar = RichProgress(
             TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=16),  # the whole line fits 80 columns
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
@@ -89,7 +89,7 @@ class Bar:
         self._bar.update(self._task, completed=step, total=num_steps)
 
     def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
-        self._bar.update(self._task, completed=row["step"], total=num_steps, description=describe(row))
+        self._bar.update(self._task, completed=row["step"], total=num_steps, description=losses(row))
 
     def note(self, text: str) -> None:  # noqa: D102
         self._bar.console.print(text, markup=False, highlight=False)
@@ -110,7 +110,12 @@ def make_progress(progress: bool) -> Progress:
     return Lines()
 
 
+def losses(row: dict[str, Any]) -> str:
+    """Return the losses of a history row."""
+    validation = "" if row["validation_loss"] is None else f"  validation {row['validation_loss']:.4f}"
+    return f"train {row['train_loss']:.4f}{validation}"
+
+
 def describe(row: dict[str, Any]) -> str:
     """Return a history row in a few words."""
-    validation = "" if row["validation_loss"] is None else f"  validation {row['validation_loss']:.4f}"
-    return f"train {row['train_loss']:.4f}{validation}  rate {row['learning_rate']:.1e}  {row['seconds']:.0f} s"
+    return f"{losses(row)}  rate {row['learning_rate']:.1e}  {row['seconds']:.0f} s"
