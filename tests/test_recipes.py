@@ -31,6 +31,7 @@ from pushforward.transforms import (
 MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
 COUPLINGS = ("nice", "realnvp", "nsf")
 every = pytest.mark.parametrize("name", pf.recipes.RECIPES)
+MIXED = [name for name, recipe in pf.recipes.RECIPES.items() if "mixing" in inspect.signature(recipe).parameters]
 
 
 def learned(flow, kind):
@@ -65,7 +66,7 @@ def test_512_features_work(name):
     assert_close(flow.decode(flow.encode(x)), x, rtol=1e-3, atol=1e-3)
 
 
-@every
+@pytest.mark.parametrize("name", MIXED)
 def test_num_layers_counts_the_learned_steps(name):
     flow = pf.recipes.RECIPES[name](4, num_layers=3, mixing="orthogonal")
     assert isinstance(flow, pf.Flow)
@@ -189,14 +190,19 @@ def test_base_and_preprocessing_are_used(name):
         ({"features": 0}, "features must be an integer of at least 1; got 0"),
         ({"features": 2.0}, "features must be an integer of at least 1; got 2.0"),
         ({"num_layers": 0}, "num_layers must be an integer of at least 1; got 0"),
-        ({"mixing": "shuffle"}, "mixing must be one of swap, flip, permute, orthogonal, lu; got 'shuffle'"),
         ({"activation": "sigmoid"}, "activation must be one of relu, gelu, silu, tanh; got 'sigmoid'"),
         ({"hidden_features": ()}, "hidden_features must name at least one layer"),
     ],
 )
 def test_impossible_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
-        pf.recipes.RECIPES[name](**{"features": 3, **options})
+        pf.recipes.RECIPES[name](**{"features": 3, "context_features": 1, **options})
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_an_unknown_mixing_is_refused(name):
+    with pytest.raises(ValueError, match="mixing must be one of swap, flip, permute, orthogonal, lu; got 'shuffle'"):
+        pf.recipes.RECIPES[name](3, mixing="shuffle")
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,13 @@ TYPES: dict[str, Callable[..., Any]] = {
         transforms.Logit,
         transforms.Orthogonal,
         transforms.Permutation,
+        transforms.Planar,
+        transforms.Radial,
         transforms.RationalQuadratic,
         transforms.Scale,
         transforms.Shift,
         transforms.Standardize,
+        transforms.Sylvester,
     )
 }
 

@@ -18,12 +18,16 @@ from pushforward.transforms import (
     LULinear,
     Orthogonal,
     Permutation,
+    Planar,
+    Radial,
+    Sylvester,
     Transform,
     Univariate,
     autoregressive_adjacency,
     masks,
 )
 
+MOST_RIDGES = 32  # of a Sylvester map: its inverse solves for one after another
 MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
 
 
@@ -145,6 +149,34 @@ def autoregressive_flow(
         step: Transform = Autoregressive(order, univariate, net)
         mixed = _mix(features, mixing) if layer and mixing not in ("swap", "flip") else []
         steps.append([*mixed, Inverse(step) if inverted else step])
+    return _flow(steps, features, base, preprocessing)
+
+
+def residual_flow(
+    features: int,
+    kind: str,
+    num_layers: int,
+    networks: dict[str, Any],
+    base: Base | None,
+    preprocessing: Sequence[Transform],
+    *,
+    inverted: bool,
+) -> Flow:
+    """Return planar, radial or Sylvester maps (or their inverses), one named step a layer."""
+    _check(features, num_layers, "swap")
+    if kind not in ("planar", "radial", "sylvester"):
+        raise ValueError(f"kind must be planar, radial or sylvester; got {kind!r}.")
+    if kind == "sylvester" and networks["context_features"]:
+        raise ValueError("sylvester maps take no context; use kind planar or radial, or context_features=0.")
+    steps: list[list[Transform]] = []
+    for _ in range(num_layers):
+        step: Transform
+        if kind == "sylvester":
+            step = Sylvester(features, rank=min(features, MOST_RIDGES))
+        else:
+            make, size = (Planar, 2 * features + 1) if kind == "planar" else (Radial, features + 2)
+            step = make(features, conditioner=MLP(0, size, **networks) if networks["context_features"] else None)
+        steps.append([Inverse(step) if inverted else step])
     return _flow(steps, features, base, preprocessing)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pushforward.bases import Base
 from pushforward.flow import Flow
-from pushforward.recipes.assembly import autoregressive_flow, coupling_flow, network_options, parts_of
+from pushforward.recipes.assembly import autoregressive_flow, coupling_flow, network_options, parts_of, residual_flow
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, RationalQuadratic, Transform
 
 
@@ -157,4 +157,40 @@ def iaf(
     )
 
 
-RECIPES: dict[str, Callable[..., Flow]] = {"nice": nice, "realnvp": realnvp, "maf": maf, "iaf": iaf, "nsf": nsf}
+def planar(
+    features: int,
+    *,
+    num_layers: int = 16,
+    kind: str = "planar",
+    inverted: bool = False,
+    hidden_features: Sequence[int] = (64, 64),
+    context_features: int = 0,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    base: Base | None = None,
+    preprocessing: Sequence[Transform] = (),
+) -> Flow:
+    """Planar, radial or Sylvester maps (arXiv:1505.05770, arXiv:1803.05649), scored and sampled exactly.
+
+    Other arguments are those of `realnvp`; the network sees the context alone.
+
+    Args:
+        kind: "planar", "radial" or "sylvester" (of full rank, at most 32).
+        inverted: Whether the closed form goes from latent to data, as in variational inference, where samples are drawn
+            and scored at every step. By default it goes from data to latent, as maximum likelihood needs it.
+
+    Raises:
+        ValueError: If a size or a name is not valid, or Sylvester maps are given context, which they do not take.
+    """
+    networks = network_options(hidden_features, context_features, activation, dropout)
+    return residual_flow(features, kind, num_layers, networks, base, preprocessing, inverted=inverted)
+
+
+RECIPES: dict[str, Callable[..., Flow]] = {
+    "nice": nice,
+    "realnvp": realnvp,
+    "maf": maf,
+    "iaf": iaf,
+    "nsf": nsf,
+    "planar": planar,
+}

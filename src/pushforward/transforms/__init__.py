@@ -7,6 +7,7 @@ from pushforward.transforms.coupling import Coupling
 from pushforward.transforms.elementwise import Elementwise, Scale, Shift
 from pushforward.transforms.linear import LULinear, Orthogonal, Permutation
 from pushforward.transforms.preprocessing import ActNorm, Asinh, Logit, Standardize
+from pushforward.transforms.residual import Planar, Radial, Sylvester
 from pushforward.transforms.spline import RationalQuadratic
 from pushforward.transforms.univariate import Additive, Affine, Univariate
 
@@ -24,11 +25,14 @@ __all__ = [
     "Logit",
     "Orthogonal",
     "Permutation",
+    "Planar",
+    "Radial",
     "RationalQuadratic",
     "Scale",
     "Shift",
     "Standardize",
     "Step",
+    "Sylvester",
     "Transform",
     "Univariate",
     "autoregressive_adjacency",

@@ -9,6 +9,11 @@ from pushforward.transforms.univariate import Univariate
 LARGEST_SEEN = 1e6
 
 
+def seen(x: Tensor) -> Tensor:
+    """Return what a conditioner sees of x."""
+    return functional.hardtanh(x, -LARGEST_SEEN, LARGEST_SEEN)  # clamp with a cheaper gradient
+
+
 def parameters_from(
     conditioner: nn.Module, x: Tensor, context: Tensor | None, num_transformed: int, univariate: Univariate
 ) -> Tensor:
@@ -17,10 +22,7 @@ def parameters_from(
     Raises:
         ValueError: If the conditioner's output has another size.
     """
-    # hardtanh is clamp with a cheaper gradient
-    if context is not None:
-        context = functional.hardtanh(context, -LARGEST_SEEN, LARGEST_SEEN)
-    params = conditioner(functional.hardtanh(x, -LARGEST_SEEN, LARGEST_SEEN), context)
+    params = conditioner(seen(x), None if context is None else seen(context))
     size = num_transformed * univariate.num_params
     if params.shape[-1] != size:
         raise ValueError(

@@ -1,0 +1,158 @@
+"""Planar, radial and Sylvester maps beyond the contract: hard parameters, single precision, training and sampling."""
+
+import re
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import pushforward as pf
+from pushforward.nets import MLP
+from pushforward.roots import bracketed_root, newton_step
+from pushforward.transforms import Planar, Radial, Sylvester
+from pushforward.transforms.residual import MARGIN
+from zoo import perturb
+
+MAKERS = {
+    "planar": lambda: Planar(3),
+    "radial": lambda: Radial(3),
+    "sylvester, householder": lambda: Sylvester(3),
+    "sylvester, orthogonal": lambda: Sylvester(3, mode="orthogonal"),
+}
+every = pytest.mark.parametrize("name", MAKERS)
+
+
+def hard(name, seed, size=10.0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return perturb(MAKERS[name](), seed=seed, size=size)
+
+
+def bisected(value, low, high):
+    """Bisection to the last bit, the slow way."""
+    for _ in range(200):
+        middle = (low + high) / 2
+        below = value(middle) < 0
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
+
+
+def test_the_root_of_steep_and_flat_functions_is_found_to_rounding():
+    generator = torch.Generator().manual_seed(0)
+    outer, inner, offset = (10 * torch.randn(2_000, generator=generator, dtype=torch.float64) for _ in range(3))
+    inner = torch.where(outer * inner > -0.95, inner, -0.95 / outer)  # increasing in v
+    target = 20 * torch.randn(2_000, generator=generator, dtype=torch.float64)
+
+    def equation(v):
+        h = torch.tanh(inner * v + offset)
+        return v + outer * h - target, 1 + outer * inner * (1 - h.square())
+
+    root = bracketed_root(equation, target - outer.abs(), target + outer.abs())
+    slow = bisected(lambda v: equation(v)[0], target - 1e3, target + 1e3)
+    assert_close(root, slow, rtol=0, atol=1e-11)
+
+
+def test_a_newton_step_gives_the_root_its_derivative():
+    target = torch.tensor([0.3, -2.0], dtype=torch.float64, requires_grad=True)
+
+    def equation(target, v):
+        return v + v**3 - target, 1 + 3 * v**2
+
+    root = bracketed_root(
+        lambda v: equation(target.detach(), v), torch.full((2,), -3.0).double(), torch.full((2,), 3.0).double()
+    )
+    assert not root.requires_grad
+    v = newton_step(lambda v: equation(target, v), root)
+    v.sum().backward()
+    assert_close(v + v**3, target)
+    assert_close(target.grad, 1 / (1 + 3 * v.detach() ** 2))
+
+
+def test_a_planar_map_is_the_papers():
+    planar = hard("planar", 1, 1.0)
+    x = torch.randn(5, 3)
+    u, w, b, along = planar._params(x, None)
+    expected = torch.stack([row + u * torch.tanh(w @ row + b) for row in x])
+    assert_close(planar(x)[0], expected)
+    assert_close((u * w).sum(-1, keepdim=True), along)
+
+
+@every
+@pytest.mark.parametrize("seed", range(5))
+def test_the_slope_keeps_its_margin_however_hard_the_parameters(name, seed):
+    x = torch.randn(200, 3, dtype=torch.float64) * 3
+    transform = hard(name, seed).double()
+    jacobians = torch.func.vmap(torch.func.jacrev(lambda row: transform(row)[0]))(x)
+    # The determinant is a product of slopes, each at least the margin: 3 for three ridges, D for a radial map.
+    assert (torch.linalg.det(jacobians) > 0.99 * MARGIN**3).all()
+
+
+@every
+def test_single_precision_inverts_what_it_maps(name):
+    transform = hard(name, 0, 2.0)
+    x = 3 * torch.randn(1_000, 3)
+    with torch.no_grad():
+        y, log_det = transform(x)
+        back, log_det_back = transform.inverse(y)
+    assert_close(back, x, rtol=1e-4, atol=1e-3)
+    assert_close(log_det_back, -log_det, rtol=1e-3, atol=1e-2)
+
+
+@every
+def test_a_fresh_map_is_the_identity_and_can_learn(name):
+    transform = MAKERS[name]()
+    x = torch.randn(10, 3)
+    y, log_det = transform(x)
+    assert_close(y, x)
+    assert_close(log_det, torch.zeros(10))
+    (y.square().sum() - log_det.sum()).backward()
+    assert any(bool((parameter.grad != 0).any()) for parameter in transform.parameters())
+
+
+@pytest.mark.parametrize("kind", ["planar", "radial", "sylvester"])
+def test_a_trained_flow_scores_and_samples_the_same_density(kind):
+    data = pf.data.two_blobs(2_000, standardize=True)
+    torch.manual_seed(0)
+    flow = pf.recipes.planar(2, num_layers=4, kind=kind)
+    before = pf.metrics.nll(flow, data.x).mean
+    pf.fit(flow, data.x, num_steps=200, batch_size=256, progress=False)
+    assert pf.metrics.nll(flow, data.x).mean < before - 0.02
+    samples, log_prob = flow.sample_and_log_prob(500)
+    assert_close(flow.log_prob(samples), log_prob, rtol=1e-4, atol=1e-4)
+    assert pf.verify(flow, data.x[:50]).ok
+
+
+def test_gradients_flow_through_the_inverse_to_every_parameter():
+    flow = pf.recipes.planar(2, num_layers=2)
+    perturb(flow)
+    samples, log_prob = flow.sample_and_log_prob(50)
+    (log_prob + samples.square().sum(-1)).mean().backward()
+    assert all(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in flow.parameters())
+
+
+def test_reflections_make_orthonormal_columns():
+    for mode in ("householder", "orthogonal"):
+        q = Sylvester(5, rank=3, mode=mode).double()._params()[0]
+        assert_close(q.T @ q, torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Planar(0), "features must be an integer of at least 1; got 0."),
+        (lambda: Radial(-1), "features must be an integer of at least 1; got -1."),
+        (lambda: Sylvester(2, rank=3), "rank must be at most the number of features, 2; got 3."),
+        (lambda: Sylvester(2, mode="qr"), "mode must be householder or orthogonal; got 'qr'."),
+        (lambda: pf.recipes.planar(2, kind="ridge"), "kind must be planar, radial or sylvester; got 'ridge'."),
+        (lambda: pf.recipes.planar(2, kind="sylvester", context_features=1), "sylvester maps take no context"),
+    ],
+)
+def test_what_is_not_valid_is_refused(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+def test_a_conditioner_of_the_wrong_size_is_refused():
+    planar = Planar(2, conditioner=MLP(0, 4, context_features=1))
+    with pytest.raises(ValueError, match="the conditioner must return 5 numbers; got 4"):
+        planar(torch.zeros(3, 2), torch.zeros(3, 1))
