@@ -57,7 +57,7 @@ def run(record: Record) -> None:
     record.heading("The source's questions")
     _conditional_answers(record, found)
     _merged_answer(record, found)
-    _one_call(record, found["hexagon, 6 labels", "splines"].flow, size)
+    _one_call(record, found[task, "splines"].flow, size)
 
 
 def _both_kinds(

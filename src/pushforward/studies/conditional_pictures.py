@@ -17,9 +17,8 @@ MOST_LABELS = 3  # in the picture of densities
 
 def draw(record: Record, task: str, toy: ToyData, found: dict[str, Found], size: Size) -> None:
     """Add the pictures of one task: the truth beside the models of the first seed."""
-    area = pictures.window(toy.x[:20_000], margin=0.05)
-    _samples(record, task, toy, found, area)
-    _densities(record, task, toy, found, area, size.grid)
+    _samples(record, task, toy, found, pictures.window(toy.x[:20_000], margin=0.05))
+    _densities(record, task, toy, found, pictures.window(toy.x[:20_000], margin=0.15), size.grid)
 
 
 def _samples(record: Record, task: str, toy: ToyData, found: dict[str, Found], area: pictures.Window) -> None:

@@ -94,6 +94,7 @@ def plan(study: optuna.Study, journal: Path, cells: Sequence[Cell]) -> int:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not _is_alive(journal, trial):
                 study.tell(trial.number, state=TrialState.FAIL)
+                _beat_file(journal, trial.user_attrs.get("worker", "")).unlink(missing_ok=True)
         trials: dict[str, list[FrozenTrial]] = {}
         for trial in study.get_trials(deepcopy=False):
             trials.setdefault(trial.user_attrs.get("name", ""), []).append(trial)
@@ -207,7 +208,7 @@ class _Worker:
 
     def __init__(self, journal: Path) -> None:
         self.name = uuid.uuid4().hex
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
+        self._errors = tempfile.TemporaryFile("w+")  # closed by `close`
         self._last_words = ""
         command = [sys.executable, "-m", __name__, str(journal), self.name, str(os.getpid())]
         self.process = subprocess.Popen(command, stderr=self._errors, stdin=subprocess.DEVNULL)
@@ -232,7 +233,7 @@ def _beat_file(journal: Path, name: str) -> Path:
 def _beating(path: Path) -> Iterator[None]:
     """Touch a file again and again, so that others see that this process lives."""
     stop = threading.Event()
-    path.touch()
+    path.write_text(f"{os.getpid()}\n")
 
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
@@ -251,19 +252,18 @@ def _beating(path: Path) -> Iterator[None]:
 def _is_alive(journal: Path, trial: FrozenTrial) -> bool:
     """Return whether the worker of a running trial still touches its file.
 
-    Both times are the file system's, so that the clocks of two machines need not agree.
+    Both times are the file system's, since the clocks of two machines need not agree.
     """
     name = trial.user_attrs.get("worker")
     if name is None:  # just taken, or its worker was killed in that instant
         assert trial.datetime_start is not None
         return time.time() - trial.datetime_start.timestamp() < DEAD_SECONDS
-    clock = journal.with_name(f"{journal.name}.clock")
     try:
         last = _beat_file(journal, name).stat().st_mtime
     except FileNotFoundError:
         return False
-    clock.touch()
-    return clock.stat().st_mtime - last < DEAD_SECONDS
+    with tempfile.NamedTemporaryFile(dir=journal.parent) as clock:
+        return os.fstat(clock.fileno()).st_mtime - last < DEAD_SECONDS
 
 
 if __name__ == "__main__":

@@ -2,32 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from pushforward.plots import BLACK, DATA, LABEL_COLOURS, SAMPLES
 from pushforward.studies import pictures
+from pushforward.studies.record import shown
 from pushforward.studies.sweep_cells import SETTINGS, truth
+from pushforward.studies.sweep_results import NAMES, Run
 
-if TYPE_CHECKING:
-    from pushforward.studies.sweep import Run
-
-NAMES = {
-    "points": "training points",
-    "epochs": "epochs",
-    "learning_rate": "learning rate",
-    "width": "width of the networks",
-    "blocks": "coupling blocks",
-}
 KINDS = {"effect": "one setting changed", "random": "random settings", "guided": "guided search", "other": "repeated"}
 
 
-def effects(levels: Mapping[str, Mapping[float, Sequence["Run"]]], centre: Mapping[str, float]) -> Figure:
+def effects(levels: Mapping[str, Mapping[float, Sequence[Run]]], centre: Mapping[str, float]) -> Figure:
     """Excess against each setting, the others as in the centre: a dot a seed, a line through the means."""
     figure = Figure(figsize=(3.1 * 3, 2.9 * 2), layout="constrained")
     panels = figure.subplots(2, 3, sharey=True).flat
@@ -38,12 +30,15 @@ def effects(levels: Mapping[str, Mapping[float, Sequence["Run"]]], centre: Mappi
             axes.plot([value] * len(excesses), excesses, "o", color=DATA, markersize=4, alpha=0.7)
         axes.plot(values, [fmean(run.excess for run in found[value]) for value in values], color=DATA, linewidth=1.4)
         axes.axvline(centre[setting], color=BLACK, linestyle=":", linewidth=1)
+        axes.set_xlim(values[0] / 1.5, values[-1] * 1.5)
         axes.set(xscale="log", yscale="log", xlabel=NAMES[setting])
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.minorticks_off()
         _tidy(axes)
     for axes in (panels[0], panels[3]):
         axes.set_ylabel("excess (nats)")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
     seconds = [(run.seconds, run.excess) for found in levels.values() for runs in found.values() for run in runs]
     panels[5].plot(*zip(*seconds, strict=True), "o", color=SAMPLES, markersize=4, alpha=0.7)
     panels[5].set(xscale="log", xlabel="seconds of training")
@@ -63,38 +58,37 @@ def importances(shares: Mapping[str, float]) -> Figure:
     return figure
 
 
-def mmd_against_excess(runs: Sequence["Run"], limit: float, floor: float) -> Figure:
-    """MMD^2 against excess, one dot a run, with the 95 % limit for two samples of the truth."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for index, (kind, label) in enumerate(KINDS.items()):
-        chosen = [run for run in runs if (run.kind if run.kind in KINDS else "other") == kind and run.mmd is not None]
-        if chosen:
-            axes.plot(
-                [run.excess for run in chosen],
-                [max(run.mmd or 0.0, floor) for run in chosen],
-                "o",
-                color=LABEL_COLOURS[index],
-                markersize=5,
-                alpha=0.7,
-                label=label,
-            )
-    axes.axhline(limit, color=BLACK, linestyle="--", linewidth=1, label="95 % limit for two samples of the truth")
-    axes.set(xscale="log", yscale="log", xlabel="excess (nats)", ylabel=f"MMD² (below {floor:.0e} drawn there)")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
-    _tidy(axes)
+def mmd_against_excess(runs: Sequence[Run], limits: Mapping[str, float]) -> Figure:
+    """MMD^2 against excess, one dot a run, with the 95 % limit for two samples of the truth; one panel a kernel."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True)
+    for axes, (key, title) in zip(panels, (("mmd", "usual kernel"), ("mmd_fine", "finer kernel")), strict=True):
+        floor = limits[key] / 30
+        for index, (kind, label) in enumerate(KINDS.items()):
+            chosen = [run for run in runs if (run.kind if run.kind in KINDS else "other") == kind]
+            heights = [max(getattr(run, key), floor) for run in chosen]
+            colour = LABEL_COLOURS[index]
+            axes.plot([run.excess for run in chosen], heights, "o", color=colour, markersize=5, alpha=0.7, label=label)
+        axes.axhline(limits[key], color=BLACK, linestyle="--", linewidth=1, label="95 % limit, two real samples")
+        axes.set(xscale="log", yscale="log", xlabel="excess (nats)", ylabel=f"MMD² (smaller ones drawn at {floor:.0e})")
+        axes.set_title(title, fontsize=10)
+        _tidy(axes)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=5, fontsize=9
+    )
     return figure
 
 
-def samples(chosen: Sequence["Run"], compared: int) -> Figure:
+def samples(chosen: Sequence[Run], compared: int) -> Figure:
     """Samples of runs from bad to good, each with its MMD and excess, and the truth."""
     fresh, _, _ = truth(compared)
     area = pictures.window(fresh, margin=0.2)
     num_columns = (len(chosen) + 2) // 2
     figure, panels = pictures.board(num_columns, 2, size=2.7, sharex=True, sharey=True)
     for axes, run in zip(panels, chosen, strict=False):
-        mmd = "infinite" if run.mmd is None else f"{run.mmd:.5f}"
-        title = f"MMD² {mmd}, excess {run.excess:.3f}"
+        assert run.mmd is not None
+        assert run.mmd_fine is not None
+        title = f"excess {shown(run.excess)}\nMMD² {shown(run.mmd)}, finer {shown(run.mmd_fine)}"
         pictures.points(axes, torch.tensor(run.samples), title, area, colour=SAMPLES, size=5)
     kept = len(chosen[0].samples) if chosen else 0
     pictures.points(panels[len(chosen)], fresh[:kept], "fresh points of the truth", area, colour=DATA, size=5)
@@ -105,7 +99,7 @@ def samples(chosen: Sequence["Run"], compared: int) -> Figure:
     return figure
 
 
-def codes(runs: Mapping[str, "Run"]) -> Figure:
+def codes(runs: Mapping[str, Run]) -> Figure:
     """Codes of test points with the circles that hold half and 95 % of a normal's, and their quantiles below."""
     figure, panels = pictures.board(len(runs), 2, size=3.0)
     area = (-4.0, 4.0, -4.0, 4.0)
