@@ -96,14 +96,16 @@ def test_sample_and_log_prob_agrees_with_log_prob(name):
     context = zoo.context_for(flow, 4)
     x, log_prob = flow.sample_and_log_prob(50, context, generator=seeded())
     again = flow.log_prob(x, None if context is None else context[:, None])
-    assert_close(again, log_prob, rtol=1e-8, atol=1e-8)
+    assert_close(again, log_prob, rtol=zoo.tolerance(name), atol=10 * zoo.tolerance(name))
 
 
 @pytest.mark.parametrize("name", zoo.FLOWS)
 def test_decode_undoes_encode(name):
     flow = zoo.FLOWS[name]().double()
     x, context = torch.randn(20, flow.features, generator=seeded(), dtype=torch.float64), zoo.context_for(flow, 20)
-    assert_close(flow.decode(flow.encode(x, context), context), x, rtol=1e-8, atol=1e-8)
+    assert_close(
+        flow.decode(flow.encode(x, context), context), x, rtol=zoo.tolerance(name), atol=10 * zoo.tolerance(name)
+    )
 
 
 def test_outside_a_bases_support_the_density_is_zero_and_gradients_are_finite():
@@ -283,7 +285,7 @@ def test_gradients_reach_the_parameters_through_samples():
 # ---- steps and parts -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", zoo.FLOWS)
+@pytest.mark.parametrize("name", [name for name in zoo.FLOWS if not name.startswith("cnf")])
 def test_steps_lead_from_data_to_latent_and_back(name):
     flow = zoo.FLOWS[name](preprocessing=[Standardize(zoo.FLOWS[name]().features)])
     x, context = torch.randn(9, flow.features, generator=seeded()), zoo.context_for(flow, 9)
@@ -299,6 +301,14 @@ def test_steps_lead_from_data_to_latent_and_back(name):
     assert_close(sum(step.log_det for step in back), -total, rtol=1e-3, atol=1e-3)
     for step, before in zip(back[:-1], reversed(steps[:-1]), strict=True):
         assert_close(step.value, before.value, rtol=1e-3, atol=1e-3)
+
+
+def test_steps_of_a_continuous_flow_are_states_in_time():
+    flow = zoo.make_flow("cnf", preprocessing=[Standardize(2)])
+    x = torch.randn(9, 2, generator=seeded())
+    assert [step.name for step in flow.steps(x)][:3] == ["Standardize", "t = 0.875", "t = 0.75"]
+    assert_close(flow.steps(x)[-1].value, flow.encode(x))
+    assert_close(flow.from_base(0).log_prob(x), flow.base.log_prob(x))
 
 
 @pytest.mark.parametrize("mixing", ["swap", "flip", "permute", "orthogonal", "lu"])

@@ -15,6 +15,7 @@ from pushforward.transforms import (
     Asinh,
     Autoregressive,
     Compose,
+    Continuous,
     Coupling,
     Elementwise,
     Inverse,
@@ -98,6 +99,12 @@ def _autoregressive(order: list[int], univariate: Univariate, context: int = 0) 
     return Autoregressive(order, univariate, net)
 
 
+def _continuous(velocity: nn.Module, method: str = "rk4") -> Continuous:
+    return Continuous(
+        velocity, method=method, num_steps=1
+    )  # one, since some tests differentiate or compile through all
+
+
 def _elementwise(features: int, univariate: Univariate, context: int = 0) -> Elementwise:
     if not context:
         return Elementwise(features, univariate)
@@ -162,6 +169,19 @@ _MAKERS: dict[str, tuple[int, Callable[[], Transform]]] = {
     "sylvester, householder": (4, lambda: Sylvester(4)),
     "sylvester, orthogonal, rank 2": (4, lambda: Sylvester(4, rank=2, mode="orthogonal")),
     "sylvester, D = 1": (1, lambda: Sylvester(1)),
+    "continuous, mlp": (2, lambda: _continuous(nets.TimeMLP(2, hidden_features=(8, 8)))),
+    "continuous, film, context": (
+        3,
+        lambda: _continuous(
+            nets.TimeMLP(3, hidden_features=(8,), context_features=CONTEXT, activation="silu", time="film")
+        ),
+    ),
+    "continuous, hypernetwork": (3, lambda: _continuous(nets.HyperNetwork(3, width=6, hidden=8))),
+    "continuous, hypernetwork, context": (
+        2,
+        lambda: _continuous(nets.HyperNetwork(2, width=6, hidden=8, context_features=CONTEXT)),
+    ),
+    "continuous, D = 1": (1, lambda: _continuous(nets.TimeMLP(1, hidden_features=(8,)), method="rk4")),
     "autoregressive, D = 1": (1, lambda: _autoregressive([0], RationalQuadratic(4, 2.0))),
     "autoregressive, D = 1, context": (1, lambda: _autoregressive([0], Affine(), CONTEXT)),
     "autoregressive, reversed order": (4, lambda: _autoregressive([3, 2, 1, 0], Affine())),
@@ -176,13 +196,18 @@ for _name, _family in FAMILIES.items():
     _MAKERS[f"autoregressive, {_name}, context"] = (3, lambda f=_family: _autoregressive([0, 1, 2], f(), CONTEXT))
 
 
+def tolerance(name: str) -> float:
+    """Return how closely inverse and log_det must fit: rounding, or what one step of a solver leaves."""
+    return 1e-3 if "continuous" in name or "cnf" in name else 1e-9
+
+
 def make(name: str) -> Specimen:
     """Return the specimen called `name`, the same at each call."""
     inverted = name.startswith("inverse of ")
     features, maker = _MAKERS[name.removeprefix("inverse of ")]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        transform = perturb(maker()).double()
+        transform = perturb(maker(), size=0.1 if "continuous" in name else 0.5).double()
     assert isinstance(transform, Transform)
     transform.eval().requires_grad_(True)
     generator = torch.Generator().manual_seed(1)
@@ -235,6 +260,13 @@ _RECIPES: dict[str, tuple[str, int, dict[str, object]]] = {
     "planar, radial, D = 1": ("planar", 1, {"kind": "radial"}),
     "planar, radial, context": ("planar", 2, {"kind": "radial", "context_features": CONTEXT}),
     "planar, sylvester": ("planar", 3, {"kind": "sylvester"}),
+    "cnf": ("cnf", 2, {"method": "rk4", "num_steps": 8}),
+    "cnf, film, context": (
+        "cnf",
+        3,
+        {"velocity": "film", "context_features": CONTEXT, "activation": "silu", "method": "midpoint", "num_steps": 12},
+    ),
+    "cnf, hypernetwork, D = 1": ("cnf", 1, {"velocity": "hypernetwork", "method": "rk4", "num_steps": 8}),
     "nsf, autoregressive, orthogonal": ("nsf", 3, {"autoregressive": True, "mixing": "orthogonal"}),
 }
 
@@ -244,9 +276,8 @@ def make_flow(name: str, *, fresh: bool = False, **changes: object) -> pf.Flow:
     recipe, features, options = _RECIPES[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        flow = pf.recipes.RECIPES[recipe](
-            features, **{"num_layers": 3, "hidden_features": (16, 16), **options, **changes}
-        )
+        sizes = {"hidden_features": (16, 16)} | ({} if recipe == "cnf" else {"num_layers": 3})
+        flow = pf.recipes.RECIPES[recipe](features, **{**sizes, **options, **changes})
     if not fresh:
         perturb(flow)
     return flow

@@ -101,6 +101,12 @@ class Flow(Specified, nn.Module):
         """Return `encode(x)` and `log_prob(x)` from one pass, for losses that need both."""
         return self._encode_and_log_prob(*self._check(x, context))
 
+    def preprocess(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return x as the transform sees it, the preprocessing's log_det, and the context as every part sees it."""
+        x, context = self._check(x, context)
+        x, log_det = self._preprocessed(x, context)
+        return x, x.new_zeros(x.shape[:-1]) if log_det is None else log_det.to(x.dtype), context
+
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """Return the data x of latent z: (*batch, D) -> (*batch, D)."""
         z, context = self._check(z, context)
@@ -304,15 +310,18 @@ class Flow(Specified, nn.Module):
         for start in range(0, len(x), rows):
             yield x[start : start + rows], context
 
-    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _preprocessed(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return x as the transform sees it and the log_det so far, None where nothing comes before."""
         total = None
-        for part in self._parts():
-            if part is self.transform:
-                x = x.to(self._dtype)
+        for part in self.preprocessing:
             x, log_det = part(x, context if part.context_features else None)
             total = log_det if total is None else total + log_det
-        assert total is not None
-        return x, total.to(x.dtype)
+        return x.to(self._dtype), total
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, before = self._preprocessed(x, context)
+        z, log_det = self.transform(x, context if self.transform.context_features else None)
+        return z, (log_det if before is None else before + log_det).to(z.dtype)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, total = self.transform.inverse(z, context if self.transform.context_features else None)

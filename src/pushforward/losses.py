@@ -1,9 +1,13 @@
 """Losses: `(model, batch, generator, **options) -> (B,)`, one number a row; `fit` alone takes their weighted mean."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from pushforward.flow import Flow
+from pushforward.transforms import Compose, Continuous
 
 
 class Batch(NamedTuple):
@@ -66,3 +70,120 @@ def bottleneck(
     kept = torch.cat([z[..., :k], torch.zeros_like(z[..., k:])], -1)
     rebuilt = model.decode(kept, batch.context)  # type: ignore[operator]
     return weight * (batch.x - rebuilt).square().sum(-1) - log_prob
+
+
+def reverse_kl(
+    model: nn.Module,
+    batch: Batch,
+    generator: torch.Generator | None = None,
+    *,
+    log_density: Callable[[Tensor], Tensor],
+    temperature: float = 1.0,
+) -> Tensor:
+    """Fit a flow to an unnormalized density: log q(x) - temperature log p(x) at samples of the flow, (size,).
+
+    Its mean is KL(q || p) - log Z, Z the integral of the density (arXiv:1505.05770, eq. 15). Needs no data:
+    `pf.fit(flow, None, loss=partial(reverse_kl, log_density=...), num_steps=...)`.
+
+    Args:
+        model: A flow whose base can be differentiated through its samples.
+        batch: Only its size counts, and its context where the flow takes one: one sample for each row.
+        generator: Source of the samples.
+        log_density: x (size, D) -> log p(x) up to a constant, (size,), nats.
+        temperature: Weight of log p, raised from near 0 to 1 to find separate modes (annealing).
+    """
+    if batch.context is None:
+        x, log_q = model.sample_and_log_prob(batch.size, generator=generator)  # type: ignore[operator]
+    else:
+        x, log_q = model.sample_and_log_prob(1, batch.context, generator=generator)  # type: ignore[operator]
+        x, log_q = x.squeeze(-2), log_q.squeeze(-1)
+    return log_q - temperature * log_density(x)
+
+
+def flow_matching(
+    model: nn.Module, batch: Batch, generator: torch.Generator | None = None, *, pairing: str = "independent"
+) -> Tensor:
+    """Train a continuous flow without simulation: squared error of the velocity along straight paths, (size,).
+
+    Paths x_t = (1 - t) z + t x lead from a sample z of the base to a row x, t uniform; their velocity is x - z
+    (arXiv:2210.02747, eq. 23, with no noise). The flow then gives exact log_prob and samples with any solver. The loss
+    is no likelihood: its minimum is above zero, and its unit is that of the preprocessed x, squared.
+
+    Args:
+        model: A `Flow` with preprocessing and exactly one `Continuous` as its transform.
+        batch: Rows of data with their context.
+        generator: Source of z and t.
+        pairing: "independent", or "optimal": z is paired with x within the batch so that the squared distances are
+            least (arXiv:2302.00482), which makes paths straighter; not with context, whose law it would change.
+
+    Raises:
+        ValueError: If the model is another one, or the pairing is not valid.
+    """
+    velocity = _the_continuous(model, "flow_matching").velocity
+    if pairing not in ("independent", "optimal"):
+        raise ValueError(f"pairing must be independent or optimal; got {pairing!r}.")
+    assert isinstance(model, Flow)
+    x, _, context = model.preprocess(batch.x, batch.context)
+    own = context if model.base.context_features else None
+    with torch.no_grad():
+        if own is None:
+            z = model.base.sample((len(x),), generator=generator).to(x.dtype)
+        else:
+            z = model.base.sample((len(x), 1), context=own[:, None], generator=generator).to(x.dtype).squeeze(1)
+        if pairing == "optimal":
+            if context is not None:
+                raise ValueError("pairing='optimal' would change the law given the context; use 'independent'.")
+            z = z[_cheapest_pairs(x, z)]
+        t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device)
+    moved = velocity(t, torch.lerp(z, x, t[:, None]), context)
+    return (moved - (x - z)).square().sum(-1)
+
+
+def regularized_nll(
+    model: nn.Module,
+    batch: Batch,
+    generator: torch.Generator | None = None,
+    *,
+    kinetic: float = 0.01,
+    stretch: float = 0.01,
+) -> Tensor:
+    """Negative log-likelihood of a continuous flow plus what makes it slow, (size,): RNODE (arXiv:2002.02798, eq. 11).
+
+    Args:
+        model: A `Flow` with preprocessing and exactly one `Continuous` as its transform.
+        batch: Rows of data with their context.
+        generator: Unused; every loss takes one.
+        kinetic: Weight of int |v|^2 dt: straight paths at constant speed.
+        stretch: Weight of int |e dv/dx|^2 dt, e a random probe: velocities that change little from place to place.
+
+    Raises:
+        ValueError: If the model is another one.
+    """
+    continuous = _the_continuous(model, "regularized_nll")
+    assert isinstance(model, Flow)
+    x, before, context = model.preprocess(batch.x, batch.context)
+    z, log_det, energy, change = continuous.energies(x, context if continuous.context_features else None)
+    log_prob = model.base.log_prob(z, context if model.base.context_features else None) + log_det + before
+    return kinetic * energy + stretch * change - log_prob
+
+
+def _the_continuous(model: nn.Module, loss: str) -> Continuous:
+    """Return the model's one continuous transform, or say what the loss needs."""
+    transform = getattr(model, "transform", None)
+    while isinstance(transform, Compose) and len(transform) == 1:
+        transform = transform[0]
+    if not isinstance(model, Flow) or not isinstance(transform, Continuous):
+        held = ", ".join(type(part).__name__ for part in transform) if isinstance(transform, Compose) else None
+        raise ValueError(
+            f"{loss} needs a Flow of preprocessing and exactly one Continuous, such as pf.recipes.cnf(D); got "
+            f"{type(model).__name__} with {held or type(transform).__name__}. Put fixed maps into preprocessing."
+        )
+    return transform
+
+
+def _cheapest_pairs(x: Tensor, z: Tensor) -> Tensor:
+    """Return for each row of x the row of z that it is paired with, (n,)."""
+    from scipy.optimize import linear_sum_assignment
+
+    _, columns = linear_sum_assignment(torch.cdist(x, z).square().cpu().numpy())
+    return torch.as_tensor(columns, device=x.device)

@@ -37,7 +37,7 @@ def fit(
 
     Args:
         data: File (csv, csv.gz, parquet, arrow, npy, npz) or built-in name.
-        recipe: auto, nice, realnvp, maf, iaf, nsf or planar.
+        recipe: auto, nice, realnvp, maf, iaf, nsf, planar or cnf.
         context: Columns to condition on, separated by commas.
         max_seconds: Training time; the report takes up to 30 s more.
         seed: Decides split, weights, batches and samples.

@@ -1,6 +1,7 @@
-"""Conditioners: networks `(kept, context) -> parameters` whose last layer starts at zero."""
+"""Networks: conditioners `(kept, context) -> parameters` and velocities `(t, x, context)`, with last layers at zero."""
 
 from pushforward.nets.masked import MaskedMLP
 from pushforward.nets.mlp import ACTIVATIONS, MLP, ResidualMLP
+from pushforward.nets.velocity import HyperNetwork, TimeMLP
 
-__all__ = ["ACTIVATIONS", "MLP", "MaskedMLP", "ResidualMLP"]
+__all__ = ["ACTIVATIONS", "MLP", "HyperNetwork", "MaskedMLP", "ResidualMLP", "TimeMLP"]

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from pushforward.bases import Base
+from pushforward.bases import Base, StandardNormal
 from pushforward.flow import Flow
+from pushforward.nets import HyperNetwork, TimeMLP
 from pushforward.recipes.assembly import autoregressive_flow, coupling_flow, network_options, parts_of, residual_flow
-from pushforward.transforms import Additive, Affine, Compose, Elementwise, RationalQuadratic, Transform
+from pushforward.transforms import Additive, Affine, Compose, Continuous, Elementwise, RationalQuadratic, Transform
 
 
 def nice(
@@ -186,6 +187,55 @@ def planar(
     return residual_flow(features, kind, num_layers, networks, base, preprocessing, inverted=inverted)
 
 
+def cnf(
+    features: int,
+    *,
+    hidden_features: Sequence[int] = (64, 64),
+    context_features: int = 0,
+    activation: str = "tanh",
+    velocity: str = "mlp",
+    method: str = "dopri5",
+    num_steps: int | None = None,
+    tolerance: float = 1e-5,
+    trace: str = "exact",
+    adjoint: bool = False,
+    base: Base | None = None,
+    preprocessing: Sequence[Transform] = (),
+) -> Flow:
+    """Continuous normalizing flow: one ordinary differential equation (arXiv:1806.07366, arXiv:1810.01367).
+
+    Solver options are those of `pf.transforms.Continuous`, the others those of `realnvp`.
+
+    Args:
+        velocity: "mlp" (time beside x), "film" (time scales every hidden layer), or "hypernetwork" (a mean of planar
+            velocities whose weights change with time: the last of `hidden_features` is their number, the first the
+            width of the network of time).
+
+    Raises:
+        ValueError: If a size or a name is not valid.
+    """
+    if velocity not in ("mlp", "film", "hypernetwork"):
+        raise ValueError(f"velocity must be mlp, film or hypernetwork; got {velocity!r}.")
+    hidden_features = tuple(hidden_features)
+    network: TimeMLP | HyperNetwork
+    if velocity == "hypernetwork" and hidden_features:
+        network = HyperNetwork(
+            features, width=hidden_features[-1], hidden=hidden_features[0], context_features=context_features
+        )
+    else:
+        network = TimeMLP(
+            features,
+            hidden_features=hidden_features,
+            context_features=context_features,
+            activation=activation,
+            time="film" if velocity == "film" else "concatenated",
+        )
+    transform = Continuous(
+        network, method=method, num_steps=num_steps, tolerance=tolerance, trace=trace, adjoint=adjoint
+    )
+    return Flow(transform, StandardNormal(features) if base is None else base, preprocessing)
+
+
 RECIPES: dict[str, Callable[..., Flow]] = {
     "nice": nice,
     "realnvp": realnvp,
@@ -193,4 +243,5 @@ RECIPES: dict[str, Callable[..., Flow]] = {
     "iaf": iaf,
     "nsf": nsf,
     "planar": planar,
+    "cnf": cnf,
 }

@@ -3,6 +3,7 @@
 from pushforward.transforms import masks
 from pushforward.transforms.autoregressive import Autoregressive, autoregressive_adjacency
 from pushforward.transforms.base import Compose, Inverse, Step, Transform
+from pushforward.transforms.continuous import Continuous
 from pushforward.transforms.coupling import Coupling
 from pushforward.transforms.elementwise import Elementwise, Scale, Shift
 from pushforward.transforms.linear import LULinear, Orthogonal, Permutation
@@ -18,6 +19,7 @@ __all__ = [
     "Asinh",
     "Autoregressive",
     "Compose",
+    "Continuous",
     "Coupling",
     "Elementwise",
     "Inverse",

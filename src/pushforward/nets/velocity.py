@@ -1,0 +1,159 @@
+"""Velocities of continuous flows, v(t, x, context), each with its divergence in closed form."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
+from pushforward.specification import Specified
+
+# What the activations' names in `nets` mean for the divergence: their derivatives.
+SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda a: (a > 0).to(a.dtype),
+    "gelu": lambda a: torch.special.ndtr(a) + a * torch.exp(-a.square() / 2) / math.sqrt(2 * math.pi),
+    "silu": lambda a: torch.sigmoid(a) * (1 + a * (1 - torch.sigmoid(a))),
+    "tanh": lambda a: 1 - torch.tanh(a).square(),
+}
+TIME_FEATURES = 5
+
+
+def time_features(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return t and two waves of it, (*t.shape, 5): a network sees smooth changes in time more easily through them."""
+    angle = math.pi * t.to(dtype)
+    return torch.stack([t.to(dtype), angle.sin(), angle.cos(), (2 * angle).sin(), (2 * angle).cos()], -1)
+
+
+class TimeMLP(Specified, nn.Module):
+    """Multilayer perceptron of x, t and context; the last layer starts at zero, so the flow starts as the identity.
+
+    Args:
+        features: Number of features D.
+        hidden_features: Widths of the hidden layers, at least one.
+        context_features: Size of the context, 0 for none.
+        activation: "tanh", "silu", "gelu" or "relu".
+        time: "concatenated": time enters beside x; "film": it scales and shifts every hidden layer (FiLM,
+            arXiv:1709.07871).
+
+    Shape:
+        t: () or (N,). x: (N, D). context: (N, C). Velocity: (N, D). Divergence: (N,).
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        hidden_features: Sequence[int] = (64, 64),
+        context_features: int = 0,
+        activation: str = "tanh",
+        time: str = "concatenated",
+    ) -> None:
+        super().__init__()
+        hidden_features = tuple(hidden_features)
+        check_sizes(features=features, hidden_features=hidden_features, context_features=context_features)
+        if time not in ("concatenated", "film"):
+            raise ValueError(f"time must be concatenated or film; got {time!r}.")
+        if not hidden_features:
+            raise ValueError("hidden_features must name at least one layer; got ().")
+        self.features, self.hidden_features, self.context_features = features, hidden_features, context_features
+        self.activation, self.time = activation, time
+        self._activation, self._slope = activation_named(activation), SLOPES[activation]
+        self.first = Input(features, hidden_features[0], TIME_FEATURES + context_features)
+        self.hidden = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(hidden_features[:-1], hidden_features[1:], strict=True)
+        )
+        self.last = zero_last(nn.Linear(hidden_features[-1], features))
+        widths = hidden_features if time == "film" else ()
+        self.film = nn.ModuleList(zero_last(nn.Linear(TIME_FEATURES, 2 * width)) for width in widths)
+
+    def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the velocity."""
+        last, _ = self._preactivations(t, x, context)[-1]
+        return self.last(self._activation(last))
+
+    def with_divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the velocity and its divergence in x: the Jacobian goes along through the layers."""
+        found = self._preactivations(t, x, context)
+        jacobian: Tensor = self.first.weight
+        for index, (a, scale) in enumerate(found):
+            if index:
+                jacobian = self.hidden[index - 1].weight @ jacobian  # type: ignore[operator]
+            slope = self._slope(a) if scale is None else self._slope(a) * scale
+            jacobian = slope[..., None] * jacobian
+        return self.last(self._activation(found[-1][0])), (self.last.weight.T * jacobian).sum((-2, -1))
+
+    def _preactivations(self, t: Tensor, x: Tensor, context: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
+        """Return what each hidden layer's activation is applied to, and by what time scaled it."""
+        times = time_features(t, x.dtype)
+        times = times.expand(*x.shape[:-1], -1)
+        found: list[tuple[Tensor, Tensor | None]] = []
+        h = x
+        for index in range(len(self.hidden_features)):
+            if index:
+                a = self.hidden[index - 1](h)
+            else:
+                a = self.first(x, times if context is None else torch.cat((times, context.to(x.dtype)), -1))
+            scale = None
+            if self.film:
+                change, shift = self.film[index](times).chunk(2, -1)
+                scale = 1 + change
+                a = scale * a + shift
+            found.append((a, scale))
+            h = self._activation(a)
+        return found
+
+
+class HyperNetwork(Specified, nn.Module):
+    r"""Mean of M planar velocities whose weights are networks of time, v = 1/M sum_m u_m(t) tanh(w_m(t).x + b_m(t)).
+
+    The continuous planar flow of arXiv:1806.07366, section 4; u is gated by a sigmoid, as in torchdiffeq's example. Its
+    divergence is 1/M sum_m (1 - tanh^2) u_m.w_m. u starts at zero, so the flow starts as the identity.
+
+    Args:
+        features: Number of features D.
+        width: Number of planar velocities M.
+        hidden: Width of the two hidden layers of the network of time.
+        context_features: Size of the context, 0 for none; it enters beside t.
+
+    Shape:
+        As `TimeMLP`.
+    """
+
+    def __init__(self, features: int, *, width: int = 64, hidden: int = 32, context_features: int = 0) -> None:
+        super().__init__()
+        check_sizes(features=features, width=width, hidden=hidden, context_features=context_features)
+        self.features, self.width, self.hidden, self.context_features = features, width, hidden, context_features
+        self.first = nn.Linear(1 + context_features, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.inner = nn.Linear(hidden, width * (features + 1))
+        self.outer = zero_last(nn.Linear(hidden, width * features))
+        self.gate = nn.Linear(hidden, width * features)
+
+    def _weights(self, t: Tensor, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return u and w, (..., M, D), and b, (..., M)."""
+        seen = t.to(x.dtype)[..., None]
+        if context is not None:
+            seen = torch.cat((seen.expand(*context.shape[:-1], 1), context.to(x.dtype)), -1)
+        h = torch.tanh(self.second(torch.tanh(self.first(seen))))
+        w, b = self.inner(h).split((self.width * self.features, self.width), -1)
+        u = self.outer(h) * torch.sigmoid(self.gate(h))
+        shape = (self.width, self.features)
+        return u.unflatten(-1, shape), w.unflatten(-1, shape), b
+
+    def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the velocity."""
+        return self.with_divergence(t, x, context)[0]
+
+    def with_divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the velocity and its divergence in x."""
+        u, w, b = self._weights(t, x, context)
+        if u.ndim == 2:  # one time for all rows: plain matrix products
+            h = torch.tanh(functional.linear(x, w, b))
+            velocity = h @ u
+        else:
+            h = torch.tanh((w @ x[..., None]).squeeze(-1) + b)
+            velocity = (h[..., None, :] @ u).squeeze(-2)
+        divergence = ((1 - h.square()) * (u * w).sum(-1)).sum(-1)
+        return velocity / self.width, divergence / self.width
