@@ -1,6 +1,7 @@
 """Data: toy densities with the truth attached, and handwritten digits."""
 
 from pushforward.data.digits import Digits, LabelledImages, digits
+from pushforward.data.energies import ENERGIES, Energy
 from pushforward.data.toy import (
     TOYS,
     ToyData,
@@ -18,6 +19,8 @@ from pushforward.data.toy import (
 from pushforward.data.toy_density import Density
 
 __all__ = [
+    "ENERGIES",
+    "Energy",
     "TOYS",
     "Density",
     "Digits",

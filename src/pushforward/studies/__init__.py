@@ -12,8 +12,12 @@ STUDIES = {
     "two-moons": "a flow built from parts on two moons: the source's run, a better one, and the source's questions",
     "hexagon": "six Gaussians on a hexagon: is the mixture harder than the moons?",
     "toy-densities": "every toy density under affine, spline and autoregressive flows of one size",
-    "conditional": "conditional flows on two moons and a hexagon with labels, against the truth and against plain flows",
+    "conditional": "flows given a label on two moons and a hexagon: against the truth, and merged against plain flows",
     "digits": "a plain flow on digits of 8 x 8 pixels: codes, samples, and why integers need noise",
+    "bottleneck": "digits rebuilt from the first few codes of a flow, and two ways to sample them, beside autoencoders",
+    "conditional-digits": "digits drawn for a label, judged by a forest trained on real ones",
+    "sweep": "the effect of data size, epochs, learning rate, width and blocks on two moons, in several processes",
+    "energies": "planar, radial, Sylvester and spline flows fitted to unnormalized densities",
 }
 
 
