@@ -241,3 +241,22 @@ def test_peaks_may_have_unequal_weights_within_a_label():
 def test_bad_input_is_named_with_its_rule(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ---- three small sets ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", pf.data.THREE_SETS)
+def test_the_three_sets_are_split_at_random_and_keep_every_point(name):
+    first, again, other = (pf.data.three_sets(name, seed=seed) for seed in (0, 0, 1))
+    assert first.train.shape == (400, 2)
+    assert first.test.shape == (100, 2)
+    assert torch.equal(first.test, again.test)
+    assert not torch.equal(first.test, other.test)
+    everything = [torch.cat(sample).sum(-1).sort().values for sample in (first, other)]
+    assert torch.equal(*everything)
+
+
+def test_an_unknown_set_is_refused():
+    with pytest.raises(ValueError, match="name must be one of two-moons, two-blobs, boomerang; got 'moons'."):
+        pf.data.three_sets("moons")

@@ -37,9 +37,9 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def address(image: bytes) -> str:
-    """Return a PNG as the address of an image that needs no file."""
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+def address(image: bytes, suffix: str = "png") -> str:
+    """Return a PNG or GIF as the address of an image that needs no file."""
+    return f"data:image/{suffix};base64," + base64.b64encode(image).decode()
 
 
 def picture(figure: "Figure") -> str:

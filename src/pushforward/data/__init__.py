@@ -2,6 +2,7 @@
 
 from pushforward.data.digits import Digits, LabelledImages, digits
 from pushforward.data.energies import ENERGIES, Energy
+from pushforward.data.three_sets import THREE_SETS, Sample, three_sets
 from pushforward.data.toy import (
     TOYS,
     ToyData,
@@ -21,7 +22,9 @@ from pushforward.data.toy_density import Density
 __all__ = [
     "ENERGIES",
     "Energy",
+    "THREE_SETS",
     "TOYS",
+    "Sample",
     "Density",
     "Digits",
     "LabelledImages",
@@ -34,6 +37,7 @@ __all__ = [
     "hexagon",
     "pinwheel",
     "spirals",
+    "three_sets",
     "two_blobs",
     "two_gaussians",
     "two_moons",

@@ -18,6 +18,7 @@ STUDIES = {
     "conditional-digits": "digits drawn for a label, judged by a forest trained on real ones",
     "sweep": "the effect of data size, epochs, learning rate, width and blocks on two moons, in several processes",
     "energies": "planar, radial, Sylvester and spline flows fitted to unnormalized densities",
+    "three-sets": "planar, coupling and continuous flows on three small data sets",
 }
 
 

@@ -35,6 +35,7 @@ class Block:
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     image: bytes = b""
+    suffix: str = "png"
 
 
 @dataclass
@@ -107,6 +108,10 @@ class Record:
         """Add a figure; it is saved as `name`.png."""
         self.blocks.append(Block("picture", name, caption, image=png(figure)))
 
+    def animate(self, name: str, image: bytes, caption: str) -> None:
+        """Add an animated picture; it is saved as `name`.gif."""
+        self.blocks.append(Block("picture", name, caption, image=image, suffix="gif"))
+
     def fit(self, label: str, model: torch.nn.Module, *arguments: Any, **options: Any) -> "History":
         """Train with `pf.fit` without a progress bar, and keep what it took."""
         from pushforward.training import fit
@@ -155,7 +160,7 @@ class Record:
         """
         make_folder(self.out)
         facts = self.to_dict()
-        pictures = {f"{block.title}.png": block.image for block in self.blocks if block.kind == "picture"}
+        pictures = {f"{block.title}.{block.suffix}": block.image for block in self.blocks if block.kind == "picture"}
         files = {
             **pictures,
             SUMMARY: page("study.md", record=self, facts=facts).encode(),
