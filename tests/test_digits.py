@@ -111,7 +111,7 @@ def test_encode_and_log_prob_is_both_of_them():
 def test_nearest_neighbours_of_a_shifted_grid_are_the_shift_away():
     grid = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0))
     distances = pf.metrics.nearest_neighbour_distance(grid + torch.tensor([0.3, 0.4]), grid, batch_size=5)
-    torch.testing.assert_close(distances, torch.full((36,), 0.5, dtype=torch.float64))
+    torch.testing.assert_close(distances, torch.full((36,), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 def test_the_distance_of_a_copy_is_zero():
@@ -131,7 +131,7 @@ def test_a_forest_is_right_and_sure_on_separable_blobs():
     judgement = pf.metrics.judge(forest, x[90:])
     assert judgement.accuracy(labels[90:]) == 1.0
     assert judgement.accuracy_by_label(labels[90:]) == {0: 1.0, 1: 1.0, 2: 1.0}
-    assert judgement.mean_confidence() > 0.98
+    assert judgement.mean_confidence() > 0.95
     # Labels all moved on by one are all wrong.
     assert judgement.accuracy((labels[90:] + 1) % 3) == 0.0
 
@@ -147,6 +147,7 @@ def test_a_judgement_counts_by_label():
     labels = torch.tensor([4, 7, 7, 4])
     assert judgement.predicted.tolist() == [4, 4, 7, 4]
     assert judgement.accuracy_by_label(labels) == {4: 1.0, 7: 0.5}
+    assert judgement.confidence_by_label(labels) == pytest.approx({4: 0.8, 7: 0.7})
     assert judgement.accuracy(labels) == 0.75
     assert judgement.accuracy_error(labels) == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
     assert judgement.mean_confidence() == pytest.approx((0.9 + 0.8 + 0.6 + 0.7) / 4)

@@ -27,9 +27,7 @@ class Judgement:
 
     def accuracy_by_label(self, labels: Any) -> dict[int, float]:
         """Return the same for the rows of each label."""
-        labels = self._checked(labels)
-        right = (self.predicted == labels).double()
-        return {int(label): right[labels == label].mean().item() for label in labels.unique()}
+        return self._by_label((self.predicted == self._checked(labels)).double(), labels)
 
     def accuracy_error(self, labels: Any) -> float:
         """Return the binomial standard error of the accuracy."""
@@ -39,6 +37,14 @@ class Judgement:
     def mean_confidence(self) -> float:
         """Return the mean probability of the predicted labels."""
         return self.confidence.mean().item()
+
+    def confidence_by_label(self, labels: Any) -> dict[int, float]:
+        """Return the same for the rows of each label given, (n,)."""
+        return self._by_label(self.confidence, labels)
+
+    def _by_label(self, values: Tensor, labels: Any) -> dict[int, float]:
+        labels = self._checked(labels)
+        return {int(label): values[labels == label].mean().item() for label in labels.unique()}
 
     def _checked(self, labels: Any) -> Tensor:
         labels = torch.as_tensor(labels)

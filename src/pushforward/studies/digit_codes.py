@@ -64,12 +64,12 @@ def normality_cells(found: list[LatentNormality]) -> list[str]:
 def projections(z: Tensor, labels: Tensor, train_z: Tensor, train_labels: Tensor, seed: int) -> Figure:
     """Draw codes (n, 64) of test images on six planes; training codes and labels decide one of them."""
     figure, panels = pictures.board(3, 2, size=3.3)
-    for axes, (names, directions) in zip(panels, _planes(z, train_z, train_labels, seed).items(), strict=True):
+    for axes, (names, directions) in zip(panels, planes(z, train_z, train_labels, seed).items(), strict=True):
         digit_pictures.codes(axes, z @ directions, labels, names)
     return figure
 
 
-def _planes(z: Tensor, train_z: Tensor, train_labels: Tensor, seed: int) -> dict[tuple[str, str], Tensor]:
+def planes(z: Tensor, train_z: Tensor, train_labels: Tensor, seed: int) -> dict[tuple[str, str], Tensor]:
     """Return planes to project codes (n, 64) on: axis names -> two orthonormal directions (64, 2).
 
     Three pairs of latent dimensions, a random plane, the plane in which these codes vary most, and the plane in which

@@ -1,8 +1,9 @@
 """What images of digits are measured by: a forest, the nearest training images, and MMD to the test images."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -98,3 +99,9 @@ def quality_cells(found: list[Quality]) -> list[str]:
         spread([one.mmd for one in found]),
         spread([one.mmd_p_value for one in found]),
     ]
+
+
+def mean_quality(found: list[Quality]) -> dict[str, float]:
+    """Return the mean of every figure over the seeds, by name."""
+    tables = [asdict(one) for one in found]
+    return {name: fmean(table[name] for table in tables) for name in tables[0]}
