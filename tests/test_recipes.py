@@ -111,12 +111,20 @@ def test_nice_keeps_volume_up_to_its_scale():
 @pytest.mark.parametrize("features", [2, 5])
 def test_every_feature_is_transformed(name, mixing, features):
     torch.manual_seed(0)
-    num_layers = 8 if mixing == "permute" else 2  # a random permutation may keep a feature a few times running
-    options = {"mixing": mixing, "num_layers": num_layers, "hidden_features": (8,)}
+    options = {"mixing": mixing, "num_layers": 2 if features == 2 else 3, "hidden_features": (8,)}
     flow = zoo.perturb(pf.recipes.RECIPES[name](features, **options)).double()
     x = torch.randn(30, features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     moved = (flow.encode(x) - flow.from_base(0).encode(x)).abs().amax(0)
     assert torch.all(moved > 1e-4)
+
+
+@pytest.mark.parametrize("mask", ["halves", "alternating", "random"])
+def test_random_permutations_keep_no_feature_in_every_layer(mask):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        flow = zoo.perturb(pf.recipes.realnvp(64, num_layers=2, mixing="permute", mask=mask)).double()
+        x = torch.randn(20, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        assert torch.all((flow.encode(x) - flow.from_base(0).encode(x)).abs().amax(0) > 1e-6)
 
 
 @pytest.mark.parametrize("mixing", ["swap", "flip", "lu"])

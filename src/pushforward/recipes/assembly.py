@@ -65,16 +65,30 @@ def _check(features: int, num_layers: int, mixing: str) -> None:
         raise ValueError(f"mixing must be one of {', '.join(MIXINGS)}; got {mixing!r}.")
 
 
-def _mix(features: int, mixing: str, kept: Tensor | None = None) -> list[Transform]:
+def _mix(features: int, mixing: str) -> list[Transform]:
     """Return what stands before a step; swapping roles needs nothing, the masks do it."""
-    if mixing == "permute":
-        permutation = torch.randperm(features)
-        while kept is not None and torch.equal(kept[permutation], kept):
-            permutation = torch.randperm(features)  # one that leaves the roles as they were would waste a layer
-        return [Permutation(permutation)]
     make: dict[str, Callable[[int], Transform]]
-    make = {"flip": Permutation.reverse, "orthogonal": Orthogonal, "lu": LULinear}
+    make = {"flip": Permutation.reverse, "permute": Permutation.random, "orthogonal": Orthogonal, "lu": LULinear}
     return [make[mixing](features)] if mixing in make else []
+
+
+def _permuted_roles(before: Tensor, kept: Tensor, layer: int) -> Permutation:
+    """Return a random permutation between two couplings after which no feature is kept for ever.
+
+    Every second one puts what the coupling before kept where the next transforms, as far as there is room; the others
+    are free, but for the one that leaves all roles as they were, which would waste a layer.
+    """
+    if layer % 2 == 0:
+        permutation = torch.randperm(len(kept))
+        while torch.equal(before[permutation], kept):
+            permutation = torch.randperm(len(kept))
+        return Permutation(permutation)
+    # Places that transform come first, and are given first to what was kept.
+    places = torch.cat(((~kept).nonzero(), kept.nonzero())).squeeze(-1)
+    given = torch.cat([group[torch.randperm(len(group))] for group in (before.nonzero(), (~before).nonzero())])
+    permutation = torch.empty(len(kept), dtype=torch.long)
+    permutation[places] = given.squeeze(-1)
+    return Permutation(permutation)
 
 
 def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor) -> list[Tensor]:
@@ -118,10 +132,15 @@ def coupling_flow(
     if features == 1:
         return _elementwise_flow(univariate, num_layers, networks, base, preprocessing)
     steps: list[list[Transform]] = []
-    for layer, kept in enumerate(_layer_masks(features, num_layers, mixing, mask)):
+    kepts = _layer_masks(features, num_layers, mixing, mask)
+    for layer, kept in enumerate(kepts):
         num_kept = int(kept.sum())
         net = MLP(num_kept, (features - num_kept) * univariate.num_params, **networks)
-        steps.append([*(_mix(features, mixing, kept) if layer else ()), Coupling(kept, univariate, net)])
+        mixed: list[Transform] = []
+        if layer:
+            permute = mixing == "permute"
+            mixed = [_permuted_roles(kepts[layer - 1], kept, layer)] if permute else _mix(features, mixing)
+        steps.append([*mixed, Coupling(kept, univariate, net)])
     return _flow(steps, features, base, preprocessing)
 
 
