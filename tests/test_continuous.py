@@ -1,5 +1,6 @@
 """Integrators against known solutions and torchdiffeq; continuous flows, their traces, gradients, and flow matching."""
 
+import itertools
 import math
 import re
 from functools import partial
@@ -12,6 +13,7 @@ from torch.testing import assert_close
 import pushforward as pf
 from pushforward.errors import RunError
 from pushforward.nets import HyperNetwork, TimeMLP
+from pushforward.nets.velocity import time_features
 from pushforward.ode import METHODS, integrate, integrate_adjoint
 from pushforward.transforms import Compose, Continuous, Scale
 from zoo import perturb
@@ -130,9 +132,11 @@ def test_adjoint_gradients_are_those_through_the_steps(options):
     [
         ({"method": "rk45"}, "method must be one of euler, midpoint, rk4, dopri5, tsit5; got 'rk45'."),
         ({"method": "rk4"}, "rk4 has no error estimate: give num_steps, or use dopri5 or tsit5."),
-        ({"num_steps": 0}, "num_steps must be at least 1; got 0."),
+        ({"num_steps": 0}, "num_steps must be an integer of at least 1; got 0."),
         ({"trace": "skilling"}, "trace must be one of exact, hutchinson; got 'skilling'."),
         ({"tolerance": 0.0}, "tolerance must be above 0; got 0.0."),
+        ({"method": "rk4", "num_steps": 2.5}, "num_steps must be an integer of at least 1; got 2.5."),
+        ({"num_probes": 1.5}, "num_probes must be an integer; got 1.5."),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):
@@ -163,6 +167,20 @@ def test_the_divergence_is_the_trace_of_the_jacobian(name, context_features, eac
     assert_close(value, velocity(t, x, context))
     jacobian = torch.autograd.functional.jacobian(lambda rows: velocity(t, rows, context).sum(0), x)
     assert_close(divergence, torch.einsum("ini->n", jacobian))
+
+
+@pytest.mark.parametrize("name", VELOCITIES)
+def test_a_velocity_changes_with_time(name):
+    velocity, x, t = VELOCITIES[name](0), torch.randn(4, 3), torch.tensor([0.1, 0.4, 0.4, 0.9])
+    found = velocity(t, x)
+    for row in range(4):
+        assert_close(found[row : row + 1], velocity(t[row], x[row : row + 1]))
+    assert ((found - velocity(t.flip(0), x)).abs().amax(-1) > 1e-3).tolist() == [True, False, False, True]
+
+
+def test_time_is_seen_with_its_first_two_waves():
+    half = 0.5**0.5
+    assert_close(time_features(torch.tensor(0.25), torch.float32), torch.tensor([0.25, half, half, 1.0, 0.0]))
 
 
 @pytest.mark.parametrize("options", [{}, {"method": "tsit5"}, {"method": "rk4", "num_steps": 40}])
@@ -196,6 +214,37 @@ def test_a_velocity_without_a_closed_form_is_traced_forwards():
         assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("trace", ["exact", "hutchinson"])
+@pytest.mark.parametrize(("shaped", "got"), [(lambda x: x.sum(-1), "(5,)"), (lambda x: x[:, :1], "(5, 1)")])
+def test_a_velocity_of_another_shape_is_refused(shaped, got, trace):
+    class Wrong(Recorded):
+        def forward(self, t, x, context=None):
+            return shaped(x)
+
+    with pytest.raises(ValueError, match=re.escape("velocity of Wrong must have shape (5, 2)")):
+        Continuous(Wrong(), trace=trace)(START)
+
+
+def test_the_steps_of_an_adaptive_flow_end_where_it_ends():
+    flow = pf.recipes.cnf(2, hidden_features=(16,), tolerance=1e-3)
+    perturb(flow, size=2.0)
+    x = START.float()
+    for function, steps in (
+        (flow.transform, flow.transform.steps(x)),
+        (flow.transform.inverse, flow.transform.steps_inverse(x)),
+    ):
+        y, log_det = function(x)
+        assert_close(steps[-1].value, y, rtol=1e-6, atol=1e-6)
+        assert_close(sum(step.log_det for step in steps), log_det, rtol=1e-5, atol=1e-5)
+    assert pf.verify(flow, x, tolerance=0.1).ok
+
+
+def test_second_derivatives_through_the_adjoint_are_refused_rather_than_zero():
+    transform = Continuous(gentle(), adjoint=True, method="rk4", num_steps=2)
+    with pytest.raises(RuntimeError, match="the adjoint method has no second derivatives; use adjoint=False"):
+        torch.autograd.functional.hessian(lambda x: transform(x)[0].sum(), torch.randn(1, 2))
+
+
 def test_hutchinson_is_unbiased_and_keeps_its_probes_until_they_are_redrawn():
     velocity = gentle(3)
     exact = Continuous(velocity, method="rk4", num_steps=4)
@@ -211,17 +260,37 @@ def test_hutchinson_is_unbiased_and_keeps_its_probes_until_they_are_redrawn():
     assert set(once.probes.flatten().tolist()) <= {-1.0, 1.0}
 
 
+@pytest.mark.parametrize("options", [{"method": "rk4", "num_steps": 20}, {"tolerance": 1e-9}, {"trace": "hutchinson"}])
+def test_a_flow_with_the_adjoint_has_the_gradients_of_one_without(options):
+    velocity, found, saved = gentle(context_features=1).double(), [], []
+    options = {"tolerance": 1e-8} | options
+    for adjoint in (False, True):
+        torch.manual_seed(0)
+        transform = Continuous(velocity, adjoint=adjoint, **options)
+        x, context = START.clone().requires_grad_(), START[:, :1].clone().requires_grad_()
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: (sizes.append(t.numel()), t)[1], lambda t: t
+        ):
+            y, log_det = transform(x, context)
+        saved.append(sum(sizes))
+        found.append(torch.autograd.grad((y.square().sum(-1) + log_det).sum(), (x, context, *velocity.parameters())))
+    assert saved[1] < saved[0] / 5
+    for direct, adjoint in zip(*found, strict=True):
+        assert_close(adjoint, direct, rtol=1e-4, atol=1e-5)
+
+
 def test_energies_are_the_integrals():
     class Wind(torch.nn.Module):
         features = 2
 
         def forward(self, t, x, context=None):
-            return 3 * x * torch.tensor([1.0, 0.0]) + torch.tensor([0.0, 2.0])
+            return x[..., :1] * torch.tensor([3.0, 4.0]) + torch.tensor([0.0, 2.0])
 
     transform = Continuous(Wind(), method="rk4", num_steps=50)
     x = torch.zeros(1, 2)
     _, log_det, kinetic, stretch = transform.energies(x)
-    assert_close((log_det, kinetic, stretch), (torch.tensor([-3.0]), torch.tensor([4.0]), torch.tensor([9.0])))
+    assert_close((log_det, kinetic, stretch), (torch.tensor([-3.0]), torch.tensor([4.0]), torch.tensor([25.0])))
 
 
 def test_more_evaluations_are_counted_for_a_finer_tolerance():
@@ -245,16 +314,78 @@ def test_training_by_likelihood_and_by_matching_reach_the_data():
     data = pf.data.two_gaussians(2_000, standardize=True)
     entropy = data.density.entropy()
     losses = {
-        "likelihood": (pf.losses.nll, 60),
-        "slowed likelihood": (pf.losses.regularized_nll, 60),
-        "matching": (pf.losses.flow_matching, 600),
-        "optimal matching": (partial(pf.losses.flow_matching, pairing="optimal"), 600),
+        "likelihood": (pf.losses.nll, 40),
+        "slowed likelihood": (pf.losses.regularized_nll, 40),
+        "matching": (pf.losses.flow_matching, 300),
+        "optimal matching": (partial(pf.losses.flow_matching, pairing="optimal"), 300),
     }
     for name, (loss, num_steps) in losses.items():
         torch.manual_seed(0)
-        flow = pf.recipes.cnf(2, hidden_features=(32, 32), method="rk4", num_steps=6)
+        flow = pf.recipes.cnf(2, hidden_features=(32, 32), method="rk4", num_steps=4)
         pf.fit(flow, data.x, loss=loss, num_steps=num_steps, batch_size=128, learning_rate=1e-2, progress=False)
         assert pf.metrics.nll(flow, data.density.sample(2_000, 5)).mean < entropy + 0.45, name
+
+
+class Recorded(torch.nn.Module):
+    """A constant velocity that keeps what it was asked."""
+
+    features = 2
+
+    def forward(self, t, x, context=None):
+        self.asked = t, x, context
+        return torch.tensor([3.0, -1.0]).expand_as(x)
+
+
+def test_matching_compares_the_velocity_with_the_straight_paths():
+    velocity, x = Recorded(), torch.randn(50, 2)
+    flow = pf.Flow(Continuous(velocity), pf.bases.StandardNormal(2), [Scale(2.0)])
+    batch = pf.losses.Batch(x, None, None, 50)
+    loss = pf.losses.flow_matching(flow, batch, torch.Generator().manual_seed(0))
+    t, moved, _ = velocity.asked
+    assert ((t >= 0) & (t < 1)).all()
+    z = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))  # latent at t = 0, data at t = 1
+    assert_close(moved, (1 - t[:, None]) * z + t[:, None] * 2 * x)
+    assert_close(loss, (torch.tensor([3.0, -1.0]) - (2 * x - z)).square().sum(-1))
+
+
+def test_optimal_pairs_are_the_cheapest_of_all():
+    x, z = torch.randn(5, 2), torch.randn(5, 2)
+    costs = {order: (x - z[list(order)]).square().sum().item() for order in itertools.permutations(range(5))}
+    assert tuple(pf.losses._cheapest_pairs(x, z).tolist()) == min(costs, key=costs.get)
+
+
+def test_matching_gives_context_to_those_that_take_it():
+    class Moved(pf.bases.StandardNormal):
+        context_features = 1
+
+        def sample(self, shape, *, context=None, temperature=1.0, generator=None):
+            return super().sample(shape, temperature=temperature, generator=generator) + context
+
+    velocity = Recorded()
+    flow = pf.Flow(Continuous(velocity), Moved(2))
+    pf.losses.flow_matching(flow, pf.losses.Batch(torch.zeros(5, 2), torch.full((5, 1), 1e4), None, 5))
+    t, moved, context = velocity.asked
+    assert context is None
+    assert_close(moved / (1 - t[:, None]), torch.full((5, 2), 1e4), rtol=1e-2, atol=0)
+
+
+def test_the_regularized_loss_is_the_likelihood_and_the_two_energies():
+    velocity = gentle(size=1.0)
+    flow = pf.Flow(Continuous(velocity, method="rk4", num_steps=4), pf.bases.StandardNormal(2), [Scale(2.0)])
+    x = torch.randn(5, 2)
+    _, _, energy, change = flow.transform.energies(2 * x)
+    loss = pf.losses.regularized_nll(flow, pf.losses.Batch(x, None, None, 5), kinetic=0.3, stretch=0.7)
+    assert_close(loss, 0.3 * energy + 0.7 * change - flow.log_prob(x))
+
+
+def test_reverse_kl_weighs_the_density_and_keeps_rows_beside_their_context():
+    flow = perturb(pf.recipes.maf(2, num_layers=2, hidden_features=(8,), context_features=1))
+    context, drawn = torch.randn(6, 1), []
+    batch = pf.losses.Batch(None, context, None, 6)
+    loss = partial(pf.losses.reverse_kl, log_density=lambda x: (drawn.append(x), x[:, 0])[1])
+    cold, warm = (loss(flow, batch, torch.manual_seed(0), temperature=temperature) for temperature in (1.0, 0.25))
+    assert_close(cold, flow.log_prob(drawn[0], context) - drawn[0][:, 0])
+    assert_close(warm - cold, 0.75 * drawn[0][:, 0])
 
 
 def test_matching_takes_context():

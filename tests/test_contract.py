@@ -377,9 +377,10 @@ def test_float32_round_trips_after_training(name):
         first = loss.item() if first is None else first
     assert loss.item() < first - 0.02
     error = (flow.decode(flow.encode(x, context), context) - x).abs()
-    assert error.median() < 1e-6
+    assert error.median() < (1e-4 if name.startswith("cnf") else 1e-6)  # a solver's error is above rounding
     assert error.max() < 2e-3
-    assert pf.verify(flow, x[:100], None if context is None else context[:100]).ok
+    tolerance = zoo.tolerance(name) if name.startswith("cnf") else None
+    assert pf.verify(flow, x[:100], None if context is None else context[:100], tolerance=tolerance).ok
 
 
 # ---- composition -----------------------------------------------------------------------------------------------------

@@ -130,6 +130,44 @@ def test_gradients_flow_through_the_inverse_to_every_parameter():
     assert all(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in flow.parameters())
 
 
+class Given(torch.nn.Module):
+    """A conditioner that returns the same numbers for every row."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers = numbers
+
+    def forward(self, x, context=None):
+        return self.numbers.expand(*x.shape[:-1], -1)
+
+
+def test_a_conditioners_numbers_are_added_in_the_documented_order():
+    x, numbers = torch.randn(4, 2), torch.tensor([0.5, -1.0, 2.0, 0.3, 0.7])
+    for make, names in ((Planar, ("u", "w", "b")), (Radial, ("centre", "raw_alpha", "raw_beta"))):
+        plain = make(2)
+        sizes = [getattr(plain, name).numel() for name in names]
+        moved = make(2, conditioner=Given(numbers[: sum(sizes)]))
+        with torch.no_grad():
+            for name, more in zip(names, numbers[: sum(sizes)].split(sizes), strict=True):
+                getattr(moved, name).copy_(getattr(plain, name))
+                getattr(plain, name).add_(more)
+        for got, wanted in zip(moved(x), plain(x), strict=True):
+            assert_close(got, wanted)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_a_strong_radial_map_inverts_near_its_centre_and_far_from_it(dtype, tolerance):
+    radial = Radial(2).to(dtype)
+    with torch.no_grad():
+        radial.centre.zero_()
+        radial.raw_beta.fill_(1e4)
+        x = torch.logspace(-3, 17, 41, dtype=dtype)[:, None] * torch.tensor([0.6, -0.8], dtype=dtype)
+        y, log_det = radial(x)
+        back, log_det_back = radial.inverse(y)
+    assert_close(back, x, rtol=tolerance, atol=0)
+    assert_close(log_det_back, -log_det, rtol=tolerance, atol=10 * tolerance)
+
+
 def test_reflections_make_orthonormal_columns():
     for mode in ("householder", "orthogonal"):
         q = Sylvester(5, rank=3, mode=mode).double()._params()[0]

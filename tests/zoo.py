@@ -166,7 +166,7 @@ _MAKERS: dict[str, tuple[int, Callable[[], Transform]]] = {
         3,
         lambda: Radial(3, conditioner=nets.MLP(0, 5, hidden_features=(8,), context_features=CONTEXT)),
     ),
-    "sylvester, householder": (4, lambda: Sylvester(4)),
+    "sylvester, householder": (3, lambda: Sylvester(3, rank=2)),
     "sylvester, orthogonal, rank 2": (4, lambda: Sylvester(4, rank=2, mode="orthogonal")),
     "sylvester, D = 1": (1, lambda: Sylvester(1)),
     "continuous, mlp": (2, lambda: _continuous(nets.TimeMLP(2, hidden_features=(8, 8)))),
@@ -264,7 +264,7 @@ _RECIPES: dict[str, tuple[str, int, dict[str, object]]] = {
     "cnf, film, context": (
         "cnf",
         3,
-        {"velocity": "film", "context_features": CONTEXT, "activation": "silu", "method": "midpoint", "num_steps": 12},
+        {"velocity": "film", "context_features": CONTEXT, "activation": "silu", "method": "rk4", "num_steps": 8},
     ),
     "cnf, hypernetwork, D = 1": ("cnf", 1, {"velocity": "hypernetwork", "method": "rk4", "num_steps": 8}),
     "nsf, autoregressive, orthogonal": ("nsf", 3, {"autoregressive": True, "mixing": "orthogonal"}),

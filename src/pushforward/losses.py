@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pushforward.flow import Flow
 from pushforward.transforms import Compose, Continuous
+from pushforward.transforms.conditioning import seen
 
 
 class Batch(NamedTuple):
@@ -114,12 +115,12 @@ def flow_matching(
         batch: Rows of data with their context.
         generator: Source of z and t.
         pairing: "independent", or "optimal": z is paired with x within the batch so that the squared distances are
-            least (arXiv:2302.00482), which makes paths straighter; not with context, whose law it would change.
+            least (arXiv:2302.00482), which straightens paths; not with context or weights: it would change the law.
 
     Raises:
         ValueError: If the model is another one, or the pairing is not valid.
     """
-    velocity = _the_continuous(model, "flow_matching").velocity
+    continuous = _the_continuous(model, "flow_matching")
     if pairing not in ("independent", "optimal"):
         raise ValueError(f"pairing must be independent or optimal; got {pairing!r}.")
     assert isinstance(model, Flow)
@@ -131,11 +132,14 @@ def flow_matching(
         else:
             z = model.base.sample((len(x), 1), context=own[:, None], generator=generator).to(x.dtype).squeeze(1)
         if pairing == "optimal":
-            if context is not None:
-                raise ValueError("pairing='optimal' would change the law given the context; use 'independent'.")
+            if context is not None or batch.weight is not None:
+                raise ValueError(
+                    "pairing='optimal' would change the law given the context or with weights; use 'independent'."
+                )
             z = z[_cheapest_pairs(x, z)]
         t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device)
-    moved = velocity(t, torch.lerp(z, x, t[:, None]), context)
+    given = seen(context) if context is not None and continuous.context_features else None
+    moved = continuous.velocity(t, torch.lerp(z, x, t[:, None]), given)
     return (moved - (x - z)).square().sum(-1)
 
 
@@ -154,7 +158,7 @@ def regularized_nll(
         batch: Rows of data with their context.
         generator: Unused; every loss takes one.
         kinetic: Weight of int |v|^2 dt: straight paths at constant speed.
-        stretch: Weight of int |e dv/dx|^2 dt, e a random probe: velocities that change little from place to place.
+        stretch: Weight of int |dv/dx e|^2 dt, e a random probe: velocities that change little from place to place.
 
     Raises:
         ValueError: If the model is another one.

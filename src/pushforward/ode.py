@@ -84,8 +84,8 @@ def check_method(method: str, num_steps: int | None) -> None:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if num_steps is None and not METHODS[method].errors:
         raise ValueError(f"{method} has no error estimate: give num_steps, or use dopri5 or tsit5.")
-    if num_steps is not None and num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1; got {num_steps}.")
+    if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
+        raise ValueError(f"num_steps must be an integer of at least 1; got {num_steps!r}.")
 
 
 def integrate(
@@ -258,6 +258,8 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, adjoint: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        if torch.is_grad_enabled():  # create_graph=True; the result would pass for a constant
+            raise RuntimeError("the adjoint method has no second derivatives; use adjoint=False.")
         result, *others = ctx.saved_tensors
         context = others[0]
         wanted = [other for other in others if other is not None]

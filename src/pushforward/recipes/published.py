@@ -197,7 +197,9 @@ def cnf(
     method: str = "dopri5",
     num_steps: int | None = None,
     tolerance: float = 1e-5,
+    max_steps: int = 1000,
     trace: str = "exact",
+    num_probes: int = 1,
     adjoint: bool = False,
     base: Base | None = None,
     preprocessing: Sequence[Transform] = (),
@@ -231,7 +233,14 @@ def cnf(
             time="film" if velocity == "film" else "concatenated",
         )
     transform = Continuous(
-        network, method=method, num_steps=num_steps, tolerance=tolerance, trace=trace, adjoint=adjoint
+        network,
+        method=method,
+        num_steps=num_steps,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        trace=trace,
+        num_probes=num_probes,
+        adjoint=adjoint,
     )
     return Flow(transform, StandardNormal(features) if base is None else base, preprocessing)
 

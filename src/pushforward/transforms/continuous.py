@@ -70,6 +70,8 @@ class Continuous(Specified, Transform):
         for name, value in (("tolerance", tolerance), ("max_steps", max_steps), ("num_probes", num_probes)):
             if not value > 0:
                 raise ValueError(f"{name} must be above 0; got {value}.")
+            if name != "tolerance" and not isinstance(value, int):
+                raise ValueError(f"{name} must be an integer; got {value!r}.")
         features = getattr(velocity, "features", None)
         if not isinstance(features, int):
             raise ValueError(f"{type(velocity).__name__} needs an integer attribute `features`, the number it moves.")
@@ -105,14 +107,18 @@ class Continuous(Specified, Transform):
             number = max(count for count in range(1, SEGMENTS + 1) if self.num_steps % count == 0)
             each = self.num_steps // number
         times = torch.linspace(start, end, number + 1, dtype=torch.float64).tolist()
-        found = []
+        start_x, found = x, []
         for left, right in zip(times[:-1], times[1:], strict=True):
             x, log_det = self._carried(x, context, left, right, each)
             found.append(Step(f"t = {right:.3g}", x, log_det))
+        if self.num_steps is None:
+            # Adaptive steps fall elsewhere when taken in parts: the last part makes up for the solver's error.
+            result, total = self._carried(start_x, context, start, end, None)
+            found[-1] = Step(found[-1].name, result, total - sum(step.log_det for step in found[:-1]))
         return found
 
     def energies(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        r"""Return latent, log_det, int |v|^2 dt and int |e dv/dx|^2 dt of the first probe e; the last three (*batch,).
+        r"""Return latent, log_det, int |v|^2 dt and int |dv/dx e|^2 dt of the first probe e; the last three (*batch,).
 
         The last two are what RNODE keeps small so that few evaluations suffice (arXiv:2002.02798, eqs. 9-10).
         """
@@ -168,10 +174,19 @@ class Continuous(Specified, Transform):
             divergence = (pushed * self.probes.to(x.dtype)[:, None]).sum(-1).mean(0)
         elif hasattr(self.velocity, "with_divergence"):
             velocity, divergence = self.velocity.with_divergence(t, x, context)  # type: ignore[operator]
+            self._check_shape("with_divergence's velocity", velocity, x.shape)
+            self._check_shape("with_divergence's divergence", divergence, x.shape[:-1])
         else:
             velocity, pushed = self._pushed(t, x, context, torch.eye(self.features, device=x.device))
             divergence = pushed.diagonal(dim1=0, dim2=-1).sum(-1)
         return torch.cat((velocity, divergence[..., None]), -1)
+
+    def _check_shape(self, what: str, value: Tensor, shape: torch.Size) -> None:
+        if value.shape != shape:
+            raise ValueError(
+                f"the {what} of {type(self.velocity).__name__} must have shape {tuple(shape)} for {shape[0]} rows of "
+                f"{self.features} features; got {tuple(value.shape)}."
+            )
 
     def _with_energies(self, t: Tensor, state: Tensor, context: Tensor | None) -> Tensor:
         """Return the derivative of (x, log_det, kinetic energy, stretch)."""
@@ -185,7 +200,9 @@ class Continuous(Specified, Transform):
         """Return the velocity and dv/dx e for each direction e, (k, N, D), by forward-mode differentiation."""
 
         def moved(x: Tensor) -> Tensor:
-            return self.velocity(t, x, context)
+            velocity = self.velocity(t, x, context)
+            self._check_shape("velocity", velocity, x.shape)
+            return velocity
 
         def along(direction: Tensor) -> tuple[Tensor, Tensor]:
             velocity, pushed = torch.func.jvp(moved, (x,), (direction.to(x.dtype).expand_as(x),))  # type: ignore[misc]

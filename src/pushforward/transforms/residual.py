@@ -106,7 +106,7 @@ class Radial(Specified, Transform):
         torch.Size([5])
 
     References:
-        [1] Rezende & Mohamed (2015), Variational inference with normalizing flows. arXiv:1505.05770, eqs. 13-14.
+        [1] Rezende & Mohamed (2015), Variational inference with normalizing flows. arXiv:1505.05770, eq. 14.
     """
 
     features: int
@@ -144,8 +144,8 @@ class Radial(Specified, Transform):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         centre, alpha, ratio = self._params(y, context)
         away = y - centre
-        # In units of alpha; clamped where squares would overflow and the map is the identity to rounding.
-        s = (_length(away) / alpha).clamp(max=1e12)
+        # In units of alpha; clamped where squares would overflow float32 and the map is the identity to rounding.
+        s = (_length(away) / alpha).clamp(max=1e18)
         half = (s - 1 - ratio) / 2
         root = (half.square() + s).sqrt()
         # Of the two forms of the positive root, the one without cancellation.
@@ -179,7 +179,7 @@ class Sylvester(Specified, Transform):
         torch.Size([5])
 
     References:
-        van den Berg et al. (2018), Sylvester normalizing flows for variational inference. arXiv:1803.05649, theorem 1.
+        van den Berg et al. (2018), Sylvester normalizing flows for variational inference. arXiv:1803.05649, theorem 2.
     """
 
     features: int
