@@ -234,6 +234,10 @@ def _check_varies(x: Tensor, table: Table) -> None:
         )
 
 
+# Fixed steps: an adaptive solver takes a minute of training for a few dozen steps.
+IN_A_MINUTE: dict[str, dict[str, Any]] = {"cnf": {"method": "rk4", "num_steps": 6}}
+
+
 def build(recipe: str, train: Rows, *, max_seconds: float, seed: int) -> Flow:
     """Return a new flow for these rows; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
@@ -241,7 +245,8 @@ def build(recipe: str, train: Rows, *, max_seconds: float, seed: int) -> Flow:
         if recipe == "auto":
             return recipes.auto(train.x, train.context, max_seconds=max_seconds)
         features, context_features = train.x.shape[1], 0 if train.context is None else train.context.shape[1]
-        flow = recipes.RECIPES[recipe](features, context_features=context_features, preprocessing=[Asinh(features)])
+        options = {"context_features": context_features, **IN_A_MINUTE.get(recipe, {})}
+        flow = recipes.RECIPES[recipe](features, preprocessing=[Asinh(features)], **options)
         scaling = [Asinh(context_features)] if context_features else []
         return Flow(flow.transform, flow.base, list(flow.preprocessing), context_preprocessing=scaling)  # type: ignore[arg-type]
 
