@@ -67,7 +67,7 @@ def _fitted(record: Record, kind: str, depth: int, energy: Energy) -> Flow:
         flow = recipes.planar(2, num_layers=depth, kind=kind, inverted=True)
     record.fit(
         f"{energy.name}, {kind}, {depth} layers", flow, None, loss=partial(reverse_kl, log_density=energy.log_density),
-        num_steps=20 if record.quick else 1_500, batch_size=256, learning_rate=5e-3, seed=record.seed,
+        num_steps=20 if record.quick else 1_000, batch_size=256, learning_rate=5e-3, seed=record.seed,
     )  # fmt: skip
     return flow
 

@@ -40,7 +40,7 @@ class Block:
 
 @dataclass
 class Record:
-    """Collects what a study finds, in the order of its report, and writes it all at the end or not at all.
+    """Collects what a study finds, in the order of its report, and writes it all at the end.
 
     Attributes:
         name: The study's name, as in `pushforward study NAME`.
@@ -160,17 +160,19 @@ class Record:
         """
         make_folder(self.out)
         facts = self.to_dict()
-        pictures = {f"{block.title}.{block.suffix}": block.image for block in self.blocks if block.kind == "picture"}
-        files = {
-            **pictures,
-            SUMMARY: page("study.md", record=self, facts=facts).encode(),
-            PAGE: page("study.html", record=self, facts=facts).encode(),
-            RESULTS: (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode(),
-        }
+        # What was measured comes first: it must not be lost if a page cannot be made.
+        files = {RESULTS: (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode()}
+        files |= {f"{block.title}.{block.suffix}": block.image for block in self.blocks if block.kind == "picture"}
         for name, content in files.items():
-            with replacing(self.out / name) as file:
-                file.write(content)
-        return [self.out / name for name in files]
+            self._write(name, content)
+        pages = {PAGE: "study.html", SUMMARY: "study.md"}
+        for name, template in pages.items():
+            self._write(name, page(template, record=self, facts=facts).encode())
+        return [self.out / name for name in (*files, *pages)]
+
+    def _write(self, name: str, content: bytes) -> None:
+        with replacing(self.out / name) as file:
+            file.write(content)
 
 
 def make_folder(path: Path) -> None:
