@@ -182,12 +182,12 @@ def _adaptive(
         # A step that would leave a crumb takes it along.
         last = (size[rows] * 1.01).abs() >= left.abs()
         own = torch.where(last, left, size[rows])
-        given = None if context is None else context[rows]
-        new, error, end_stage = _step(velocity, y[rows], given, t[rows], own, tableau, first[rows])
+        here, given = y[rows], None if context is None else context[rows]
+        new, error, end_stage = _step(velocity, here, given, t[rows], own, tableau, first[rows])
         num_evaluations[rows] += len(tableau.weights) - 1
         assert error is not None
         with torch.no_grad():
-            scale = tolerance * torch.maximum(y[rows].abs(), new.abs()).clamp(min=1)
+            scale = tolerance * torch.maximum(here.abs(), new.abs()).clamp(min=1)
             ratio = (error / scale).square().mean(-1).sqrt().nan_to_num(nan=torch.inf)
             taken = ratio <= 1
             factor = (SAFETY * ratio.clamp(min=1e-10) ** (-1 / tableau.order)).clamp(SHRINK, GROW)
@@ -199,12 +199,9 @@ def _adaptive(
         first = first.index_copy(0, moved, end_stage[taken])  # both adaptive methods end where the next step begins
     raise RunError(
         f"the ODE solver took {max_steps} steps and {int(waiting.sum())} of {len(y)} rows have not arrived (the "
-        "slowest is "
-        f"at t = {t[waiting].min().item() if direction > 0 else t[waiting].max().item():.3g} on the way from "
-        f"{start:g} to "
-        f"{end:g}): the velocity is stiff or unbounded there. Raise max_steps or tolerance, take fixed steps with "
-        "num_steps, "
-        "or regularize the velocity."
+        f"slowest is at t = {t[waiting].min().item() if direction > 0 else t[waiting].max().item():.3g} on the way "
+        f"from {start:g} to {end:g}): the velocity is stiff or unbounded there. Raise max_steps or tolerance, take "
+        "fixed steps with num_steps, or regularize the velocity."
     )
 
 

@@ -41,9 +41,8 @@ def run(record: Record) -> None:
     record.heading("Divergence from the truth")
     record.number("log_z", {energy.name: energy.log_z for energy in energies})
     record.table(
-        f"KL(flow || truth) in nats, {TEST_SAMPLES:,} samples ± standard error, log Z exact by quadrature; one seed. "
-        "A flow that "
-        "finds one of two modes alone can be off by up to log 2 = .693 and look good.",
+        f"KL(flow || truth) in nats, {TEST_SAMPLES:,} samples ± standard error, log Z exact by quadrature; one seed. A "
+        "flow that finds one of two modes alone can be off by up to log 2 = .693 and look good.",
         ["flow", "parameters", *(energy.name for energy in energies)],
         rows,
     )

@@ -79,8 +79,7 @@ def _table(record: Record, data: dict[str, ToyData], qualities: dict[tuple[str, 
         word = "harder" if gap["hexagon"] > gap["two moons"] else "not harder"
         said.append(
             f"{names[key]}: {word}, excess {gap['hexagon']:.4f} against {gap['two moons']:.4f} nats, MMD² over its 95 "
-            "% limit "
-            f"{ratio['hexagon']:.2f} against {ratio['two moons']:.2f}"
+            f"% limit {ratio['hexagon']:.2f} against {ratio['two moons']:.2f}"
         )
     record.answer("Is the mixture more difficult than the moons?", f"At equal model and budget, {'; '.join(said)}.")
 

@@ -16,7 +16,7 @@ from pushforward.verification import verify
 TITLE = "What a layer does to area and density, and how layers compose"
 SOURCE = "a course assignment on normalizing flows, part 1, and three exercises on change of variables"
 
-AREA = (-2.5, 2.5, -2.5, 2.5)
+AREA = pictures.SOURCE_WINDOW
 
 
 def run(record: Record) -> None:
@@ -60,14 +60,12 @@ def _area_and_density(record: Record) -> None:
     record.answer(
         "How does scaling by 2 affect area and density?",
         f"The area becomes {areas['scale (2, 2)']:g} and the density {1 / areas['scale (2, 2)']:g}: mass is kept, so "
-        "they "
-        "multiply to 1.",
+        "they multiply to 1.",
     )
     record.answer(
         "And scaling by 2 and by 0.5?",
         f"The area stays {areas['scale (2, 0.5)']:g}, so the density inside stays {1 / areas['scale (2, 0.5)']:g}; "
-        "only "
-        "the shape changes.",
+        "only the shape changes.",
     )
     record.answer(
         "And a translation?",
@@ -220,8 +218,7 @@ def _chain_rule(record: Record) -> None:
     record.answer(
         "What is the Jacobian of h at x?",
         f"J_h(x) = J_g(f(x)) J_f(x), largest difference {jacobian_error:.1e}; so determinants multiply and log_dets "
-        "add, "
-        f"to {log_det_error:.1e} nats.",
+        f"add, to {log_det_error:.1e} nats.",
     )
 
 

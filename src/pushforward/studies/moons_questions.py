@@ -16,7 +16,7 @@ from pushforward.studies import pictures, toys
 from pushforward.studies.gan import train_gan
 from pushforward.studies.record import Record
 
-AREA = (-2.5, 2.5, -2.5, 2.5)
+AREA = pictures.SOURCE_WINDOW
 BRIDGE_GRID = 400
 RARE = 1e-3  # the gap is where the truth is less dense than at all but this share of its points
 
@@ -140,10 +140,8 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
     record.answer(
         "How does the flow differ from a GAN?",
         "A GAN has a generator and no density: its discriminator, where training ends well, says about one half "
-        "wherever there are data "
-        "and is arbitrary elsewhere, while the flow gives log p(x) everywhere, one loss that measures progress, and "
-        "the code of "
-        f"every point. MMD² to fresh points: {words}.",
+        "wherever there are data and is arbitrary elsewhere, while the flow gives log p(x) everywhere, one loss that "
+        f"measures progress, and the code of every point. MMD² to fresh points: {words}.",
     )
 
 

@@ -15,6 +15,7 @@ FLOOR = -10.0  # log density below which a picture shows no difference, nats
 POINTS = 10_000  # drawn in one panel
 
 Window = tuple[float, float, float, float]  # left, right, bottom, top in units of x
+SOURCE_WINDOW: Window = (-2.5, 2.5, -2.5, 2.5)  # of the source's pictures of standardized points
 
 
 def window(x: Tensor, margin: float = 0.1) -> Window:

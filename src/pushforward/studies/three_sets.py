@@ -86,13 +86,12 @@ def _table(record: Record, name: str, runs: dict[str, list[Run]]) -> None:
                 "test": tests, "train": trains, "seconds": [one.seconds for one in found], "parameters": size,
                 "standard_error": [one.test.standard_error for one in found], "evaluations": evaluations,
                 "samples_per_second": rate, "round_trip_error": round_trip,
-                "epochs": [sum(history.steps for history in one.histories) for one in found],
+                "steps": [sum(history.steps for history in one.histories) for one in found],
             },
         )  # fmt: skip
     record.table(
         "Test NLL in nats, mean over seeds (lowest to highest) with the standard error of one seed's 100 points; each "
-        "seed "
-        "splits anew. Evaluations: of the velocity, to score one point.",
+        "seed splits anew. Evaluations: of the velocity, to score one point.",
         [
             "model",
             "parameters",

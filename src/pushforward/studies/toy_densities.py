@@ -125,7 +125,6 @@ def _with_care(record: Record) -> None:
     record.answer(
         "Can the chequerboard, with its sharp edges, be fitted as well?",
         f"To within {means['chequerboard']:.4f} nats of the truth (splines of {BETTER['chequerboard']} bins); the two "
-        "Gaussians to "
-        f"{means['two-gaussians']:.4f}.",
+        f"Gaussians to {means['two-gaussians']:.4f}.",
     )
     record.answer("Is the code standard normal?", f"{'; '.join(said)}.")

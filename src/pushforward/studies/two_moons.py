@@ -13,7 +13,7 @@ from pushforward.studies.record import Record
 TITLE = "Two moons: a flow built from parts"
 SOURCE = "a course assignment on normalizing flows, parts 10.5 and 10.6"
 
-AREA = (-2.5, 2.5, -2.5, 2.5)
+AREA = pictures.SOURCE_WINDOW
 LAYERS = 4
 
 
@@ -71,9 +71,8 @@ def _qualities(record: Record, data: dict[int, ToyData], plain: dict[int, Flow],
     record.table(toys.QUALITY_NOTE, ["model", *toys.QUALITY_HEADER], rows)
     record.text(
         "Each seed draws its own 100,000 training points and scales them by their own mean and deviation. The exact "
-        "entropy of "
-        f"the standardized law is then {min(entropies):.4f} to {max(entropies):.4f} nats: no model can have a lower "
-        "test NLL."
+        f"entropy of the standardized law is then {min(entropies):.4f} to {max(entropies):.4f} nats: no model can have "
+        "a lower test NLL."
     )
     record.answer(
         "The negative log probability after training should be below 1.9. Is it?",
