@@ -13,7 +13,7 @@ help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
 	@echo "make test   run all tests"
 	@echo "make lint   style, types, import order, doctests"
-	@echo "make bench  speed against zuko, nflows, normflows, FrEIA and FlowJAX"
+	@echo "make bench  speed against zuko, nflows, normflows, FrEIA, FlowJAX and torchdiffeq"
 	@echo "make clean  delete the environments and what the demo wrote"
 
 demo: $(READY)
@@ -31,6 +31,7 @@ lint: $(READY)
 
 bench: $(READY) .venv-peers/.ready
 	.venv-peers/bin/python benchmarks/run.py --out bench.json
+	.venv-peers/bin/python benchmarks/race.py --out race.json
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }

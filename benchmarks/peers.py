@@ -21,6 +21,8 @@ class Case(NamedTuple):
         num_layers: Number of couplings; each changes one half of the features, the halves take turns.
         hidden: Width of the conditioner's two hidden ReLU layers.
         bins: Bins of the rational-quadratic spline, 0 for an affine coupling.
+        kind: "coupling"; "continuous", one velocity of two hidden layers; "planar", `num_layers` tanh ridges, whose
+            training is variational, towards `log_target`.
     """
 
     features: int
@@ -28,11 +30,17 @@ class Case(NamedTuple):
     num_layers: int
     hidden: int
     bins: int
+    kind: str = "coupling"
 
     def batches(self, data: np.ndarray) -> np.ndarray:
         """Cut the shuffled training rows into whole batches, (num_batches, batch_size, D)."""
         whole = len(data) // self.batch_size * self.batch_size
         return data[:whole].reshape(-1, self.batch_size, self.features)
+
+
+def log_target(x: Tensor) -> Tensor:
+    """Unnormalized log-density of a banana in the first two features, (rows,): what variational training aims at."""
+    return -0.5 * (x[:, 0].square() + (2 * x[:, 1] - x[:, 0].square()).square())
 
 
 class TorchModel:
@@ -41,8 +49,9 @@ class TorchModel:
     Args:
         module: The flow, whose parameters are trained.
         batches: (num_batches, batch_size, D).
-        log_prob: (rows, D) -> (rows,), nats.
+        log_prob: (rows, D) -> (rows,), nats; None where the library cannot score rows.
         sample: number of rows -> (rows, D).
+        loss: A batch -> what is minimized, where that is not the mean of -log_prob.
     """
 
     def __init__(
@@ -50,18 +59,26 @@ class TorchModel:
         module: nn.Module,
         batches: np.ndarray,
         *,
-        log_prob: Callable[[Tensor], Tensor],
+        log_prob: Callable[[Tensor], Tensor] | None,
         sample: Callable[[int], Tensor],
+        loss: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.num_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
         self._log_prob, self._sample = log_prob, sample
+        self._loss = loss or (lambda x: -log_prob(x).mean())
+        self.measures = [*(["log_prob_seconds"] if log_prob else []), "sample_seconds"]
         self._batches: Iterator[Tensor] = cycle(torch.from_numpy(batches).unbind())
         self._optimizer = torch.optim.Adam(module.parameters(), LEARNING_RATE, fused=True)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Train on with another one than the benchmark's."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
 
     def train(self, num_steps: int) -> int:
         """Run the steps; return how many were run."""
         for _ in range(num_steps):
-            loss = -self._log_prob(next(self._batches)).mean()
+            loss = self._loss(next(self._batches))
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
@@ -188,6 +205,8 @@ def freia(case: Case, batches: np.ndarray) -> TorchModel | None:
 
 class FlowJaxModel:
     """FlowJAX's `coupling_flow` with optax's Adam, jitted step by step or over `steps_at_once` scanned steps."""
+
+    measures = ("log_prob_seconds", "sample_seconds")
 
     def __init__(self, case: Case, batches: np.ndarray, *, steps_at_once: int) -> None:
         import equinox as eqx

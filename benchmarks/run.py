@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+import continuous
 import ours
 import peers
 from peers import Case
@@ -33,28 +34,35 @@ CASES = {
     "affine-64d": Case(features=64, batch_size=512, num_layers=8, hidden=128, bins=0),
     "spline-2d": Case(features=2, batch_size=128, num_layers=4, hidden=16, bins=8),
     "spline-64d": Case(features=64, batch_size=512, num_layers=8, hidden=128, bins=8),
+    "continuous-2d": Case(features=2, batch_size=512, num_layers=1, hidden=64, bins=0, kind="continuous"),
+    "planar-2d": Case(features=2, batch_size=512, num_layers=16, hidden=0, bins=0, kind="planar"),
 }
+Builder = Callable[[Case, np.ndarray], Any]
 
 
 class Library(NamedTuple):
-    """A way of training the case's flow; `build(case, batches)` gives None where the library has no such flow."""
+    """A way of training the case's flow; a builder may give None where the library has no such flow."""
 
-    kind: str  # "pushforward", "torch" or "jax"
-    build: Callable[[Case, np.ndarray], Any]
+    origin: str  # "pushforward", "torch" or "jax"
+    builders: dict[str, Builder]  # by the case's kind
 
 
 LIBRARIES = {
-    **{name: Library("pushforward", build) for name, build in ours.BUILDERS.items()},
-    "zuko": Library("torch", peers.zuko),
-    "nflows": Library("torch", peers.nflows),
-    "normflows": Library("torch", peers.normflows),
-    "FrEIA": Library("torch", peers.freia),
-    "FlowJAX step": Library("jax", lambda case, batches: peers.FlowJaxModel(case, batches, steps_at_once=1)),
-    "FlowJAX scan": Library("jax", lambda case, batches: peers.FlowJaxModel(case, batches, steps_at_once=100)),
+    **{
+        name: Library("pushforward", dict.fromkeys(("coupling", "continuous", "planar"), build))
+        for name, build in ours.BUILDERS.items()
+    },
+    "zuko": Library("torch", {"coupling": peers.zuko, "continuous": continuous.zuko}),
+    "nflows": Library("torch", {"coupling": peers.nflows}),
+    "normflows": Library("torch", {"coupling": peers.normflows, "planar": continuous.normflows}),
+    "FrEIA": Library("torch", {"coupling": peers.freia}),
+    "FlowJAX step": Library("jax", {"coupling": partial(peers.FlowJaxModel, steps_at_once=1)}),
+    "FlowJAX scan": Library("jax", {"coupling": partial(peers.FlowJaxModel, steps_at_once=100)}),
 }
 PACKAGES = (
     "pushforward",
     "torch",
+    "torchdiffeq",
     "zuko",
     "nflows",
     "normflows",
@@ -92,19 +100,14 @@ def train_rate(model: Any, num_steps: int) -> float:
     return done / getattr(model, "training_seconds", time.perf_counter() - start)
 
 
-def scores(model: Any) -> bool:
-    """Whether log_prob and sample are measured too; `pf.fit` only trains a flow that has been measured already."""
-    return hasattr(model, "log_prob")
-
-
 def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return {library: {parameters, nll, measure: {median, rounds}}}; exits if the models' sizes differ by over 2 %."""
     case = CASES[name]
     batches, test = case.batches(rows(50_000, case.features)), rows(options.rows, case.features)
     models, results, num_steps = {}, {}, {}
-    for library, (_, build) in libraries.items():
+    for library, (_, builders) in libraries.items():
         torch.manual_seed(0)
-        model = build(case, batches)
+        model = builders[case.kind](case, batches) if case.kind in builders else None
         if model is None:
             print(f"{name}: {library} has no such flow", flush=True)
             continue
@@ -117,10 +120,12 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
             "nll": None,
             **{measure: [] for measure in MEASURES},
         }
-        if scores(model):
+        if "log_prob_seconds" in model.measures:
             results[library]["nll"] = nll = float(-model.log_prob(test).mean())
-            if not np.isfinite(nll) or not np.isfinite(model.sample(options.rows)).all():
-                sys.exit(f"{name}: {library} gives values that are not finite (negative log-likelihood {nll}).")
+            if not np.isfinite(nll):
+                sys.exit(f"{name}: {library} gives a negative log-likelihood of {nll}.")
+        if "sample_seconds" in model.measures and not np.isfinite(model.sample(options.rows)).all():
+            sys.exit(f"{name}: {library} gives samples that are not finite.")
         print(f"{name}: {library} ready, {model.num_parameters:,} parameters, about {rate:.0f} steps/s", flush=True)
     sizes = {library: result["num_parameters"] for library, result in results.items()}
     if max(sizes.values()) > 1.02 * min(sizes.values()):
@@ -130,8 +135,9 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
         for library in list(models)[:: (-1) ** turn]:
             model, result = models[library], results[library]
             result["train_steps_per_second"].append(train_rate(model, num_steps[library]))
-            if scores(model):
+            if "log_prob_seconds" in model.measures:
                 result["log_prob_seconds"].append(seconds(partial(model.log_prob, test), options.seconds / 4))
+            if "sample_seconds" in model.measures:
                 result["sample_seconds"].append(seconds(partial(model.sample, len(test)), options.seconds / 4))
     for result in results.values():
         for measure in MEASURES:
@@ -148,15 +154,16 @@ def compare(results: dict[str, dict[str, Any]], libraries: dict[str, Library]) -
         return median if measure == "train_steps_per_second" else 1 / median
 
     names = {
-        kind: [name for name in results if libraries[name].kind == kind] for kind in ("pushforward", "torch", "jax")
+        kind: [name for name in results if libraries[name].origin == kind] for kind in ("pushforward", "torch", "jax")
     }
     rivals = {"fastest torch peer": names["torch"], **{name: [name] for name in names["jax"]}}
     ratios: dict[str, dict[str, float]] = {}
     for own in names["pushforward"]:
         for rival, members in rivals.items():
             for measure in MEASURES:
-                if members and results[own][measure]["rounds"]:
-                    ratio = speed(own, measure) / max(speed(member, measure) for member in members)
+                measured = [member for member in members if results[member][measure]["rounds"]]
+                if measured and results[own][measure]["rounds"]:
+                    ratio = speed(own, measure) / max(speed(member, measure) for member in measured)
                     ratios.setdefault(f"{own} / {rival}", {})[measure] = ratio
     return ratios
 

@@ -48,6 +48,36 @@ def test_our_model_has_one_net_of_two_hidden_layers_a_coupling(run, name):
     assert sum(p.numel() for p in flow.parameters()) == case.num_layers * net
 
 
+@pytest.mark.parametrize("name", ["continuous-2d", "planar-2d"])
+def test_flows_of_other_kinds_train_score_and_sample_where_a_library_has_them(run, name):
+    case = run.CASES[name]._replace(hidden=8, num_layers=2)
+    batches = case.batches(run.rows(1024, 2))
+    model = run.LIBRARIES["pushforward loop"].builders[case.kind](case, batches)
+    assert model.train(2) == 2
+    assert model.log_prob(batches[0]).shape == (512,)
+    assert model.sample(7).shape == (7, 2)
+    assert run.LIBRARIES["pushforward fit, compiled"].builders[case.kind](case, batches) is None
+
+
+def test_a_peer_that_cannot_score_is_left_out_of_that_ratio(run):
+    results = {"pushforward loop": measured(30.0, 2.0), "normflows": measured(10.0, 8.0), "zuko": measured(5.0, 16.0)}
+    results["normflows"]["log_prob_seconds"] = {"median": None, "rounds": []}
+    ratios = run.compare(results, {name: run.LIBRARIES[name] for name in results})
+    assert ratios["pushforward loop / fastest torch peer"]["log_prob_seconds"] == 8.0
+    assert ratios["pushforward loop / fastest torch peer"]["sample_seconds"] == 4.0
+
+
+def test_a_short_race_writes_the_likelihoods(tmp_path):
+    out = tmp_path / "race.json"
+    runners = ["flow matching", "torchdiffeq"]
+    command = [sys.executable, BENCHMARKS / "race.py", "--quick", "--threads", "1", "--runners", *runners, "--out", out]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    runs = json.loads(out.read_text())["runs"]
+    assert list(runs) == runners
+    assert all(1.5 < run["1"] < 4 for run in runs.values())
+    assert "seconds until" in printed
+
+
 def test_a_short_run_writes_the_figures_of_the_loop_and_of_fit(tmp_path):
     out = tmp_path / "results.json"
     libraries = ["pushforward loop", "pushforward fit"]

@@ -31,9 +31,10 @@ def swinging(t, y, context=None):
     return (wave[:, None] if wave.ndim else wave) * y
 
 
-def gentle(features=2, context_features=0, size=0.5, **options):
+def gentle(features=2, context_features=0, size=0.5, hidden_features=(16, 16), **options):
     torch.manual_seed(0)
-    return perturb(TimeMLP(features, hidden_features=(16, 16), context_features=context_features, **options), size=size)
+    velocity = TimeMLP(features, hidden_features=hidden_features, context_features=context_features, **options)
+    return perturb(velocity, size=size)
 
 
 # ---- integrators -----------------------------------------------------------------------------------------------------
@@ -151,6 +152,9 @@ VELOCITIES = {
     "film, silu": lambda c: gentle(3, c, time="film", activation="silu"),
     "gelu": lambda c: gentle(3, c, activation="gelu"),
     "relu": lambda c: gentle(3, c, activation="relu"),
+    "one layer, film": lambda c: gentle(3, c, hidden_features=(16,), time="film"),
+    "three layers": lambda c: gentle(3, c, hidden_features=(16, 12, 8), activation="silu"),
+    "four layers, film": lambda c: gentle(3, c, hidden_features=(8, 12, 16, 8), time="film"),
     "hypernetwork": lambda c: perturb(HyperNetwork(3, width=8, hidden=8, context_features=c)),
 }
 
@@ -308,6 +312,14 @@ def test_a_continuous_flow_integrates_to_one():
     perturb(flow, size=1.0)
     grid = torch.linspace(-12, 12, 4001)
     assert torch.trapezoid(flow.log_prob(grid[:, None]).exp(), grid).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_context_beyond_a_million_is_seen_as_a_million():
+    transform = Continuous(gentle(2, 1), method="rk4", num_steps=2)
+    x = torch.randn(2, 2)
+    far, edge = (transform(x, torch.tensor([[value], [-value]]))[0] for value in (1e30, 1e6))
+    assert_close(far, edge)
+    assert edge.isfinite().all()
 
 
 def test_training_by_likelihood_and_by_matching_reach_the_data():

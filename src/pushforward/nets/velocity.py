@@ -10,13 +10,30 @@ from torch.nn import functional
 from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
 from pushforward.specification import Specified
 
-# What the activations' names in `nets` mean for the divergence: their derivatives.
-SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": lambda a: (a > 0).to(a.dtype),
-    "gelu": lambda a: torch.special.ndtr(a) + a * torch.exp(-a.square() / 2) / math.sqrt(2 * math.pi),
-    "silu": lambda a: torch.sigmoid(a) * (1 + a * (1 - torch.sigmoid(a))),
-    "tanh": lambda a: 1 - torch.tanh(a).square(),
-}
+# The activations by their names in `nets`, each with its slope, which the divergence needs.
+Sloped = tuple[Tensor, Tensor]
+
+
+def _relu(a: Tensor) -> Sloped:
+    return functional.relu(a), (a > 0).to(a.dtype)
+
+
+def _gelu(a: Tensor) -> Sloped:
+    share = torch.special.ndtr(a)
+    return a * share, share + a * torch.exp(-a.square() / 2) / math.sqrt(2 * math.pi)
+
+
+def _silu(a: Tensor) -> Sloped:
+    gate = torch.sigmoid(a)
+    return a * gate, gate * (1 + a * (1 - gate))
+
+
+def _tanh(a: Tensor) -> Sloped:
+    h = torch.tanh(a)
+    return h, 1 - h.square()
+
+
+SLOPED: dict[str, Callable[[Tensor], Sloped]] = {"relu": _relu, "gelu": _gelu, "silu": _silu, "tanh": _tanh}
 TIME_FEATURES = 5
 
 
@@ -59,7 +76,8 @@ class TimeMLP(Specified, nn.Module):
             raise ValueError("hidden_features must name at least one layer; got ().")
         self.features, self.hidden_features, self.context_features = features, hidden_features, context_features
         self.activation, self.time = activation, time
-        self._activation, self._slope = activation_named(activation), SLOPES[activation]
+        activation_named(activation)
+        self._sloped = SLOPED[activation]
         self.first = Input(features, hidden_features[0], TIME_FEATURES + context_features)
         self.hidden = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(hidden_features[:-1], hidden_features[1:], strict=True)
@@ -70,39 +88,44 @@ class TimeMLP(Specified, nn.Module):
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the velocity."""
-        last, _ = self._preactivations(t, x, context)[-1]
-        return self.last(self._activation(last))
+        return self.last(self._layers(t, x, context)[0])
 
     def with_divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the velocity and its divergence in x: the Jacobian goes along through the layers."""
-        found = self._preactivations(t, x, context)
-        jacobian: Tensor = self.first.weight
-        for index, (a, scale) in enumerate(found):
-            if index:
-                jacobian = self.hidden[index - 1].weight @ jacobian  # type: ignore[operator]
-            slope = self._slope(a) if scale is None else self._slope(a) * scale
-            jacobian = slope[..., None] * jacobian
-        return self.last(self._activation(found[-1][0])), (self.last.weight.T * jacobian).sum((-2, -1))
+        """Return the velocity and its divergence in x."""
+        h, slopes = self._layers(t, x, context)
+        return self.last(h), self._divergence(slopes)
 
-    def _preactivations(self, t: Tensor, x: Tensor, context: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-        """Return what each hidden layer's activation is applied to, and by what time scaled it."""
-        times = time_features(t, x.dtype)
-        times = times.expand(*x.shape[:-1], -1)
-        found: list[tuple[Tensor, Tensor | None]] = []
-        h = x
-        for index in range(len(self.hidden_features)):
-            if index:
-                a = self.hidden[index - 1](h)
-            else:
-                a = self.first(x, times if context is None else torch.cat((times, context.to(x.dtype)), -1))
-            scale = None
-            if self.film:
-                change, shift = self.film[index](times).chunk(2, -1)
-                scale = 1 + change
-                a = scale * a + shift
-            found.append((a, scale))
-            h = self._activation(a)
-        return found
+    def _layers(self, t: Tensor, x: Tensor, context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Return what the last hidden layer gives, and the slope of every hidden layer."""
+        times = time_features(t, x.dtype).expand(*x.shape[:-1], -1)
+        a = self.first(x, times if context is None else torch.cat((times, context.to(x.dtype)), -1))
+        h, slope = self._activated(0, a, times)
+        slopes = [slope]
+        for index, layer in enumerate(self.hidden, 1):
+            h, slope = self._activated(index, layer(h), times)
+            slopes.append(slope)
+        return h, slopes
+
+    def _activated(self, index: int, a: Tensor, times: Tensor) -> Sloped:
+        if not self.film:
+            return self._sloped(a)
+        change, shift = self.film[index](times).chunk(2, -1)
+        h, slope = self._sloped((1 + change) * a + shift)
+        return h, (1 + change) * slope
+
+    def _divergence(self, slopes: list[Tensor]) -> Tensor:
+        """Return the trace of dv/dx = W_last S_k W_k ... S_1 W_first, the slopes S on diagonals, (N,)."""
+        inner, outer = self.first.weight, self.last.weight
+        if len(slopes) == 1:
+            return slopes[0] @ (inner * outer.T).sum(-1)
+        if len(slopes) == 2:
+            # Turned round, W_first W_last meet in a matrix that is the same for all rows: D costs nothing.
+            meeting = self.hidden[0].weight * (inner @ outer).T  # type: ignore[operator]
+            return (slopes[1] * functional.linear(slopes[0], meeting)).sum(-1)
+        tangents = slopes[0] * inner.T[:, None]  # (D, N, H): one for each direction
+        for layer, slope in zip(self.hidden, slopes[1:], strict=True):
+            tangents = slope * functional.linear(tangents, layer.weight)  # type: ignore[arg-type]
+        return (tangents * outer[:, None]).sum((0, -1))
 
 
 class HyperNetwork(Specified, nn.Module):

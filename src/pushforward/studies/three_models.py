@@ -1,8 +1,9 @@
 """The flows of the study three-sets: the source's RealNVP and continuous flow, and ours, each with its training."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +13,10 @@ from pushforward import losses, recipes
 from pushforward.flow import Flow
 from pushforward.studies.record import Record
 from pushforward.training import History
-from pushforward.transforms import Standardize
+from pushforward.transforms import Continuous, Standardize
 
 BATCH = 32  # the source's
 SOURCE_EPOCHS = {"realnvp": 200, "continuous": 100}
-CAPPED_EPOCHS = 30  # of the source's continuous flow: all 100 on three sets would take too long on two cores
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,74 @@ class Model:
     stages: tuple[dict[str, Any], ...] = field(default_factory=tuple)
     seeds: int = 5
 
-    def train(self, record: Record, x: Tensor, place: str, seed: int) -> tuple[Flow, list[History]]:
-        """Return the trained flow and the histories of its stages."""
+    def train(self, record: Record, x: Tensor, place: str, seed: int) -> "Trained":
+        """Return the trained flow and what training took."""
         torch.manual_seed(seed)
         flow = self.make()
         histories = []
-        for number, stage in enumerate(self.stages, 1):
-            options = {**stage, **({"epochs": None, "num_steps": 10} if record.quick else {})}
-            part = f", stage {number}" if len(self.stages) > 1 else ""
-            histories.append(record.fit(f"{place}: {self.name}, seed {seed}{part}", flow, x, seed=seed, **options))
-        return flow, histories
+        with _counted(flow) as count:
+            for number, stage in enumerate(self.stages, 1):
+                options = {**stage, **({"epochs": None, "num_steps": 10} if record.quick else {})}
+                part = f", stage {number}" if len(self.stages) > 1 else ""
+                histories.append(record.fit(f"{place}: {self.name}, seed {seed}{part}", flow, x, seed=seed, **options))
+        return Trained(self, flow, histories, count() if count else None)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A flow after training.
+
+    Attributes:
+        model: What was trained.
+        flow: The flow, with its best weights.
+        histories: One for each stage.
+        evaluations: How often training evaluated the velocity on a batch, None where there is none.
+    """
+
+    model: Model
+    flow: Flow
+    histories: list[History]
+    evaluations: int | None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, all stages."""
+        return sum(history.seconds for history in self.histories)
+
+    @property
+    def curve(self) -> list[tuple[float, float, float]]:
+        """Epochs and seconds so far and the training NLL, of the stages trained by maximum likelihood."""
+        epochs = seconds = 0.0
+        points = []
+        for stage, history in zip(self.model.stages, self.histories, strict=True):
+            if "loss" not in stage:
+                points += [(epochs + r["epoch"], seconds + r["seconds"], r["train_loss"]) for r in history.rows]
+            epochs, seconds = epochs + history.rows[-1]["epoch"], seconds + history.seconds
+        return points
+
+
+@contextmanager
+def _counted(flow: Flow) -> Iterator[Callable[[], int] | None]:
+    """Count the calls of a continuous flow's velocity, with and without its divergence."""
+    if not isinstance(flow.transform, Continuous):
+        yield None
+        return
+    calls = itertools.count()
+    velocity: Any = flow.transform.velocity
+    plain, with_divergence = velocity.forward, velocity.with_divergence
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            next(calls)
+            return function(*arguments)
+
+        return called
+
+    velocity.forward, velocity.with_divergence = counting(plain), counting(with_divergence)
+    try:
+        yield lambda: next(calls)
+    finally:
+        del velocity.forward, velocity.with_divergence
 
 
 def _ours(make: Callable[[], Flow]) -> Callable[[], Flow]:
@@ -63,7 +121,7 @@ def _continuous() -> Flow:
 
 _PLAIN = {"batch_size": 64, "num_steps": 1_500, "validation": 0.2}  # the best of the validation chooses the weights
 _AS_SOURCE: dict[str, Any] = {"batch_size": BATCH, "schedule": "constant", "validation": None, "clip_norm": None}
-MATCHING = {**_PLAIN, "num_steps": 6_000, "batch_size": 256, "loss": losses.flow_matching}
+MATCHING = {**_PLAIN, "num_steps": 3_000, "batch_size": 256, "loss": losses.flow_matching}
 
 SOURCES = (
     Model(
@@ -77,7 +135,7 @@ SOURCES = (
     Model(
         "continuous (source)",
         lambda: recipes.cnf(2, hidden_features=(32, 64), velocity="hypernetwork", adjoint=True),
-        ({**_AS_SOURCE, "epochs": CAPPED_EPOCHS, "learning_rate": 3e-3},),
+        ({**_AS_SOURCE, "epochs": SOURCE_EPOCHS["continuous"], "learning_rate": 3e-3},),
         seeds=1,
     ),
 )
@@ -90,7 +148,7 @@ OURS = (
     Model(
         "continuous, likelihood",
         _ours(_continuous),
-        ({**_PLAIN, "num_steps": 400, "loss": partial(losses.regularized_nll, kinetic=0.02, stretch=0.02)},),
+        ({**_PLAIN, "num_steps": 400},),
     ),
     Model("continuous, matching", _ours(_continuous), (MATCHING,)),
     Model(
