@@ -291,12 +291,13 @@ def test_steps_lead_from_data_to_latent_and_back(name):
     x, context = torch.randn(9, flow.features, generator=seeded()), zoo.context_for(flow, 9)
     flow.initialize(2 * x + 3, context)
     steps = flow.steps(x, context)
-    assert [step.name for step in steps] == ["Standardize", "layer 1", "layer 2", "layer 3"]
+    names = ["Standardize", *(f"layer {number}" for number in range(1, len(flow.transform) + 1))]
+    assert [step.name for step in steps] == names
     assert_close(steps[-1].value, flow.encode(x, context))
     total = sum(step.log_det for step in steps)
     assert_close(flow.base.log_prob(steps[-1].value) + total, flow.log_prob(x, context))
     back = flow.steps_inverse(steps[-1].value, context)
-    assert [step.name for step in back] == ["layer 3", "layer 2", "layer 1", "Standardize"]
+    assert [step.name for step in back] == names[::-1]
     assert_close(back[-1].value, x, rtol=1e-3, atol=1e-3)
     assert_close(sum(step.log_det for step in back), -total, rtol=1e-3, atol=1e-3)
     for step, before in zip(back[:-1], reversed(steps[:-1]), strict=True):

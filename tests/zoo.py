@@ -21,8 +21,10 @@ from pushforward.transforms import (
     Inverse,
     Logit,
     LULinear,
+    OnFeatures,
     Orthogonal,
     Permutation,
+    PerPixel,
     Planar,
     Radial,
     RationalQuadratic,
@@ -34,6 +36,7 @@ from pushforward.transforms import (
     Univariate,
     autoregressive_adjacency,
     masks,
+    squeeze,
 )
 
 CONTEXT = 3  # context features of the conditional members
@@ -52,7 +55,7 @@ def perturb(module: nn.Module, seed: int = 0, size: float = 0.5) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            fan_in = parameter.shape[-1] if parameter.ndim == 2 else 1
+            fan_in = parameter[0].numel() if parameter.ndim in (2, 4) else 1
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.add_((size * noise / max(fan_in, 1) ** 0.5).to(parameter.dtype))
     return module
@@ -97,6 +100,13 @@ def _autoregressive(order: list[int], univariate: Univariate, context: int = 0) 
         activation="tanh",
     )
     return Autoregressive(order, univariate, net)
+
+
+def _convolutional(mask: Tensor, shape: tuple[int, int, int], univariate: Univariate, context: int = 0) -> Coupling:
+    net = nets.ConvNet(
+        mask, shape, univariate.num_params, hidden_channels=4, num_blocks=1, context_features=context, activation="tanh"
+    )
+    return Coupling(mask, univariate, net)
 
 
 def _continuous(velocity: nn.Module, method: str = "rk4") -> Continuous:
@@ -154,6 +164,29 @@ _MAKERS: dict[str, tuple[int, Callable[[], Transform]]] = {
     ),
     "coupling, chequerboard": (6, lambda: _coupling(masks.chequerboard((2, 3)), Affine())),
     "coupling, spline of 2 bins": (3, lambda: _coupling(masks.halves(3), RationalQuadratic(2, 1.0))),
+    "coupling, convolutional, chequerboard": (
+        9,
+        lambda: _convolutional(masks.chequerboard((1, 3, 3)), (1, 3, 3), Affine()),
+    ),
+    "coupling, convolutional, channels, context": (
+        12,
+        lambda: _convolutional(~masks.halves(12), (2, 2, 3), RationalQuadratic(3, 2.0), CONTEXT),
+    ),
+    "coupling, convolutional, random mask of two channels, context": (
+        8,
+        lambda: _convolutional(
+            masks.random(8, generator=torch.Generator().manual_seed(2)), (2, 2, 2), Affine(), CONTEXT
+        ),
+    ),
+    "squeeze": (16, lambda: squeeze((2, 4, 2))),
+    "per pixel, lu": (12, lambda: PerPixel((3, 2, 2), LULinear(3))),
+    "per pixel, actnorm": (12, lambda: _initialized(PerPixel((3, 2, 2), ActNorm(3)), 12)),
+    "per pixel, coupling, context": (
+        8,
+        lambda: PerPixel((2, 2, 2), _coupling(masks.halves(2), RationalQuadratic(4, 2.0), CONTEXT)),
+    ),
+    "on features": (5, lambda: OnFeatures((3, 0, 2), _initialized(ActNorm(3), 3))),
+    "on features, coupling, context": (4, lambda: OnFeatures((1, 3), _coupling(masks.halves(2), Affine(), CONTEXT))),
     "planar": (3, lambda: Planar(3)),
     "planar, D = 1": (1, lambda: Planar(1)),
     "planar, context": (
@@ -268,6 +301,14 @@ _RECIPES: dict[str, tuple[str, int, dict[str, object]]] = {
     ),
     "cnf, hypernetwork, D = 1": ("cnf", 1, {"velocity": "hypernetwork", "method": "rk4", "num_steps": 8}),
     "nsf, autoregressive, orthogonal": ("nsf", 3, {"autoregressive": True, "mixing": "orthogonal"}),
+    "glow": ("glow", 16, {"shape": (1, 4, 4)}),
+    "glow, context": ("glow", 24, {"shape": (3, 4, 2), "num_levels": 1, "context_features": CONTEXT}),
+    "realnvp of images": ("realnvp_image", 16, {"shape": (1, 4, 4)}),
+    "realnvp of images, context": (
+        "realnvp_image",
+        18,
+        {"shape": (1, 6, 3), "num_levels": 1, "context_features": CONTEXT, "log_scale": "tanh"},
+    ),
 }
 
 
@@ -276,8 +317,12 @@ def make_flow(name: str, *, fresh: bool = False, **changes: object) -> pf.Flow:
     recipe, features, options = _RECIPES[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        sizes = {"hidden_features": (16, 16)} | ({} if recipe == "cnf" else {"num_layers": 3})
-        flow = pf.recipes.RECIPES[recipe](features, **{**sizes, **options, **changes})
+        if "shape" in options:
+            sizes = {"hidden_channels": 8, "num_blocks": 1, "num_layers": 2, **options, **changes}
+            flow = getattr(pf.recipes, recipe)(sizes.pop("shape"), **sizes)
+        else:
+            sizes = {"hidden_features": (16, 16)} | ({} if recipe == "cnf" else {"num_layers": 3})
+            flow = pf.recipes.RECIPES[recipe](features, **{**sizes, **options, **changes})
     if not fresh:
         perturb(flow)
     return flow

@@ -11,13 +11,15 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "bases", "data", "losses", "metrics", "nets", "plots", "recipes", "report", "studies", "tables", "training",
-    "transforms",
+    "transforms", "vae",
 )  # fmt: skip
 _NAMES = {
     "Flow": "pushforward.flow",
+    "VariationalDequantization": "pushforward.dequantization",
     "fit": "pushforward.training",
     "History": "pushforward.training",
     "verify": "pushforward.verification",
+    "latent_path": "pushforward.latent_paths",
     "save": "pushforward.model_file",
     "load": "pushforward.model_file",
     "InputError": "pushforward.errors",

@@ -10,9 +10,12 @@ from pushforward import studies as studies
 from pushforward import tables as tables
 from pushforward import training as training
 from pushforward import transforms as transforms
+from pushforward import vae as vae
+from pushforward.dequantization import VariationalDequantization as VariationalDequantization
 from pushforward.errors import InputError as InputError
 from pushforward.errors import RunError as RunError
 from pushforward.flow import Flow as Flow
+from pushforward.latent_paths import latent_path as latent_path
 from pushforward.model_file import load as load
 from pushforward.model_file import save as save
 from pushforward.training import History as History

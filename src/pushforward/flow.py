@@ -13,6 +13,7 @@ from pushforward.bases import Base
 from pushforward.distribution import FlowDistribution
 from pushforward.specification import Specified
 from pushforward.transforms.base import Compose, Inverse, Step, Transform, check_context, shared_features
+from pushforward.transforms.image import OnFeatures, PerPixel
 
 # Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
 CHUNK_NUMBERS = 1 << 17
@@ -341,4 +342,8 @@ def _fixed(transform: Transform) -> Transform:
         return transform
     if isinstance(transform, Inverse):
         return Inverse(_fixed(transform.transform))
+    if isinstance(transform, PerPixel):
+        return PerPixel(transform.shape, _fixed(transform.transform))
+    if isinstance(transform, OnFeatures):
+        return OnFeatures(transform.indices, _fixed(transform.transform))
     return Compose([_fixed(part) for part in transform] if isinstance(transform, Compose) else [])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pushforward.flow import Flow
 from pushforward.transforms import Compose, Continuous
 from pushforward.transforms.conditioning import seen
+from pushforward.vae.binary import binarize as binarized
 
 
 class Batch(NamedTuple):
@@ -71,6 +72,58 @@ def bottleneck(
     kept = torch.cat([z[..., :k], torch.zeros_like(z[..., k:])], -1)
     rebuilt = model.decode(kept, batch.context)  # type: ignore[operator]
     return weight * (batch.x - rebuilt).square().sum(-1) - log_prob
+
+
+def elbo(
+    model: nn.Module,
+    batch: Batch,
+    generator: torch.Generator | None = None,
+    *,
+    binarize: str = "dynamic",
+    num_samples: int = 1,
+    kl_weight: float = 1.0,
+) -> Tensor:
+    """Negative evidence lower bound of a VAE at images binarized in the batch, (size,), nats.
+
+    -mean over samples z of q(z|x) of log p(x|z) + kl_weight (log p(z) - log q(z|x)), the same for every prior.
+
+    Args:
+        model: A `pf.vae.VAE`, or anything with `terms(x, num_samples, generator=...)`.
+        batch: Images, (size, D): uint8 from 0 to 255 or floats from 0 to 1. Context is not used.
+        generator: Source of binarization and samples.
+        binarize: "dynamic" (a fresh draw for every batch), "threshold", or "none" for images that are binary already;
+            see `pf.vae.binarize`. The choice decides what data the bound is about.
+        num_samples: Samples z for each image.
+        kl_weight: Below 1 while warming up, so that no latent is given up too early; then it is no bound.
+
+    Raises:
+        ValueError: If the values are not images, or the weight is negative.
+
+    Example:
+        >>> import pushforward as pf
+        >>> vae = pf.vae.mlp_vae(16, latent_features=2, hidden_features=(8,))
+        >>> history = pf.fit(vae, torch.rand(100, 16), loss=elbo, num_steps=5, progress=False)
+    """
+    if not kl_weight >= 0:
+        raise ValueError(f"kl_weight must not be negative; got {kl_weight!r}.")
+    assert batch.x is not None
+    x = binarized(batch.x, binarize, generator=generator)
+    terms = model.terms(x, num_samples, generator=generator)  # type: ignore[operator]
+    return -(terms.likelihood + kl_weight * (terms.prior - terms.posterior)).mean(-1)
+
+
+def dequantized_nll(
+    model: nn.Module, batch: Batch, generator: torch.Generator | None = None, *, num_samples: int = 1
+) -> Tensor:
+    """Upper bound of the negative log-likelihood of integers under learned noise, (size,), nats.
+
+    Args:
+        model: A `pf.VariationalDequantization`, or anything with `bound(x, context, num_samples=, generator=)`.
+        batch: Integers, (size, D), with their context.
+        generator: Source of the noise.
+        num_samples: Samples of the noise for each row: more make the bound tighter.
+    """
+    return -model.bound(batch.x, batch.context, num_samples=num_samples, generator=generator)  # type: ignore[operator]
 
 
 def reverse_kl(

@@ -24,6 +24,7 @@ TYPES: dict[str, Callable[..., Any]] = {
         bases.FromTorch,
         bases.GaussianMixture,
         bases.StandardNormal,
+        nets.ConvNet,
         nets.HyperNetwork,
         nets.MLP,
         nets.MaskedMLP,
@@ -41,7 +42,9 @@ TYPES: dict[str, Callable[..., Any]] = {
         transforms.Inverse,
         transforms.LULinear,
         transforms.Logit,
+        transforms.OnFeatures,
         transforms.Orthogonal,
+        transforms.PerPixel,
         transforms.Permutation,
         transforms.Planar,
         transforms.Radial,
@@ -217,11 +220,18 @@ def _picks_features(module: nn.Module) -> bool:
     """Whether a transform's indices are those that its constructor makes; others could read out of bounds."""
     try:
         if isinstance(module, transforms.Permutation):
-            fresh: transforms.Transform = transforms.Permutation(module.permutation)
+            fresh: nn.Module = transforms.Permutation(module.permutation)
+        elif isinstance(module, transforms.OnFeatures):
+            fresh = transforms.OnFeatures(module.indices, module.transform)
         elif isinstance(module, transforms.Autoregressive):
             fresh = transforms.Autoregressive(module.order, module.univariate, module.conditioner)
         elif isinstance(module, transforms.Coupling):
             fresh = transforms.Coupling(module.mask, module.univariate, module.conditioner)
+            if (fresh.num_kept, fresh.layout) != (module.num_kept, module.layout):
+                return False
+        elif isinstance(module, nets.ConvNet):
+            with torch.random.fork_rng(devices=[]):
+                fresh = nets.ConvNet(module.mask, module.shape, 1, hidden_channels=1)  # the weights do not matter
             if (fresh.num_kept, fresh.layout) != (module.num_kept, module.layout):
                 return False
         else:

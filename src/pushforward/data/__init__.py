@@ -1,7 +1,9 @@
-"""Data: toy densities with the truth attached, and handwritten digits."""
+"""Data: toy densities with the truth attached, handwritten digits, and images of one's own."""
 
 from pushforward.data.digits import Digits, LabelledImages, digits
 from pushforward.data.energies import ENERGIES, Energy
+from pushforward.data.images import Images, images, pixel_units
+from pushforward.data.mnist import mnist, mnist_sample
 from pushforward.data.three_sets import THREE_SETS, Sample, three_sets
 from pushforward.data.toy import (
     TOYS,
@@ -27,6 +29,7 @@ __all__ = [
     "Sample",
     "Density",
     "Digits",
+    "Images",
     "LabelledImages",
     "ToyData",
     "boomerang",
@@ -35,7 +38,11 @@ __all__ = [
     "digits",
     "eight_gaussians",
     "hexagon",
+    "images",
+    "mnist",
+    "mnist_sample",
     "pinwheel",
+    "pixel_units",
     "spirals",
     "three_sets",
     "two_blobs",

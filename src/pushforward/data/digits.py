@@ -13,7 +13,7 @@ class LabelledImages(NamedTuple):
     """Images with their labels.
 
     Attributes:
-        x: (n, 64), int64, the flattened pixels, 0 to 16.
+        x: (n, D), the flattened pixels: int64 from 0 to 16 of `digits`, uint8 from 0 to 255 of `mnist`.
         labels: (n,), int64, 0 to 9.
     """
 

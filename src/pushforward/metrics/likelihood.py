@@ -1,7 +1,7 @@
 """Likelihood of rows nobody trained on: nats with a standard error, excess over the truth, bits per dimension."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.training.rows import dequantized
+from pushforward.transforms import Compose, Transform
 
 # Share of the rows left out at each end of a trimmed mean.
 _TRIM = 0.01
@@ -75,6 +76,7 @@ def nll(
     context: Any = None,
     *,
     dequantize: int | None = None,
+    units: Sequence[Transform] = (),
     batch_size: int = 1024,
     seed: int = 0,
 ) -> Score:
@@ -86,6 +88,8 @@ def nll(
         context: (n, C), or one context for all rows, (C,) or (1, C).
         dequantize: Number of levels, 256 for 8-bit images. The rows must be integers from 0 to levels - 1; the flow
             sees k + u in [0, levels), u uniform, and the result is an upper bound on the integers' own NLL.
+        units: Transforms from the data to the units whose density is meant, first one first, without context: the
+            density of units(x) instead of that of x. `[Scale(1 / 256), Logit(1e-6)]` gives nats in logit space.
         batch_size: Rows scored at once; it does not change the result.
         seed: Seed of the dequantization noise.
 
@@ -93,11 +97,12 @@ def nll(
         ValueError: If x is not (n, D) with at least 2 rows, or not integers in range with `dequantize`.
     """
     x = _rows(x)
+    generator = None
     if dequantize is not None:
         _check_levels(x, dequantize)
-        x = dequantized(x, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
     context = None if context is None else torch.as_tensor(context)
-    return _score(-_log_prob_of_rows(flow, x, context, batch_size))
+    return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
 
 
 def excess(
@@ -145,14 +150,24 @@ def excess(
     return _score(true_log_prob - _log_prob_of_rows(flow, _rows(x), context, batch_size))
 
 
-def bits_per_dim(nats: float, features: int) -> float:
-    """Turn an NLL in nats into bits per dimension, nats / (D ln 2).
+def bits_per_dim(nats: float, features: int, *, bin_width: float = 1.0) -> float:
+    """Turn an NLL in nats into bits per dimension, (nats - D ln bin_width) / (D ln 2).
 
     With `nll(..., dequantize=256)` the data's unit is one level, and no offset is due.
+
+    Args:
+        nats: NLL of one row.
+        features: D.
+        bin_width: Width of a level in the units in which the NLL is counted: 1 / 256 for [0, 1), 1 / 255 for k / 255.
+
+    Raises:
+        ValueError: If features is below 1, or the width is not above 0.
     """
     if features < 1:
         raise ValueError(f"features must be at least 1; got {features}.")
-    return nats / (features * math.log(2))
+    if not 0 < bin_width < math.inf:
+        raise ValueError(f"bin_width must be above 0; got {bin_width}.")
+    return (nats / features - math.log(bin_width)) / math.log(2)
 
 
 def _rows(x: Any) -> Tensor:
@@ -163,23 +178,35 @@ def _rows(x: Any) -> Tensor:
 
 
 @torch.no_grad()
-def _log_prob_of_rows(flow: HasLogProb, x: Tensor, context: Tensor | None, batch_size: int) -> Tensor:
-    """Return log_prob of rows (n, D) batch by batch, (n,), float64."""
+def _log_prob_of_rows(
+    flow: HasLogProb,
+    x: Tensor,
+    context: Tensor | None,
+    batch_size: int,
+    *,
+    noise: torch.Generator | None = None,
+    units: Sequence[Transform] = (),
+) -> Tensor:
+    """Return log_prob of rows (n, D) batch by batch, (n,), float64; integers dequantized by the noise, if any."""
     each = context is not None and context.ndim == 2 and len(context) > 1
     if each and len(context) != len(x):  # type: ignore[arg-type]
         raise ValueError(f"context must have one row for each row of x, {len(x)}; got shape {tuple(context.shape)}.")  # type: ignore[union-attr]
     parts = []
     for start in range(0, len(x), batch_size):
         rows = slice(start, start + batch_size)
-        parts.append(flow.log_prob(x[rows], context[rows] if each else context).double().cpu())  # type: ignore[index]
+        piece = x[rows] if noise is None else dequantized(x[rows], noise)
+        parts.append(flow.log_prob(piece, context[rows] if each else context).double().cpu())  # type: ignore[index]
+        if units:
+            parts[-1] = parts[-1] - Compose(units)(piece.double())[1].cpu()
     return torch.cat(parts)
 
 
 def _check_levels(x: Tensor, levels: int) -> None:
-    if x.min() < 0 or x.max() > levels - 1 or (x.is_floating_point() and bool((x != x.round()).any())):
+    least, most = x.min().item(), x.max().item()
+    if least < 0 or most > levels - 1 or (x.is_floating_point() and bool((x != x.round()).any())):
         raise ValueError(
-            f"dequantize={levels} needs integers from 0 to {levels - 1}; got values from {x.min().item()} to "
-            f"{x.max().item()}. Give the counts themselves, not fractions."
+            f"dequantize={levels} needs integers from 0 to {levels - 1}; got values from {least} to {most}. Give the "
+            "counts themselves, not fractions."
         )
 
 

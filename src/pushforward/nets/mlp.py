@@ -1,12 +1,15 @@
 """Plain and residual multilayer perceptrons with an optional context."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.specification import Specified
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -65,10 +68,10 @@ class Input(nn.Module):
         return functional.linear(x, weight) + from_context
 
 
-def zero_last(layer: nn.Linear) -> nn.Linear:
+def zero_last(layer: Layer) -> Layer:
     """Return the layer with weight and bias at zero, so that the map it parametrizes starts as the identity."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 

@@ -48,7 +48,9 @@ def parts_of(step: Transform) -> list[Transform]:
     return list(step) if isinstance(step, Compose) else [step]
 
 
-def _flow(steps: list[list[Transform]], features: int, base: Base | None, preprocessing: Sequence[Transform]) -> Flow:
+def stepped_flow(
+    steps: list[list[Transform]], features: int, base: Base | None, preprocessing: Sequence[Transform]
+) -> Flow:
     """Return the flow whose named steps are `layer 1`, `layer 2`, ..."""
     transform = Compose(
         [parts[0] if len(parts) == 1 else Compose(parts) for parts in steps],
@@ -141,7 +143,7 @@ def coupling_flow(
             permute = mixing == "permute"
             mixed = [_permuted_roles(kepts[layer - 1], kept, layer)] if permute else _mix(features, mixing)
         steps.append([*mixed, Coupling(kept, univariate, net)])
-    return _flow(steps, features, base, preprocessing)
+    return stepped_flow(steps, features, base, preprocessing)
 
 
 def autoregressive_flow(
@@ -168,7 +170,7 @@ def autoregressive_flow(
         step: Transform = Autoregressive(order, univariate, net)
         mixed = _mix(features, mixing) if layer and mixing not in ("swap", "flip") else []
         steps.append([*mixed, Inverse(step) if inverted else step])
-    return _flow(steps, features, base, preprocessing)
+    return stepped_flow(steps, features, base, preprocessing)
 
 
 def residual_flow(
@@ -196,7 +198,7 @@ def residual_flow(
             make, size = (Planar, 2 * features + 1) if kind == "planar" else (Radial, features + 2)
             step = make(features, conditioner=MLP(0, size, **networks) if networks["context_features"] else None)
         steps.append([Inverse(step) if inverted else step])
-    return _flow(steps, features, base, preprocessing)
+    return stepped_flow(steps, features, base, preprocessing)
 
 
 def _elementwise_flow(
@@ -211,4 +213,4 @@ def _elementwise_flow(
     for _ in range(num_layers):
         net = MLP(0, univariate.num_params, **networks) if networks["context_features"] else None
         steps.append([Elementwise(1, univariate, net)])
-    return _flow(steps, 1, base, preprocessing)
+    return stepped_flow(steps, 1, base, preprocessing)

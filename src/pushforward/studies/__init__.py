@@ -19,6 +19,10 @@ STUDIES = {
     "sweep": "the effect of data size, epochs, learning rate, width and blocks on two moons, in several processes",
     "energies": "planar, radial, Sylvester and spline flows fitted to unnormalized densities",
     "three-sets": "planar, coupling and continuous flows on three small data sets",
+    "mnist-masked": "masked coupling with fully connected networks on MNIST: random and chequerboard masks",
+    "mnist-additive": "additive coupling on MNIST: likelihood, samples, every layer, and paths between digits",
+    "image-flows": "convolutional flows (Glow, RealNVP) on MNIST, whole and at 8 x 8 pixels, trained in minutes",
+    "vae-prior": "a variational autoencoder on binarized MNIST under five priors, flows among them",
 }
 
 

@@ -1,5 +1,6 @@
 """Pictures of digits: sheets of images, and codes in the plane with their labels as marks."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,18 +16,18 @@ SIDE = 8
 
 
 def tiled(images: Tensor, num_columns: int) -> np.ndarray:
-    """Return images (n, 64) as one picture, row by row with a gap of a pixel; gaps and empty places are NaN."""
-    num_rows = -(-len(images) // num_columns)
-    board = np.full((num_rows * (SIDE + 1) - 1, num_columns * (SIDE + 1) - 1), np.nan)
-    for index, image in enumerate(images.reshape(-1, SIDE, SIDE).numpy()):
-        top, left = (position * (SIDE + 1) for position in divmod(index, num_columns))
-        board[top : top + SIDE, left : left + SIDE] = image
+    """Return square images (n, D) as one picture, row by row with a gap of a pixel; gaps and empty places are NaN."""
+    side, num_rows = math.isqrt(images.shape[1]), -(-len(images) // num_columns)
+    board = np.full((num_rows * (side + 1) - 1, num_columns * (side + 1) - 1), np.nan)
+    for index, image in enumerate(images.reshape(-1, side, side).numpy()):
+        top, left = (position * (side + 1) for position in divmod(index, num_columns))
+        board[top : top + side, left : left + side] = image
     return board
 
 
-def sheet(axes: Axes, images: Tensor, title: str, num_columns: int = 10) -> None:
-    """Draw images (n, 64) of levels, ink dark, in rows of `num_columns`."""
-    axes.imshow(tiled(images, num_columns), cmap="gray_r", vmin=0, vmax=LEVELS - 1, interpolation="nearest")
+def sheet(axes: Axes, images: Tensor, title: str, num_columns: int = 10, levels: int = LEVELS) -> None:
+    """Draw square images (n, D) of levels, ink dark, in rows of `num_columns`."""
+    axes.imshow(tiled(images, num_columns), cmap="gray_r", vmin=0, vmax=levels - 1, interpolation="nearest")
     axes.set_title(title, fontsize=10)
     axes.set_facecolor("#C9D8E6")
     axes.set_xticks([])
@@ -34,14 +35,14 @@ def sheet(axes: Axes, images: Tensor, title: str, num_columns: int = 10) -> None
     axes.spines[:].set_visible(False)
 
 
-def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2) -> Figure:
+def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2, levels: int = LEVELS) -> Figure:
     """Return a figure of several sheets; each name is a title."""
     num_rows = -(-len(panels) // across)
     heights = max(-(-len(images) // num_columns) for images in panels.values()) / num_columns
     figure = Figure(figsize=(3.6 * across, (3.6 * heights + 0.35) * num_rows), layout="constrained")
     places = list(figure.subplots(num_rows, across, squeeze=False).flat)
     for axes, (title, images) in zip(places, panels.items(), strict=False):
-        sheet(axes, images, title, num_columns)
+        sheet(axes, images, title, num_columns, levels)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     return figure

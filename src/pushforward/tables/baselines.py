@@ -83,19 +83,24 @@ class Gaussian:
     def __init__(self, y: Tensor, context: Tensor | None = None) -> None:
         from sklearn.covariance import ledoit_wolf
 
-        features = y.shape[1]
         self.scaling = None if context is None else Standardize(context.shape[1])
         if self.scaling is not None and context is not None:
             self.scaling.initialize(context)
         design = self._design(y, context)
         self.coefficients = torch.linalg.lstsq(design, y, driver="gelsd").solution
         residual = y - design @ self.coefficients
-        if len(y) < 10 * (features + design.shape[1]):
+        if len(y) < 10 * (y.shape[1] + design.shape[1]):
             covariance = torch.from_numpy(ledoit_wolf(residual.numpy(), assume_centered=True)[0])
         else:
             covariance = residual.T @ residual / len(y)
-        diagonal = covariance.diagonal().mean().clamp(min=RIDGE) * RIDGE
-        self.cholesky = torch.linalg.cholesky(covariance + diagonal * torch.eye(features, dtype=y.dtype))
+        self.cholesky = _cholesky(covariance)
+
+    @classmethod
+    def of_moments(cls, mean: Tensor, covariance: Tensor) -> "Gaussian":
+        """Return the Gaussian with this mean (D,) and covariance (D, D), float64."""
+        self = cls.__new__(cls)
+        self.scaling, self.coefficients, self.cholesky = None, mean[None], _cholesky(covariance)
+        return self
 
     def _design(self, y: Tensor, context: Tensor | None) -> Tensor:
         ones = y.new_ones(len(y), 1)
@@ -109,6 +114,12 @@ class Gaussian:
         z = torch.linalg.solve_triangular(self.cholesky, residual.T, upper=False)
         log_scale = self.cholesky.diagonal().log().sum()
         return -0.5 * z.square().sum(0) - log_scale - 0.5 * len(z) * math.log(2 * math.pi)
+
+
+def _cholesky(covariance: Tensor) -> Tensor:
+    """Return the lower factor of a covariance with a tiny ridge."""
+    ridge = covariance.diagonal().mean().clamp(min=RIDGE) * RIDGE
+    return torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype))
 
 
 class _Mixture:

@@ -13,7 +13,8 @@ from pushforward.training.rows import Form, Rows, is_array, loader_batch, read_l
 
 LEAST_BATCH, MOST_BATCH = 32, 512
 MOST_SPLIT = 20_000  # validation rows taken from the data: more would tell little and cost training rows
-LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most
+LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most,
+LEARNING_NUMBERS = 10_000_000  # and numbers in them: 12,755 images of 784 pixels
 LOADER_ROWS = 16_384  # the same where they have to be taken from a loader
 
 
@@ -57,10 +58,12 @@ class RowBatches:
 
     def head(self) -> Rows:
         """Return the rows that a model learns its start from."""
-        if len(self.rows) <= LEARNING_ROWS:
+        numbers = 1 if self.rows.x is None else max(self.rows.x[0].numel(), 1)
+        most = min(LEARNING_ROWS, max(LEARNING_NUMBERS // numbers, 2))
+        if len(self.rows) <= most:
             return self.rows
         order = torch.randperm(len(self.rows), generator=_like(self.generator), device=self.generator.device)
-        return self.rows.take(order[:LEARNING_ROWS])
+        return self.rows.take(order[:most])
 
     def position(self) -> tuple[Tensor, int]:
         """Return what `seek` needs to come back here."""

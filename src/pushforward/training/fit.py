@@ -59,9 +59,10 @@ def fit(
     """Train a model on data, by default by maximum likelihood.
 
     The model comes back on the device and dtype it came with, in eval(), with the weights of the least validation loss.
-    It may have `initialize(x, context)` (called once, on at most 100,000 training rows), `redraw(generator)` (called
-    once a step) and `context_features`. The run ends with the first of `epochs`, `num_steps` and `max_seconds`; without
-    any of them after 100 epochs. torch's global generator is left as found.
+    It may have `initialize(x, context)` (called once, on at most 100,000 training rows and ten million numbers),
+    `redraw(generator)` (called once a step), `context_features`, and `takes_integers` (integers reach the loss as they
+    are). The run ends with the first of `epochs`, `num_steps` and `max_seconds`; without any of them after 100 epochs.
+    torch's global generator is left as found.
 
     Args:
         model: Any module that the loss can use; for `losses.nll` one with `log_prob(x, context)`.

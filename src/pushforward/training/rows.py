@@ -33,6 +33,7 @@ class Form:
         keeps_float64: Float64 data stay so: the model casts them itself, after its preprocessing.
         takes_context: Whether the y of `(x, y)` is context.
         dequantize: Number of integer levels, or None.
+        takes_integers: The model or its loss knows what integers mean: they are handed over as they are.
     """
 
     dtype: torch.dtype
@@ -40,6 +41,7 @@ class Form:
     keeps_float64: bool
     takes_context: bool
     dequantize: int | None
+    takes_integers: bool = False
 
     @classmethod
     def of(cls, model: nn.Module, dequantize: int | None) -> "Form":
@@ -61,6 +63,7 @@ class Form:
             keeps_float64=any(part is not None and len(part) > 0 for part in preprocessing),
             takes_context=bool(getattr(model, "context_features", 0)),
             dequantize=dequantize,
+            takes_integers=bool(getattr(model, "takes_integers", False)),
         )
 
     def data(self, value: Any, name: str) -> Tensor:
@@ -78,6 +81,8 @@ class Form:
                     f"values from {x.min().item():g} to {x.max().item():g}: give the number of levels, or leave it out."
                 )
             return (x if x.dtype == torch.uint8 else x.to(torch.int32)).to(self.device)
+        if not x.is_floating_point() and self.takes_integers:
+            return x.to(self.device)
         if not x.is_floating_point():
             raise InputError(
                 f"{name} holds integers ({str(x.dtype).removeprefix('torch.')}), whose density would grow without end: "
@@ -211,7 +216,8 @@ def _tensor(value: Any, name: str) -> Tensor:
 
 
 def _in_range(x: Tensor, levels: int) -> bool:
-    return bool((x >= 0).all()) and bool((x < levels).all())
+    # Python numbers: in a comparison with uint8, 256 would become 0.
+    return not x.numel() or (x.min().item() >= 0 and x.max().item() < levels)
 
 
 def _check_finite(x: Tensor, name: str) -> None:

@@ -6,6 +6,7 @@ from pushforward.transforms.base import Compose, Inverse, Step, Transform
 from pushforward.transforms.continuous import Continuous
 from pushforward.transforms.coupling import Coupling
 from pushforward.transforms.elementwise import Elementwise, Scale, Shift
+from pushforward.transforms.image import OnFeatures, PerPixel, squeeze
 from pushforward.transforms.linear import LULinear, Orthogonal, Permutation
 from pushforward.transforms.preprocessing import ActNorm, Asinh, Logit, Standardize
 from pushforward.transforms.residual import Planar, Radial, Sylvester
@@ -25,7 +26,9 @@ __all__ = [
     "Inverse",
     "LULinear",
     "Logit",
+    "OnFeatures",
     "Orthogonal",
+    "PerPixel",
     "Permutation",
     "Planar",
     "Radial",
@@ -39,4 +42,5 @@ __all__ = [
     "Univariate",
     "autoregressive_adjacency",
     "masks",
+    "squeeze",
 ]

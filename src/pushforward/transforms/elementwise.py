@@ -121,13 +121,14 @@ class Elementwise(Specified, Transform):
         check_context(self, context, x.shape[:-1])
         if self.conditioner is None:
             assert self.params is not None
-            return self.params.expand(*x.shape[:-1], -1, -1)
+            # Batch axes of size 1, not stretched: a spline's knots are then computed once and not for every row.
+            return self.params.view(*[1] * (x.ndim - 1), *self.params.shape)
         return parameters_from(self.conditioner, x[..., :0], context, self.features, self.univariate)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         y, log_det = self.univariate.forward(x, self._params(x, context))
-        return y, log_det.sum(-1)
+        return y, log_det.sum(-1).expand(x.shape[:-1])
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         x, log_det = self.univariate.inverse(y, self._params(y, context))
-        return x, log_det.sum(-1)
+        return x, log_det.sum(-1).expand(y.shape[:-1])

@@ -90,6 +90,7 @@ class RationalQuadratic(Specified, Univariate):
         sums = raw.new_full((K - 1, K), 2 * bound * (1 - MIN_SHARE * K)).tril()
         least = torch.linspace(1, K - 1, K - 1, dtype=raw.dtype, device=raw.device) * (2 * bound * MIN_SHARE) - bound
         knots = (torch.matmul(sums, shares.flatten(2)) + least[:, None]).unflatten(-1, raw.shape[1:])
+        knots, raw_slopes = (part.expand(*part.shape[: -values.ndim], *values.shape) for part in (knots, raw_slopes))
         index = (values >= knots[int(search_heights)]).sum(0, keepdim=True)  # 0..K-1
         ends = torch.cat((index - 1, index)).clamp(0, K - 2)  # the bin's two knots, as inner knots
         outer = torch.cat((index == 0, index == K - 1))

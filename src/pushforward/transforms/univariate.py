@@ -13,7 +13,8 @@ class Univariate(ABC):
     """A family of increasing maps of one variable; with zero parameters each is the identity.
 
     Shape:
-        x, y: (*batch, n). params: (*batch, n, num_params). log_det: (*batch, n), log dy/dx of each feature.
+        x, y: (*batch, n). params: (*batch, n, num_params), where a batch axis of size 1 stretches. log_det: log dy/dx
+        of each feature, (*batch, n), or what stretches to it where x does not matter.
     """
 
     @property

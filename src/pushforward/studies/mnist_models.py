@@ -1,0 +1,284 @@
+"""The flows of the studies on MNIST with fully connected networks, and how they are trained."""
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.bases import GaussianMixture, StandardNormal
+from pushforward.data import mnist, mnist_sample, pixel_units
+from pushforward.data.digits import Digits
+from pushforward.flow import Flow
+from pushforward.nets import MLP
+from pushforward.studies.record import Record
+from pushforward.training import History
+from pushforward.training.rows import dequantized
+from pushforward.transforms import (
+    ActNorm,
+    Additive,
+    Affine,
+    Compose,
+    Coupling,
+    Elementwise,
+    Orthogonal,
+    RationalQuadratic,
+    Scale,
+    Shift,
+    Transform,
+    Univariate,
+    masks,
+)
+from pushforward.transforms.spline import MIN_SHARE, MIN_SLOPE, SLOPE_AT_ZERO
+
+LEVELS = 256
+PIXELS = 784
+RUNS = "runs"  # folder of the checkpoints, in the study's own
+QUICK_STEPS = 4
+NUM_COMPONENTS = 100  # of the mixture that is the base of our additive flow
+CLUSTERED = 20_000  # images that its start is taken from
+LEADING = 50  # principal components that tell the clusters apart
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A flow and how it is trained.
+
+    Attributes:
+        make: From the training images (n, 784), uint8, to an untrained flow.
+        seconds: Length of the training.
+        options: Further options of `fit`.
+    """
+
+    make: Callable[[Tensor], Flow]
+    seconds: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def load(record: Record) -> Digits:
+    """Return MNIST split by the study's seed; the part that comes with the package in the quick form."""
+    return mnist_sample() if record.quick else mnist(seed=record.seed)
+
+
+def train(record: Record, label: str, recipe: Recipe, data: Digits) -> tuple[Flow, History]:
+    """Return the recipe's flow, trained on the training images and chosen by the validation images, and its history.
+
+    A study that was stopped goes on from the checkpoints it left in its folder.
+    """
+    torch.manual_seed(record.seed)
+    flow = recipe.make(data.train.x)
+    length: dict[str, Any] = {"num_steps": QUICK_STEPS}
+    if not record.quick:
+        length = {"max_seconds": recipe.seconds, "out": record.out / RUNS / label.replace(" ", "-"), "resume": True}
+    history = record.fit(
+        label,
+        flow,
+        data.train.x,
+        validation=data.validation.x,
+        dequantize=LEVELS,
+        seed=record.seed,
+        **length,
+        **recipe.options,
+    )
+    return flow, history
+
+
+def forget_checkpoints(record: Record) -> None:
+    """Remove the checkpoints once all is measured: they are large, and a repeated study is to train anew."""
+    shutil.rmtree(record.out / RUNS, ignore_errors=True)
+
+
+def to_levels(x: Tensor) -> Tensor:
+    """Return the images that continuous values stand for, k for [k, k + 1), uint8."""
+    return x.floor().clamp(0, LEVELS - 1).to(torch.uint8)
+
+
+# ---- masked coupling -----------------------------------------------------------------------------------------------
+
+
+def masks_of(kind: str, num_layers: int, *, paired: bool) -> list[Tensor]:
+    """Return one mask a layer: a chequerboard inverted at each layer, or random ones.
+
+    Args:
+        kind: "chequerboard" or "random".
+        num_layers: Number of couplings.
+        paired: Whether every second random mask is the complement of the one before, so that each pixel is transformed
+            as often as any other; if not, each is drawn anew.
+    """
+    chosen: list[Tensor] = []
+    for layer in range(num_layers):
+        again = layer % 2 and (paired or kind == "chequerboard")
+        chosen.append(~chosen[-1] if again else masks.MASKS[kind](PIXELS))
+    return chosen
+
+
+def source_masked(kind: str) -> Flow:
+    """Return the source's flow: couplings with tanh on the scale, pixels as x + u/255.
+
+    The source gives no sizes. Pixels of paper are to be widened from 1/255 to about 1, by e^5.5 or more, and a layer
+    widens by e at most the half of the pixels that it transforms: hence 16 layers.
+    """
+    layers = [coupling(mask, Affine("tanh"), (256, 256)) for mask in masks_of(kind, 16, paired=False)]
+    return Flow(Compose(layers, names=_names(16)), StandardNormal(PIXELS), pixel_units("1/255"))
+
+
+def our_masked(kind: str) -> Flow:
+    """Return six wider couplings with a scale of each pixel before them, behind a logit and a spline of each pixel."""
+    layers: list[Transform] = [
+        Compose([ActNorm(PIXELS), coupling(mask, Affine("tanh"), (512, 512), dropout=0.2)])
+        for mask in masks_of(kind, 6, paired=True)
+    ]
+    return Flow(
+        Compose([paper_spline(), *layers, ActNorm(PIXELS)], names=["pixels", *_names(6), "scale"]),
+        StandardNormal(PIXELS),
+        pixel_units("logit"),
+    )
+
+
+def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int], dropout: float = 0.0) -> Coupling:
+    """Return a coupling whose network has these hidden layers."""
+    num_kept = int(mask.sum())
+    num_params = (PIXELS - num_kept) * univariate.num_params
+    return Coupling(mask, univariate, MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
+
+
+def paper_spline() -> Elementwise:
+    """Return a spline of each pixel behind the logit that starts by making the noise of level 0 normal.
+
+    Four of five pixels are paper, level 0: there the dequantized pixel is uniform noise on one level, which the logit
+    turns into log u, and no affine map of log u is normal. The spline sends the quantiles of log u to those of a
+    normal law in the lower half of its box; the inked levels keep the upper half. Training changes it pixel by pixel.
+    """
+    bound, spread = 14.0, 1.3  # the logit of MAF ends at 13.8; a standard deviation of paper in the box
+    normal = torch.distributions.Normal(0.0, 1.0)
+    quantile = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5])
+    u = normal.cdf(quantile)
+    paper = torch.logit(1e-6 + u / LEVELS)
+    # Then the end of level 0, and the middle grey.
+    x = torch.cat([torch.tensor([-bound]), paper, torch.tensor([-5.5, 0.0, bound])])
+    y = torch.cat([torch.tensor([-bound]), spread * (quantile + 3.5) - bound, torch.tensor([-5.3, 1.0, bound])])
+    slopes = torch.cat([spread * u / normal.log_prob(quantile).exp(), torch.tensor([3.0, 1.0])])
+    sizes = [(knots.diff() / (2 * bound) - MIN_SHARE).log() for knots in (x, y)]
+    layer = Elementwise(PIXELS, RationalQuadratic(len(x) - 1, bound))
+    assert layer.params is not None
+    with torch.no_grad():
+        layer.params.copy_(torch.cat([*sizes, (slopes - MIN_SLOPE).expm1().log() - SLOPE_AT_ZERO]))
+    return layer
+
+
+def _names(num_layers: int) -> list[str]:
+    return [f"layer {number}" for number in range(1, num_layers + 1)]
+
+
+# ---- additive coupling ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExpScale(Univariate):
+    """y = exp(s) x, log dy/dx = s, the same for every row."""
+
+    @property
+    def num_params(self) -> int:  # noqa: D102
+        return 1
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        log_scale = params.squeeze(-1)
+        return x * log_scale.exp(), log_scale
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        log_scale = params.squeeze(-1)
+        return y * (-log_scale).exp(), -log_scale
+
+
+def additive_layers(mask: Tensor, width: int, dropout: float = 0.0) -> Compose:
+    """Return four layers, y_B = x_B + m(x_A) and then y <- exp(s) y; m has five linear layers, A and B swap roles."""
+    layers = []
+    for layer in range(4):
+        kept = ~mask if layer % 2 else mask
+        shift = coupling(kept, Additive(), (width,) * 4, dropout)
+        layers.append(Compose([shift, Elementwise(PIXELS, ExpScale())]))
+    return Compose(layers, names=_names(4))
+
+
+def source_additive(images: Tensor) -> Flow:
+    """Return the source's flow on pixels in [0, 1); A and B are the upper and the lower half of the image."""
+    layers = additive_layers(masks.halves(PIXELS), 512)
+    return Flow(layers, StandardNormal(PIXELS), pixel_units("1/256"))
+
+
+def our_additive(images: Tensor, seed: int = 0) -> Flow:
+    """Return the same layers on principal components of unit variance, every second one in A, and a mixture as base.
+
+    Each half so sees strokes large and small. The base is a learned mixture of diagonal normals that starts on clusters
+    of the images: shears of one normal law cannot make the separate modes that ten digits are.
+    """
+    mean, variances, rotation = principal_components(images)
+    preprocessing = [Scale(1 / LEVELS), Shift(-mean), rotation, Scale(variances.rsqrt())]
+    layers = additive_layers(masks.alternating(PIXELS), 1000, dropout=0.1)
+    for layer in layers:
+        _weigh_inputs(layer[0], variances.sqrt())  # type: ignore[index]
+    flow = Flow(layers, GaussianMixture(PIXELS, NUM_COMPONENTS), preprocessing)
+    _start_on_clusters(flow, images[:CLUSTERED], seed)
+    return flow
+
+
+def _weigh_inputs(layer: Coupling, deviations: Tensor) -> None:
+    """Let a network listen to each principal component as loudly as it speaks in the image.
+
+    Of unit variance, hundreds of components of mere noise would drown the few that draw the digit. The hidden layers
+    get the gain that keeps the size of signals through ReLU (He et al. 2015, arXiv:1502.01852, eq. 10).
+    """
+    net, heard = layer.conditioner, deviations[layer.mask]
+    assert isinstance(net, MLP)
+    with torch.no_grad():
+        # torch's weights are uniform with variance 1 / (3 inputs).
+        net.first.weight.mul_(heard * (3 * len(heard) / heard.square().sum()).sqrt())
+        for hidden in net.hidden:
+            hidden.weight.mul_(math.sqrt(6))  # type: ignore[operator]
+
+
+@torch.no_grad()
+def _start_on_clusters(flow: Flow, images: Tensor, seed: int) -> None:
+    """Set the components of a flow's mixture to the clusters that k-means finds in the untrained latents of images."""
+    from sklearn.cluster import KMeans
+
+    base = flow.base
+    assert isinstance(base, GaussianMixture)
+    z = flow.encode(dequantized(images, torch.Generator().manual_seed(seed)))
+    deviations = flow.preprocessing[-1].factor.reciprocal()  # in the image, where distances mean something
+    seen = (z * deviations)[:, :LEADING].numpy()  # type: ignore[operator]
+    found = KMeans(base.num_components, n_init=1, max_iter=20, random_state=seed).fit_predict(seen)
+    clusters = torch.from_numpy(found).long()
+    for component in range(base.num_components):
+        rows = z[clusters == component]
+        # One observation of unit variance keeps the deviation of a cluster of few images above zero.
+        squares = (rows - rows.mean(0)).square().sum(0)
+        base.mean[component] = rows.mean(0)
+        base.log_std[component] = ((squares + 1) / (len(rows) + 1)).log() / 2
+        base.logits[component] = math.log(len(rows))
+
+
+def principal_components(images: Tensor) -> tuple[Tensor, Tensor, Orthogonal]:
+    """Return mean (784,), variances (784,) from large to small, and the rotation to the principal components.
+
+    Args:
+        images: (n, 784), uint8; the law meant is that of (k + u) / 256.
+    """
+    mean, covariance = torch.zeros(PIXELS, dtype=torch.float64), torch.zeros(PIXELS, PIXELS, dtype=torch.float64)
+    for rows in images.split(5_000):
+        mean += rows.double().sum(0)
+        covariance += rows.double().T @ rows.double()
+    mean /= len(images)
+    # Uniform noise adds a half to the mean and a twelfth to each variance, in levels.
+    covariance = covariance / len(images) - mean.outer(mean) + torch.eye(PIXELS, dtype=torch.float64) / 12
+    variances, directions = torch.linalg.eigh(covariance)
+    rotation = Orthogonal(PIXELS)
+    rotation.matrix.copy_(directions.flip(1).T)
+    return (
+        ((mean + 0.5) / LEVELS).float(),
+        (variances.flip(0) / LEVELS**2).float(),
+        rotation,
+    )

@@ -1,0 +1,96 @@
+"""Priors of a variational autoencoder, and the autoencoder that takes one by name."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward import recipes
+from pushforward.bases import Base, GaussianMixture, StandardNormal
+from pushforward.bases.density import HALF_LOG_TWO_PI, check_features
+from pushforward.flow import Flow
+from pushforward.specification import Specified
+
+EDGE = 0.02  # pseudo-inputs begin at least so far from 0 and 1, where a logit is infinite
+
+
+def diagonal_normal(standardized: Tensor) -> Tensor:
+    """Return log N(z; 0, I) of the last axis."""
+    return -0.5 * standardized.square().sum(-1) - standardized.shape[-1] * HALF_LOG_TWO_PI
+
+
+class VampPrior(Specified, Base):
+    """Mixture of the posteriors of K learned pseudo-inputs: p(z) = 1/K sum_k q(z|u_k) (VampPrior, arXiv:1705.07120).
+
+    It shares the encoder with its VAE, so each step encodes K images more. The pseudo-inputs are kept inside [0, 1] by
+    a sigmoid; `fit` lets them begin as training images.
+
+    Args:
+        encoder: The encoder of the VAE, x (*batch, D) -> (*batch, 2 L).
+        features: Number of latents L.
+        data_features: Number of pixels D.
+        num_components: K.
+
+    Raises:
+        ValueError: If a size is not valid.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, encoder: nn.Module, features: int, data_features: int, num_components: int = 500) -> None:
+        super().__init__()
+        self.features = check_features(features)
+        for name, value in (("data_features", data_features), ("num_components", num_components)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+        self.encoder, self.data_features, self.num_components = encoder, data_features, num_components
+        self.pseudo_logits = nn.Parameter(torch.randn(num_components, data_features))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def components(self) -> tuple[Tensor, Tensor]:
+        """Return means and log standard deviations of the components, (K, L) each."""
+        mean, log_std = self.encoder(self.pseudo_logits.sigmoid()).chunk(2, -1)
+        return mean, log_std
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
+        # |(z - m) / s|^2 multiplied out is three matrix products instead of a (*batch, K, L) tensor. In float32 the
+        # terms would cancel; in float64 they may, and the products are small.
+        mean, log_std = (value.double() for value in self.components())
+        precision = (-2 * log_std).exp()
+        wide = z.double()
+        constant = (mean.square() * precision).sum(-1) + 2 * log_std.sum(-1)
+        twice = wide.square() @ precision.T - 2 * wide @ (mean * precision).T + constant
+        each = -0.5 * twice - self.features * HALF_LOG_TWO_PI
+        return (each.logsumexp(-1) - math.log(self.num_components)).to(z.dtype)
+
+    def sample(  # noqa: D102
+        self,
+        shape: Sequence[int],
+        *,
+        context: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        mean, log_std = self.components()
+        chosen = torch.randint(self.num_components, tuple(shape), generator=generator, device=mean.device)
+        noise = torch.randn((*shape, self.features), generator=generator, dtype=mean.dtype, device=mean.device)
+        return mean[chosen] + temperature * log_std[chosen].exp() * noise
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Take K of the images x (n, D), grey levels in [0, 1], as pseudo-inputs; only the first call does."""
+        if bool(self.initialized):
+            return
+        picked = x[torch.linspace(0, len(x) - 1, self.num_components).long()]
+        self.pseudo_logits.copy_(picked.clamp(EDGE, 1 - EDGE).logit())
+        self.initialized.fill_(True)
+
+
+PRIORS: dict[str, Callable[[int], Flow | Base]] = {
+    "normal": StandardNormal,
+    "mixture": lambda features: GaussianMixture(features, 100),
+    "flow": lambda features: recipes.realnvp(features, num_layers=8, hidden_features=(128, 128), mask="random"),
+    "spline": lambda features: recipes.nsf(features, num_layers=4, hidden_features=(128, 128), mask="random"),
+}
+"""Priors that need the number of latents only, by name; "vampprior" needs the encoder too."""

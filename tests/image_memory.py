@@ -1,0 +1,59 @@
+"""Run by test_dequantization.py: fits a flow to as many images as MNIST has, killed at a given step or resumed.
+
+Prints the largest memory in MB and, at the end, the steps of the run and those of them that this process took.
+"""
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+import pushforward as pf
+from pushforward.training import loop
+
+loop.SAVE_SECONDS, loop.SAVE_SHARE = 0.0, 1.0  # a checkpoint at every report
+
+
+def megabytes():
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux ru_maxrss counts the process that started this one too
+        return (
+            int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main(folder, die_at):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    calls = []
+
+    def loss(model, batch, generator=None):
+        calls.append(model.training)
+        if sum(calls) == die_at:
+            print(megabytes(), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return pf.losses.nll(model, batch, generator)
+
+    train, validation = (torch.randint(256, (n, 784), dtype=torch.uint8) for n in (50_000, 2_000))
+    preprocessing = [*pf.data.pixel_units("logit"), pf.transforms.Standardize(784)]
+    flow = pf.recipes.realnvp(784, num_layers=2, hidden_features=(64,), preprocessing=preprocessing)
+    history = pf.fit(
+        flow,
+        train,
+        validation=validation,
+        loss=loss,
+        dequantize=256,
+        num_steps=4,
+        out=folder,
+        resume=True,
+        progress=False,
+    )
+    print(megabytes(), history.steps, sum(calls))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

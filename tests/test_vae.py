@@ -1,0 +1,376 @@
+"""The variational autoencoder: its bounds against quadrature, its densities against autodiff, its priors, its data."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import distributions
+
+import pushforward as pf
+from pushforward import vae as vaes
+from pushforward.errors import InputError
+from pushforward.losses import Batch
+from pushforward.vae import model as vae_model
+
+PIXELS = 6
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(prior="normal", latent_features=1, *, scale=0.5, double=True, **options):
+    """A small VAE with random weights everywhere: a fresh one would ignore its input."""
+    torch.manual_seed(3)
+    model = vaes.mlp_vae(PIXELS, latent_features=latent_features, prior=prior, hidden_features=(7,), **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+        for network in (model.encoder, model.decoder):
+            network.last.weight.mul_(0.3)
+    return model.double() if double else model
+
+
+def binary(num_rows=5, seed=0):
+    grey = torch.rand(num_rows, PIXELS, generator=seeded(seed), dtype=torch.float64)
+    return vaes.binarize(grey, generator=seeded(seed + 100))
+
+
+def bernoulli(model, x, z):
+    return distributions.Bernoulli(logits=model.decoder(z)).log_prob(x).sum(-1)
+
+
+def log_evidence(model, x):
+    """log p(x) by quadrature over one or two latents."""
+    axis = torch.linspace(-9, 9, 3001 if model.latent_features == 1 else 241, dtype=torch.float64)
+    points = torch.cartesian_prod(*[axis] * model.latent_features).reshape(-1, model.latent_features)
+    with torch.no_grad():
+        prior = model.prior.log_prob(points)
+        assert prior.exp().sum() * (axis[1] - axis[0]) ** model.latent_features == pytest.approx(1, abs=1e-3)
+        joint = torch.stack([bernoulli(model, row, points) + prior for row in x])
+    return joint.logsumexp(-1) + model.latent_features * (axis[1] - axis[0]).log()
+
+
+def some_flow(recipe=pf.recipes.realnvp, features=2):
+    return recipe(features, num_layers=2, hidden_features=(5,))
+
+
+# ---- the bound -------------------------------------------------------------------------------------------------------
+
+
+def test_terms_are_the_densities_of_torch_distributions():
+    model, x = tiny(latent_features=3), binary()
+    terms = model.terms(x, 2, generator=seeded(7))
+    mean, log_std, _ = model.posterior(x)
+    noise = torch.randn(5, 2, 3, generator=seeded(7), dtype=torch.float64)
+    z = mean[:, None] + log_std[:, None].exp() * noise
+    posterior = distributions.Normal(mean[:, None], log_std[:, None].exp()).log_prob(z).sum(-1)
+    torch.testing.assert_close(terms.likelihood, bernoulli(model, x[:, None], z))
+    torch.testing.assert_close(terms.prior, distributions.Normal(0, 1).log_prob(z).sum(-1))
+    torch.testing.assert_close(terms.posterior, posterior)
+    expected = (bernoulli(model, x[:, None], z) + terms.prior - posterior).mean(-1)
+    torch.testing.assert_close(model.elbo(x, 2, generator=seeded(7)), expected)
+
+
+def test_the_loss_is_minus_the_elbo_of_binarized_images():
+    model = tiny(double=False)
+    levels = torch.randint(256, (9, PIXELS), generator=seeded(), dtype=torch.uint8)
+    generator = seeded(4)
+    x = vaes.binarize(levels, generator=generator)
+    expected = -model.elbo(x, generator=generator)
+    batch = Batch(levels, None, None, 9)
+    torch.testing.assert_close(pf.losses.elbo(model, batch, seeded(4)), expected)
+    terms = model.terms(x, generator=seeded(1))
+    weighted = pf.losses.elbo(model, Batch(x, None, None, 9), seeded(1), binarize="none", kl_weight=0.25)
+    torch.testing.assert_close(weighted, -(terms.likelihood + 0.25 * (terms.prior - terms.posterior)).mean(-1))
+    with pytest.raises(ValueError, match="kl_weight must not be negative; got -1"):
+        pf.losses.elbo(model, batch, kl_weight=-1)
+
+
+@pytest.mark.parametrize(
+    ("latent_features", "prior", "posterior_flow"),
+    [
+        (1, "normal", None),
+        (1, "mixture", None),
+        (1, "vampprior", None),
+        (2, "couplings", None),
+        (2, "splines", None),
+        (1, "normal", "planar"),
+        (2, "couplings", "amortized planar"),
+    ],
+)
+def test_elbo_and_iwae_lie_below_the_evidence_and_iwae_approaches_it(latent_features, prior, posterior_flow):
+    flow = None
+    if posterior_flow is not None:
+        context = 2 if posterior_flow == "amortized planar" else 0
+        flow = pf.recipes.planar(latent_features, num_layers=2, context_features=context, hidden_features=(4,))
+    given = {"couplings": some_flow, "splines": lambda: some_flow(pf.recipes.nsf)}.get(prior, lambda: prior)()
+    model, x = tiny(given, latent_features, scale=0.2, posterior_flow=flow), binary(3)
+    with torch.no_grad():  # wider than the prior, so that the weights have no heavy tail
+        model.encoder.last.bias[latent_features : 2 * latent_features] += 0.5
+    truth = log_evidence(model, x)
+    with torch.no_grad():
+        elbo = model.elbo(x, 2000, generator=seeded(1))
+        some = model.iwae(x.repeat(400, 1), 5, generator=seeded(2)).reshape(400, 3).mean(0)
+        many = model.iwae(x, 4000, generator=seeded(3))
+        weights = model.terms(x, 4000, generator=seeded(4)).log_weight.softmax(-1)
+    noise = 4 * (4000 * weights).std(-1) / 4000**0.5 + 0.001  # four standard errors of the log of a mean
+    assert noise.max() < 0.3
+    error = 0.05
+    assert (elbo < some + error).all()
+    assert (some < many + error).all()
+    assert elbo.mean() < truth.mean()
+    assert ((many - truth).abs() < noise).all()
+
+
+def test_pieces_leave_the_bound_as_it_is(monkeypatch):
+    model, x = tiny(), binary(4)
+    monkeypatch.setattr(vae_model, "CHUNK_ROWS", 700)
+    sizes = []
+    terms = model.terms
+    monkeypatch.setattr(
+        model, "terms", lambda x, k, generator: sizes.append(len(x) * k) or terms(x, k, generator=generator)
+    )
+    with torch.no_grad():
+        found = model.iwae(x, 5000, generator=seeded())
+        assert found.shape == (4,)
+        torch.testing.assert_close(found, log_evidence(model, x), atol=0.05, rtol=0)
+        assert sum(sizes) == 4 * 5000
+        assert max(sizes) == 700
+        sizes.clear()
+        assert model.elbo(x.repeat(100, 1), 3, generator=seeded()).shape == (400,)
+        assert sum(sizes) == 1200
+        assert max(sizes) <= 700
+
+
+# ---- the posterior ---------------------------------------------------------------------------------------------------
+
+
+def flows_for_posteriors():
+    return {
+        "planar": pf.recipes.planar(2, num_layers=3),
+        "amortized planar": pf.recipes.planar(2, num_layers=2, context_features=3, hidden_features=(4,)),
+        "coupling": some_flow(),
+        "autoregressive": pf.recipes.maf(2, num_layers=2, hidden_features=(5,)),
+        "a transform": pf.transforms.Compose([pf.transforms.Planar(2), pf.transforms.Radial(2)]),
+    }
+
+
+@pytest.mark.parametrize("name", flows_for_posteriors())
+def test_log_q_is_the_change_of_variables_of_the_posterior_flow(name):
+    model, x = tiny(latent_features=2, posterior_flow=flows_for_posteriors()[name], scale=0.3), binary(4)
+    z, log_q = model.encode(x, 3, generator=seeded(5))
+    mean, log_std, context = model.posterior(x)
+    noise = torch.randn(4, 3, 2, generator=seeded(5), dtype=torch.float64)
+    flow = model.posterior_flow
+    transform = flow.transform if isinstance(flow, pf.Flow) else flow
+    for row in range(4):
+        own = None if context is None else context[row]
+
+        def through(eps, row=row, own=own):
+            return transform(mean[row] + log_std[row].exp() * eps, own)[0]
+
+        for sample in range(3):
+            eps = noise[row, sample]
+            jacobian = torch.autograd.functional.jacobian(through, eps)
+            expected = distributions.Normal(0, 1).log_prob(eps).sum() - torch.linalg.slogdet(jacobian).logabsdet
+            torch.testing.assert_close(z[row, sample], through(eps))
+            torch.testing.assert_close(log_q[row, sample], expected)
+
+
+def test_an_amortized_posterior_flow_sees_the_encoder():
+    model, x = tiny(latent_features=2, posterior_flow=flows_for_posteriors()["amortized planar"]), binary()
+    z, log_q = model.encode(x, generator=seeded())
+    gradients = torch.autograd.grad(z.sum() + log_q.sum(), model.encoder.last.bias)[0]
+    assert gradients.shape == (2 * 2 + 3,)
+    assert (gradients[4:] != 0).all()
+
+
+def test_the_reconstruction_is_decoded_from_the_posteriors_centre():
+    model, x = tiny(), binary()
+    torch.testing.assert_close(model.reconstruct(x), model.decoder(model.posterior(x)[0]).sigmoid())
+    refined = tiny(posterior_flow=pf.recipes.planar(1, num_layers=2))
+    centre = refined.posterior_flow.encode(refined.posterior(x)[0])
+    torch.testing.assert_close(refined.reconstruct(x), refined.decode(centre).detach())
+
+
+# ---- priors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*vaes.PRIORS, "vampprior", "a flow", "a base"])
+def test_a_prior_is_swapped_with_one_argument(name):
+    given = {"a flow": some_flow(features=3), "a base": pf.bases.DiagonalNormal(3)}.get(name, name)
+    model, x = tiny(given, 3, scale=0.1), binary()
+    assert model.elbo(x).isfinite().all()
+    assert model.sample_prior(4).shape == (4, 3)
+    images = model.sample(4, temperature=0.5, generator=seeded(1))
+    assert images.shape == (4, PIXELS)
+    assert ((images > 0) & (images < 1)).all()
+    assert torch.equal(images, model.sample(4, temperature=0.5, generator=seeded(1)))
+
+
+@pytest.mark.parametrize("name", [*vaes.PRIORS, "vampprior"])
+def test_the_gradient_reaches_prior_encoder_and_decoder(name):
+    model = tiny(name, 3, scale=0.1)
+    model.elbo(binary()).sum().backward()
+    assert all((p.grad is not None) and bool((p.grad != 0).any()) for p in model.encoder.parameters())
+    assert all(bool((p.grad != 0).any()) for p in model.decoder.parameters())
+    silent = [name for name, p in model.prior.named_parameters() if p.grad is None or not bool((p.grad != 0).any())]
+    assert silent == []
+
+
+def test_vampprior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs():
+    model = tiny("vampprior", 2)
+    mean, log_std = model.prior.components()
+    mixture = distributions.MixtureSameFamily(
+        distributions.Categorical(logits=torch.zeros(500, dtype=torch.float64)),
+        distributions.Independent(distributions.Normal(mean, log_std.exp()), 1),
+    )
+    z = 2 * torch.randn(3, 4, 2, dtype=torch.float64, generator=seeded())
+    torch.testing.assert_close(model.prior.log_prob(z), mixture.log_prob(z))
+    # float32 keeps its digits where |z - m|^2 is multiplied out
+    single = copy.deepcopy(model).float()
+    far = 50 + z
+    torch.testing.assert_close(single.prior.log_prob(far.float()).double(), mixture.log_prob(far), rtol=1e-4, atol=1e-2)
+    drawn = model.prior.sample((20_000,), generator=seeded(2))
+    torch.testing.assert_close(drawn.mean(0), mixture.mean, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(drawn.var(0), mixture.variance, atol=0.05, rtol=0.1)
+
+
+def test_vampprior_begins_with_training_images_and_only_once():
+    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior="vampprior")
+    levels = torch.randint(256, (600, PIXELS), generator=seeded(), dtype=torch.uint8)
+    model.initialize(levels)
+    begun = model.prior.pseudo_logits.sigmoid()
+    expected = (levels[torch.linspace(0, 599, 500).long()] / 255).clamp(0.02, 0.98)
+    torch.testing.assert_close(begun, expected)
+    model.initialize(255 - levels)
+    assert torch.equal(model.prior.pseudo_logits.sigmoid(), begun)
+
+
+def test_vampprior_shares_its_encoder_through_fit_and_copies():
+    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior="vampprior")
+    before = model.encoder.last.weight.clone()
+    pf.fit(model, torch.rand(64, PIXELS), validation=None, loss=pf.losses.elbo, num_steps=3, progress=False)
+    assert not torch.equal(model.encoder.last.weight, before)
+    for each in (model, copy.deepcopy(model)):
+        assert each.prior.encoder is each.encoder
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def test_dynamic_binarization_is_a_bernoulli_of_the_grey_level_drawn_anew():
+    levels = torch.tensor([0, 51, 128, 255], dtype=torch.uint8).expand(20_000, 4)
+    generator = seeded()
+    first, second = vaes.binarize(levels, generator=generator), vaes.binarize(levels, generator=generator)
+    torch.testing.assert_close(first.mean(0), torch.tensor([0, 0.2, 128 / 255, 1]), atol=0.012, rtol=0)
+    assert first[:, [0, 3]].unique(dim=0).tolist() == [[0, 1]]
+    assert not torch.equal(first, second)
+    floats = levels.double() / 255
+    assert vaes.binarize(floats).dtype == torch.float64
+    torch.testing.assert_close(vaes.binarize(floats, generator=seeded()).mean(0), floats[0], atol=0.012, rtol=0)
+
+
+def test_thresholding_is_the_same_for_levels_and_floats():
+    levels = torch.arange(256, dtype=torch.uint8)
+    cut = vaes.binarize(levels, "threshold")
+    assert torch.equal(cut, vaes.binarize(levels.double() / 255, "threshold").float())
+    assert (cut.sum(), cut[127], cut[128]) == (128, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("x", "how", "message"),
+    [
+        (torch.tensor([0.0, 255.0]), "dynamic", r"from 0 to 255: divide levels up to 255 by 255"),
+        (torch.tensor([-0.5, 1.0]), "threshold", r"floats from -0.5 to 1"),
+        (torch.tensor([0.0, math.nan]), "dynamic", r"grey levels from 0 to 1, or uint8"),
+        (torch.tensor([0, 7]), "dynamic", r"got torch.int64: use x.to\(torch.uint8\)"),
+        (torch.tensor([0, 1], dtype=torch.uint8), "dynamic", 'binary already, use binarize="none"'),
+        (torch.tensor([0.0, 0.5]), "none", r"zeros and ones only; got values from 0 to 0.5: binarize it first"),
+        (torch.zeros(2), "static", r"binarize must be one of dynamic, threshold, none; got 'static'"),
+    ],
+)
+def test_wrong_values_are_named(x, how, message):
+    with pytest.raises(ValueError, match=message):
+        vaes.binarize(x, how)
+
+
+def test_the_bounds_refuse_grey_images():
+    model = tiny(double=False)
+    for method in (model.elbo, model.iwae, model.reconstruct, model.posterior):
+        with pytest.raises(ValueError, match="must hold zeros and ones only; got values from 0 to 0.9"):
+            method(torch.tensor([[0, 0.9, 0, 0, 0, 0]]))
+    with pytest.raises(ValueError, match=r"x must have shape \(n, D\); got \(6,\)"):
+        model.elbo(torch.zeros(PIXELS))
+    with pytest.raises(ValueError, match="num_samples must be an integer of at least 1; got 0"):
+        model.elbo(torch.zeros(1, PIXELS), 0)
+
+
+def test_parts_that_do_not_fit_are_named():
+    encoder, decoder = pf.nets.MLP(PIXELS, 4), pf.nets.MLP(2, PIXELS)
+    normal = pf.bases.StandardNormal(2)
+    scaled = pf.recipes.planar(2, preprocessing=[pf.transforms.Scale((0.5, 0.5))])
+    amortized = vaes.VAE(encoder, decoder, normal, posterior_flow=pf.recipes.planar(2, context_features=3))
+    with pytest.raises(ValueError, match="prior must be a Flow or a base; got str"):
+        vaes.VAE(encoder, decoder, "normal")
+    with pytest.raises(ValueError, match="prior must take no context; it needs 3 features of it"):
+        vaes.VAE(encoder, decoder, pf.recipes.realnvp(2, context_features=3))
+    with pytest.raises(ValueError, match="posterior_flow has 3 features, the prior 2"):
+        vaes.VAE(encoder, decoder, normal, posterior_flow=pf.recipes.planar(3))
+    with pytest.raises(ValueError, match="posterior_flow must have no preprocessing"):
+        vaes.VAE(encoder, decoder, normal, posterior_flow=scaled)
+    with pytest.raises(ValueError, match="a VampPrior mixes diagonal normals"):
+        vaes.VAE(encoder, decoder, vaes.VampPrior(encoder, 2, PIXELS), posterior_flow=pf.recipes.planar(2))
+    with pytest.raises(
+        ValueError, match=r"must return 7 features \(mean .* of 2 latents, and 3 of context\); it returns 4"
+    ):
+        amortized.posterior(torch.zeros(1, PIXELS))
+    with pytest.raises(ValueError, match="one of normal, mixture, flow, spline, vampprior; got 'gaussian'"):
+        vaes.mlp_vae(prior="gaussian")
+    with pytest.raises(ValueError, match="num_components must be an integer of at least 1; got 0"):
+        vaes.VampPrior(encoder, 2, PIXELS, 0)
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def images(num_rows=300):
+    """Grey images of two kinds, left or right half inked."""
+    side = torch.arange(num_rows)[:, None] % 2 == 0
+    left = torch.arange(PIXELS) < PIXELS // 2
+    return torch.where(side == left, 230, 25).to(torch.uint8)
+
+
+def test_fit_trains_on_grey_levels_and_repeats_itself():
+    def trained():
+        torch.manual_seed(0)
+        model = vaes.mlp_vae(PIXELS, latent_features=1, hidden_features=(16,), prior=some_flow(features=1))
+        options = {"num_steps": 200, "batch_size": 50, "learning_rate": 0.02, "progress": False}
+        history = pf.fit(model, (images(), torch.zeros(300)), loss=pf.losses.elbo, **options)
+        return model, history
+
+    (one, history), (two, again) = trained(), trained()
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    losses = [row["validation_loss"] for row in history.rows]
+    assert losses == [row["validation_loss"] for row in again.rows]
+    # Independent pixels cost PIXELS ln 2; knowing the side, the entropy of a Bernoulli(230 / 255) each and ln 2.
+    p = 230 / 255
+    best = math.log(2) - PIXELS * (p * math.log(p) + (1 - p) * math.log(1 - p))
+    assert losses[0] > PIXELS * math.log(2) - 0.3
+    assert best - 0.3 < history.best_validation < best + 0.4
+
+
+def test_validation_binarizes_the_same_way_each_time():
+    model = vaes.mlp_vae(PIXELS, latent_features=1, hidden_features=(4,))
+    history = pf.fit(model, images(), loss=pf.losses.elbo, num_steps=30, learning_rate=1e-30, progress=False)
+    assert len({row["validation_loss"] for row in history.rows}) == 1
+
+
+def test_fit_names_what_is_wrong_with_images():
+    model = vaes.mlp_vae(PIXELS, latent_features=1, hidden_features=(4,))
+    with pytest.raises(ValueError, match="floats from 25 to 230: divide levels up to 255 by 255"):
+        pf.fit(model, images().float(), loss=pf.losses.elbo, num_steps=1, progress=False)
+    with pytest.raises(InputError, match="holds integers"):
+        pf.fit(pf.recipes.realnvp(PIXELS), images(), num_steps=1, progress=False)
