@@ -248,8 +248,10 @@ def _start_on_clusters(flow: Flow, images: Tensor, seed: int) -> None:
     base = flow.base
     assert isinstance(base, GaussianMixture)
     z = flow.encode(dequantized(images, torch.Generator().manual_seed(seed)))
-    deviations = flow.preprocessing[-1].factor.reciprocal()  # in the image, where distances mean something
-    seen = (z * deviations)[:, :LEADING].numpy()  # type: ignore[operator]
+    scale = flow.preprocessing[-1]
+    assert isinstance(scale, Scale)
+    deviations = 1 / scale.factor  # in the image, where distances mean something
+    seen = (z * deviations)[:, :LEADING].numpy()
     found = KMeans(base.num_components, n_init=1, max_iter=20, random_state=seed).fit_predict(seen)
     clusters = torch.from_numpy(found).long()
     for component in range(base.num_components):
