@@ -138,6 +138,7 @@ def test_adjoint_gradients_are_those_through_the_steps(options):
         ({"tolerance": 0.0}, "tolerance must be above 0; got 0.0."),
         ({"method": "rk4", "num_steps": 2.5}, "num_steps must be an integer of at least 1; got 2.5."),
         ({"num_probes": 1.5}, "num_probes must be an integer; got 1.5."),
+        ({"train_steps": 0}, "train_steps must be an integer of at least 1; got 0."),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message):
@@ -305,6 +306,30 @@ def test_more_evaluations_are_counted_for_a_finer_tolerance():
     assert (fine >= coarse).all()
     assert fine.sum() > coarse.sum()
     assert (Continuous(velocity, method="rk4", num_steps=5).num_evaluations(START.float()) == 20).all()
+
+
+def test_train_steps_count_while_training_alone():
+    torch.manual_seed(0)
+    flow = pf.recipes.cnf(2, hidden_features=(16, 16), train_steps=2)
+    perturb(flow, size=1.0)
+    x = torch.randn(50, 2)
+    fixed = Continuous(flow.transform.velocity, method="dopri5", num_steps=2)
+    adaptive = Continuous(flow.transform.velocity)
+    assert_close(flow.transform(x), adaptive(x))
+    assert (fixed.num_evaluations(x) == 12).all()
+    flow.train()
+    assert_close(flow.transform(x), fixed(x))
+    assert_close(flow.transform.energies(x), fixed.energies(x))
+    assert [step.name for step in flow.transform.steps(x)] == ["t = 0.5", "t = 0"]
+
+
+def test_likelihood_trained_with_few_steps_is_scored_by_as_many_as_it_takes():
+    data = pf.data.two_moons(2_000, standardize=True)
+    torch.manual_seed(0)
+    flow = pf.recipes.cnf(2, hidden_features=(32, 32), train_steps=1)
+    pf.fit(flow, data.x, num_steps=60, batch_size=256, learning_rate=1e-2, progress=False)
+    assert pf.metrics.nll(flow, data.density.sample(2_000, 1)).mean > data.density.entropy()
+    assert pf.verify(flow, data.x[:50], tolerance=1e-3).ok
 
 
 def test_a_continuous_flow_integrates_to_one():

@@ -43,8 +43,8 @@ def limits(x: Tensor, *, share: float = 0.005, margin: float = 0.15) -> list[tup
     return list(zip((low - margin * width).tolist(), (high + margin * width).tolist(), strict=True))
 
 
-def learning_curves(history: "History") -> Figure:
-    """Training and validation loss against steps, with the step whose weights were kept."""
+def learning_curves(history: "History", *, loss: str = "loss (nats)") -> Figure:
+    """Training and validation loss against steps, with the step whose weights were kept; `loss` names it."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot()
     table = history.to_numpy()
@@ -60,7 +60,7 @@ def learning_curves(history: "History") -> Figure:
         axes.set_ylim(later.min() - margin, later.max() + margin)
     axes.axvline(history.best_step, color=BLACK, linestyle=":", linewidth=1, label="weights kept")
     axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats)")
+    axes.set_ylabel(loss)
     axes.legend(frameon=False)
     _tidy(axes)
     return figure

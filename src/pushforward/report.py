@@ -47,7 +47,9 @@ def render(fitted: TableFit, samples: np.ndarray, *, command: str = "") -> str:
         command=command,
         likelihoods=likelihoods(fitted),
         facts=facts(fitted),
-        curves=plots.learning_curves(fitted.history),
+        curves=plots.learning_curves(
+            fitted.history, loss="flow-matching loss" if fitted.recipe == "cnf" else "loss (nats)"
+        ),
         comparison=_comparison(fitted, torch.from_numpy(samples)),
         quantiles=None if latent is None else plots.latent_quantiles(latent),
     )
