@@ -145,8 +145,9 @@ def _masks(record: Record, found: dict[str, Trained]) -> None:
         error = (board.test.unit_error**2 + random.test.unit_error**2) ** 0.5
         record.number(f"masks.{who}", {"chequerboard_minus_random": difference, "least": least, "most": most})
         rows.append([whose, int(least), int(most), difference, error])
-        better = "the chequerboard" if difference > 0 else "random masks"
-        said.append(f"with {whose} {better}, by {abs(difference):.1f} nats")
+        better = "chequerboards" if difference > 0 else "random masks"
+        told = f"{better} are better, by {abs(difference):.1f} ± {error:.1f} nats"
+        said.append(f"with {whose} " + (told if abs(difference) > 2 * error else "neither, within the standard error"))
     record.table(
         "How often the random masks let a pixel be transformed, at least and at most over the pixels, and how much "
         "higher the log-likelihood is with chequerboards (nats an image); the standard error takes the two test means "
@@ -156,7 +157,7 @@ def _masks(record: Record, found: dict[str, Trained]) -> None:
     )
     record.answer(
         "Which masks are better?",
-        f"Better are {'; '.join(said)}. Masks drawn anew in each layer leave some pixels nearly always as they are, "
+        f"{'; '.join(said).capitalize()}. Masks drawn anew in each layer leave some pixels nearly always as they are, "
         "and with tanh a layer can widen a pixel by e at most, where a pixel of paper needs 256 times or more; a "
         "chequerboard inverted in turn treats all alike, and shows every network the neighbours of what it "
         "transforms. In ours every second random mask is the complement of the one before.",

@@ -14,7 +14,7 @@ from pushforward.plots import DATA, SAMPLES
 from pushforward.studies import pictures, three_costs
 from pushforward.studies.animation import animation
 from pushforward.studies.record import Record, spread
-from pushforward.studies.three_models import OURS, SOURCE_EPOCHS, SOURCES, Model, Trained
+from pushforward.studies.three_models import OURS, SOURCE_EPOCHS, SOURCES, Trained
 from pushforward.transforms import Continuous
 from pushforward.verification import verify
 
@@ -39,20 +39,18 @@ def run(record: Record) -> None:
     ours = [model for model in OURS if model.name in QUICK] if record.quick else list(OURS)
     for name in sets:
         for model in (*SOURCES, *ours):
-            for seed in record.seeds(model.seeds):
+            for index, seed in enumerate(record.seeds(model.seeds)):
                 data = three_sets(name, seed=seed)
-                runs.setdefault((name, model.name), []).append(_trained(record, model, name, data, seed))
+                before = runs[name, model.start][index].trained if model.start else None
+                trained = model.train(record, data.train, name, seed, before)
+                found = Run(trained, metrics.nll(trained.flow, data.train).mean, metrics.nll(trained.flow, data.test))
+                runs.setdefault((name, model.name), []).append(found)
     for name in sets:
         _table(record, name, {model: found for (place, model), found in runs.items() if place == name})
         _panels(record, name, three_sets(name, seed=record.seed), {m: f[0] for (p, m), f in runs.items() if p == name})
     _animations(record, {model: found[0].trained.flow for (place, model), found in runs.items() if place == sets[0]})
     _answers(record, runs, [model.name for model in ours])
     three_costs.cost_against_features(record)
-
-
-def _trained(record: Record, model: Model, name: str, data: Sample, seed: int) -> Run:
-    trained = model.train(record, data.train, name, seed)
-    return Run(trained, metrics.nll(trained.flow, data.train).mean, metrics.nll(trained.flow, data.test))
 
 
 def _table(record: Record, name: str, runs: dict[str, list[Run]]) -> None:
@@ -84,7 +82,7 @@ def _table(record: Record, name: str, runs: dict[str, list[Run]]) -> None:
                 "standard_error": [one.test.standard_error for one in found],
                 "evaluations_in_training": training, "evaluations_to_score": scoring,
                 "samples_per_second": rate, "round_trip_error": round_trip,
-                "steps": [sum(history.steps for history in one.trained.histories) for one in found],
+                "steps": [one.trained.steps for one in found],
                 "mark": mark, "epochs_to_mark": epochs, "seconds_to_mark": until,
             },
         )  # fmt: skip
