@@ -346,15 +346,18 @@ def test_scoring_and_sampling_images_compile():
 
 
 @both
-def test_training_on_dequantized_images_lowers_the_loss(name):
+def test_training_on_dequantized_images_lowers_the_nll(name):
     images = pf.data.mnist_sample(size=8)
+    torch.manual_seed(0)
     flow = RECIPES[name]((1, 8, 8), **SMALL, preprocessing=[Scale(1 / 256), Logit(0.05)])
+    flow.initialize(images.train.x + torch.rand(400, 64))  # what ActNorm learns does not count as training
+    before = pf.metrics.nll(flow, images.validation.x, dequantize=256).mean
     pf.fit(
         flow, images.train.x, num_steps=20, batch_size=64, learning_rate=5e-3, dequantize=256, validation=None,
         progress=False,
     )  # fmt: skip
-    nll = pf.metrics.nll(flow, images.validation.x, dequantize=256).mean
-    assert pf.metrics.bits_per_dim(nll, 64) < 7
+    after = pf.metrics.nll(flow, images.validation.x, dequantize=256).mean
+    assert after < before - 10
     assert pf.verify(flow, flow.sample(10, generator=torch.Generator().manual_seed(0))).ok
 
 
