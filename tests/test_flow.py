@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import pushforward as pf
 import zoo
-from pushforward import flow as flow_module
+from pushforward import pieces as pieces_module
 from pushforward.bases import Box, DiagonalNormal, FromTorch, GaussianMixture, StandardNormal
 from pushforward.transforms import (
     Affine,
@@ -254,8 +254,8 @@ def test_large_batches_pass_in_pieces_with_the_same_result(name, monkeypatch):
         ]
 
     whole = results()
-    monkeypatch.setattr(flow_module, "CHUNK_NUMBERS", 300 * flow.features)
-    assert len(list(flow._pieces(x, own))) == 7
+    monkeypatch.setattr(pieces_module, "CHUNK_NUMBERS", 300 * flow.features)
+    assert len(list(pieces_module.pieces(x, own))) == 7
     for got, expected in zip(results(), whole, strict=True):
         assert_close(got, expected, rtol=1e-5, atol=1e-5)
 

@@ -31,6 +31,17 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     assert "off by" in capsys.readouterr().out
 
 
+def test_the_page_on_continuous_flows_runs(capsys):
+    (code,) = blocks("docs/continuous-flows.md")
+    shorter = code.replace("max_seconds=20", "num_steps=30").replace("max_seconds=10", "num_steps=3")
+    shorter = shorter.replace("20_000", "500")
+    assert "max_seconds" not in shorter
+    names = {}
+    exec(compile(shorter, "docs/continuous-flows.md", "exec"), names)
+    assert "evaluations" in capsys.readouterr().out
+    assert names["steps"][0].name == "t = 0.125"
+
+
 @pytest.mark.parametrize("page", ["README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))])
 def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):

@@ -1,22 +1,18 @@
 """A flow: a base density carried through an invertible map, in the units of the user's data."""
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pushforward.bases import Base
 from pushforward.distribution import FlowDistribution
+from pushforward.pieces import as_tensor, pieces
 from pushforward.specification import Specified
-from pushforward.transforms.base import Compose, Inverse, Step, Transform, check_context, shared_features
-from pushforward.transforms.image import OnFeatures, PerPixel
-
-# Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
-CHUNK_NUMBERS = 1 << 17
+from pushforward.transforms.base import Compose, Step, Transform, check_context, shared_features
+from pushforward.transforms.fixed import fixed, is_learned
 
 
 class Flow(Specified, nn.Module):
@@ -85,8 +81,8 @@ class Flow(Specified, nn.Module):
             ValueError: If a shape does not fit, context is missing or unwanted, or x holds integers.
         """
         x, context = self._check(x, context)
-        pieces = [self._encode_and_log_prob(*piece)[1] for piece in self._pieces(x, context)]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(x.shape[:-1])
+        parts = [self._encode_and_log_prob(*piece)[1] for piece in pieces(x, context)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(x.shape[:-1])
 
     def _encode_and_log_prob(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_det = self._forward(x, context)
@@ -95,8 +91,8 @@ class Flow(Specified, nn.Module):
     def encode(self, x: Any, context: Any = None) -> Tensor:
         """Return the latent z of data x: (*batch, D) -> (*batch, D)."""
         x, context = self._check(x, context)
-        pieces = [self._forward(*piece)[0] for piece in self._pieces(x, context)]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(x.shape)
+        parts = [self._forward(*piece)[0] for piece in pieces(x, context)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(x.shape)
 
     def encode_and_log_prob(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """Return `encode(x)` and `log_prob(x)` from one pass, for losses that need both."""
@@ -111,8 +107,8 @@ class Flow(Specified, nn.Module):
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """Return the data x of latent z: (*batch, D) -> (*batch, D)."""
         z, context = self._check(z, context)
-        pieces = [self._inverse(*piece)[0] for piece in self._pieces(z.to(self._dtype), context)]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(z.shape)
+        parts = [self._inverse(*piece)[0] for piece in pieces(z.to(self._dtype), context)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(z.shape)
 
     # ---- sampling ------------------------------------------------------------------------------------------------
 
@@ -137,8 +133,8 @@ class Flow(Specified, nn.Module):
             (num_samples, D), or (*B, num_samples, D) with context.
         """
         z, context = self._draw(num_samples, context, temperature, generator)
-        pieces = [self._inverse(*piece)[0] for piece in self._pieces(z, context)]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces).reshape(z.shape)
+        parts = [self._inverse(*piece)[0] for piece in pieces(z, context)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(z.shape)
 
     def sample_and_log_prob(
         self,
@@ -166,7 +162,7 @@ class Flow(Specified, nn.Module):
             raise ValueError(f"temperature must be positive; got {temperature}.")
         batch: tuple[int, ...] = ()
         if context is not None:
-            context = self._tensor(context)
+            context = as_tensor(context)
             batch = tuple(context.shape[:-1])
             context = context.unsqueeze(-2) if batch else context
         context = self._check_context(context, (*batch, num_samples))
@@ -211,11 +207,11 @@ class Flow(Specified, nn.Module):
         """
         steps = list(self.transform) if isinstance(self.transform, Compose) else [self.transform]
         names = self.transform.names if isinstance(self.transform, Compose) else (type(self.transform).__name__,)
-        learned = [position for position, step in enumerate(steps) if _is_learned(step)]
+        learned = [position for position, step in enumerate(steps) if is_learned(step)]
         if not isinstance(num_layers, int) or not 0 <= num_layers <= len(learned):
             raise ValueError(f"num_layers must be from 0 to {len(learned)}, the learned steps; got {num_layers!r}.")
         for position in learned[: len(learned) - num_layers]:
-            steps[position] = _fixed(steps[position])
+            steps[position] = fixed(steps[position])
         flow = Flow(
             Compose(steps, names=names),
             self.base,
@@ -226,7 +222,7 @@ class Flow(Specified, nn.Module):
 
     def distribution(self, context: Any = None) -> FlowDistribution:
         """Return the flow as a `torch.distributions.Distribution`, whose batch shape is the context's."""
-        return FlowDistribution(self, None if context is None else self._tensor(context))
+        return FlowDistribution(self, None if context is None else as_tensor(context))
 
     # ---- hooks of `fit` ------------------------------------------------------------------------------------------
 
@@ -234,7 +230,7 @@ class Flow(Specified, nn.Module):
     def initialize(self, x: Any, context: Any = None) -> None:
         """Let every part learn from training rows what it learns from data, once; data -> latent."""
         if context is not None:
-            seen = self._tensor(context)
+            seen = as_tensor(context)
             for part in self.context_preprocessing:
                 part.initialize(seen)  # type: ignore[operator]
                 seen, _ = part(seen)
@@ -264,14 +260,8 @@ class Flow(Specified, nn.Module):
         numbers = chain(self.transform.parameters(), self.base.parameters(), self.base.buffers())
         return next((tensor.dtype for tensor in numbers if tensor.is_floating_point()), torch.get_default_dtype())
 
-    @staticmethod
-    def _tensor(value: Any) -> Tensor:
-        if isinstance(value, np.ndarray) and (not value.flags.writeable or min(value.strides, default=0) < 0):
-            value = value.copy()  # torch takes neither read-only nor reversed arrays
-        return value if isinstance(value, Tensor) else torch.as_tensor(value)
-
     def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
-        x = self._tensor(x)
+        x = as_tensor(x)
         if x.ndim == 0 or x.shape[-1] != self.features:
             raise ValueError(f"x must have {self.features} features on the last axis; got shape {tuple(x.shape)}.")
         if not x.is_floating_point():
@@ -280,7 +270,7 @@ class Flow(Specified, nn.Module):
                 "data with x.float(); for pixel or count data use pf.fit(..., dequantize=256) and "
                 "pf.metrics.nll(..., dequantize=256)."
             )
-        return x, self._check_context(None if context is None else self._tensor(context), x.shape[:-1])
+        return x, self._check_context(None if context is None else as_tensor(context), x.shape[:-1])
 
     def _check_context(self, context: Tensor | None, batch: Sequence[int]) -> Tensor | None:
         """Return the context as the parts see it: checked, preprocessed, in the flow's dtype."""
@@ -292,24 +282,6 @@ class Flow(Specified, nn.Module):
         for part in self.context_preprocessing:
             context, _ = part(context)
         return context.to(self._dtype)
-
-    def _pieces(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield the whole, or, where no gradient is wanted, pieces of flattened rows that fit the cache."""
-        rows = max(CHUNK_NUMBERS // self.features, 256)
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or math.prod(x.shape[:-1]) <= rows:
-            yield x, context
-            return
-        batch = x.shape[:-1]
-        x = x.reshape(-1, self.features)
-        if context is not None and context.ndim > 1:
-            # Row numbers, not rows: the context of 10,000 conditions is not copied for every sample.
-            index = torch.arange(math.prod(context.shape[:-1])).reshape(context.shape[:-1]).expand(batch).reshape(-1)
-            context = context.reshape(-1, context.shape[-1])
-            for start in range(0, len(x), rows):
-                yield x[start : start + rows], context[index[start : start + rows].to(context.device)]
-            return
-        for start in range(0, len(x), rows):
-            yield x[start : start + rows], context
 
     def _preprocessed(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return x as the transform sees it and the log_det so far, None where nothing comes before."""
@@ -330,20 +302,3 @@ class Flow(Specified, nn.Module):
             z, log_det = part.inverse(z, context if part.context_features else None)  # type: ignore[operator]
             total = total + log_det
         return z, total
-
-
-def _is_learned(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters())
-
-
-def _fixed(transform: Transform) -> Transform:
-    """Return what is left of a transform without its learned parts."""
-    if not _is_learned(transform):
-        return transform
-    if isinstance(transform, Inverse):
-        return Inverse(_fixed(transform.transform))
-    if isinstance(transform, PerPixel):
-        return PerPixel(transform.shape, _fixed(transform.transform))
-    if isinstance(transform, OnFeatures):
-        return OnFeatures(transform.indices, _fixed(transform.transform))
-    return Compose([_fixed(part) for part in transform] if isinstance(transform, Compose) else [])

@@ -1,0 +1,43 @@
+"""Rows on their way into a flow: any array as a tensor, and many rows in pieces that stay in the cache."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
+CHUNK_NUMBERS = 1 << 17
+
+
+def as_tensor(value: Any) -> Tensor:
+    """Return an array or tensor as a tensor, without a copy where torch can do without."""
+    if isinstance(value, np.ndarray) and (not value.flags.writeable or min(value.strides, default=0) < 0):
+        value = value.copy()  # torch takes neither read-only nor reversed arrays
+    return value if isinstance(value, Tensor) else torch.as_tensor(value)
+
+
+def pieces(x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield the whole, or, where no gradient is wanted, pieces of flattened rows that fit the cache.
+
+    Args:
+        x: (*batch, D).
+        context: (C,), or the batch axes of x (an axis of size 1 stretches) and C, or None.
+    """
+    features, batch = x.shape[-1], x.shape[:-1]
+    rows = max(CHUNK_NUMBERS // features, 256)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or math.prod(batch) <= rows:
+        yield x, context
+        return
+    x = x.reshape(-1, features)
+    if context is not None and context.ndim > 1:
+        # Row numbers, not rows: the context of 10,000 conditions is not copied for every sample.
+        index = torch.arange(math.prod(context.shape[:-1])).reshape(context.shape[:-1]).expand(batch).reshape(-1)
+        context = context.reshape(-1, context.shape[-1])
+        for start in range(0, len(x), rows):
+            yield x[start : start + rows], context[index[start : start + rows].to(context.device)]
+        return
+    for start in range(0, len(x), rows):
+        yield x[start : start + rows], context
