@@ -21,6 +21,7 @@ STUDIES = {
     "three-sets": "planar, coupling and continuous flows on three small data sets",
     "mnist-masked": "masked coupling with fully connected networks on MNIST: random and chequerboard masks",
     "mnist-additive": "additive coupling on MNIST: likelihood, samples, every layer, and paths between digits",
+    "mnist-8x8": "MNIST at 8 x 8 pixels: plain flows, bottlenecks, and digits drawn for a label, judged by a forest",
     "image-flows": "convolutional flows (Glow, RealNVP) on MNIST, whole and at 8 x 8 pixels, trained in minutes",
     "vae-prior": "a variational autoencoder on binarized MNIST under five priors, flows among them",
 }

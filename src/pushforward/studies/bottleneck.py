@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from pushforward.data.digits import Digits
 from pushforward.flow import Flow
 from pushforward.studies import digit_models, digit_pictures, digit_schemes
 from pushforward.studies.digit_autoencoders import (
@@ -17,7 +16,7 @@ from pushforward.studies.digit_autoencoders import (
     measure_autoencoder,
     trained_autoencoder,
 )
-from pushforward.studies.digit_models import AFFINE_RECIPE, SOURCE_RECIPE, middles, to_levels
+from pushforward.studies.digit_models import Recipe, Task, middles, to_levels
 from pushforward.studies.digit_quality import QUALITY_HEADER, QUALITY_NOTE, Judge, mean_quality, quality_cells
 from pushforward.studies.digit_schemes import KEPT, Findings
 from pushforward.studies.record import Record, spread
@@ -25,9 +24,8 @@ from pushforward.studies.record import Record, spread
 TITLE = "Digits through a bottleneck"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 2"
 
-RECIPES = {"source": SOURCE_RECIPE, "ours": AFFINE_RECIPE}
-Model = Flow | Autoencoder | PrincipalComponents
 NAMES = {"source": "RealNVP (source)", "ours": "affine couplings, logit, dropout (ours)"}
+Model = Flow | Autoencoder | PrincipalComponents
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,12 @@ class Results:
 def run(record: Record) -> None:
     """Train flows with and without a bottleneck and autoencoders from several seeds, and compare what they make."""
     data = digit_models.load(record)
-    judge = Judge(data, quick=record.quick)
+    recipes = {"source": data.recipes["source"], "ours": data.recipes["affine"]}
+    compare(record, data, Judge(data, quick=record.quick), recipes, NAMES)
+
+
+def compare(record: Record, data: Task, judge: Judge, recipes: dict[str, Recipe], names: dict[str, str]) -> None:
+    """Train recipes, "ours" among them, with and without a bottleneck, and autoencoders; compare what they make."""
     shown: dict[str, Model] = {}
     flows: dict[tuple[str, int], list[Findings]] = {}
     autoencoders: dict[int, list[Autoencoded]] = {}
@@ -51,8 +54,8 @@ def run(record: Record) -> None:
         linear = PrincipalComponents(middles(data.train.x), k)
         components[k] = measure_autoencoder(record, linear, data, judge, record.seed)
         shown[f"PCA {k}"] = linear
-    for seed in record.seeds():
-        for key, recipe in RECIPES.items():
+    for seed in record.seeds(data.num_seeds):
+        for key, recipe in recipes.items():
             for k in (0, *KEPT):
                 if k:
                     flow = digit_schemes.train(record, key, recipe, data, seed, k, conditional=False)
@@ -70,10 +73,11 @@ def run(record: Record) -> None:
                 shown[f"autoencoder {k}"] = autoencoder
     results = Results(flows, autoencoders, components)
     _keep_numbers(record, results)
-    _rebuilding(record, data, results, shown)
-    _likelihood(record, results)
-    _quality(record, data, judge, results, shown)
-    _second_scheme(record, data, results, shown)
+    record.number("weight", data.weight)
+    _rebuilding(record, data, results, shown, names)
+    _likelihood(record, results, names)
+    _quality(record, data, judge, results, shown, names)
+    _second_scheme(record, data, results, shown, names)
 
 
 def _keep_numbers(record: Record, results: Results) -> None:
@@ -83,25 +87,26 @@ def _keep_numbers(record: Record, results: Results) -> None:
         record.number(f"autoencoder.k{k}", [asdict(one) for one in coded])
     for k, one in results.components.items():
         record.number(f"pca.k{k}", asdict(one))
-    record.number("weight", digit_schemes.WEIGHT)
 
 
-def _rebuilding(record: Record, data: Digits, results: Results, shown: dict[str, Model]) -> None:
+def _rebuilding(record: Record, data: Task, results: Results, shown: dict[str, Model], names: dict[str, str]) -> None:
     record.heading("Images rebuilt from k codes")
     record.text(
-        f"The loss is the NLL plus {digit_schemes.WEIGHT:g} times the squared error, in levels, of the image decoded "
+        f"The loss is the NLL plus {data.weight:g} times the squared error, in levels, of the image decoded "
         "from its first k codes with the rest zero. Beside it: principal components, and autoencoders of two hidden "
         "layers of 128 on both sides, with the same images, noise and early stopping."
     )
     errors = {
         "PCA": [[results.components[k].error] for k in KEPT],
         "autoencoder": [[one.error for one in results.autoencoders[k]] for k in KEPT],
-        "bottleneck, source's flow": [[one.error for one in results.flows["source", k]] for k in KEPT],
-        "bottleneck, our flow": [[one.error for one in results.flows["ours", k]] for k in KEPT],
     }
+    for key in names:
+        flow_name = "our flow" if key == "ours" else "source's flow"
+        errors[f"bottleneck, {flow_name}"] = [[one.error for one in results.flows[key, k]] for k in KEPT]
     record.table(
-        "Mean squared error of a pixel of test images, in squared levels (a pixel goes from 0 to 16), mean (lowest to "
-        f"highest) over the seeds. The first {KEPT[-1]} codes of our flow trained without a bottleneck give "
+        "Mean squared error of a pixel of test images, in squared levels (a pixel goes from 0 to "
+        f"{data.levels - 1}), mean (lowest to highest) over the seeds. The first {KEPT[-1]} codes of our flow trained "
+        "without a bottleneck give "
         f"{spread([one.error for one in results.flows['ours', 0]])}.",
         ["rebuilt by", *(f"k = {k}" for k in KEPT)],
         [[name, *(spread(values) for values in row)] for name, row in errors.items()],
@@ -117,9 +122,11 @@ def _rebuilding(record: Record, data: Digits, results: Results, shown: dict[str,
                     if isinstance(model, Flow)
                     else model.decode(model.encode(x))
                 )
-            panels[f"{name}, k = {k}"] = to_levels(other)
+            panels[f"{name}, k = {k}"] = to_levels(other, data.levels)
     record.picture(
-        "rebuilt", digit_pictures.strips(panels), "Ten test images, and what remains of them in k = 2, 4 and 8 codes."
+        "rebuilt",
+        digit_pictures.strips(panels, data.levels),
+        "Ten test images, and what remains of them in k = 2, 4 and 8 codes.",
     )
     means = {name: [sum(values) / len(values) for values in row] for name, row in errors.items()}
     ours, linear, coded = (means[name] for name in ("bottleneck, our flow", "PCA", "autoencoder"))
@@ -134,10 +141,10 @@ def _rebuilding(record: Record, data: Digits, results: Results, shown: dict[str,
     )
 
 
-def _likelihood(record: Record, results: Results) -> None:
+def _likelihood(record: Record, results: Results, names: dict[str, str]) -> None:
     record.heading("What the bottleneck costs in likelihood")
     rows = []
-    for key, name in NAMES.items():
+    for key, name in names.items():
         for k in (0, *KEPT):
             scores = [one.nll for one in results.flows[key, k]]
             nats = [score.mean for score in scores]
@@ -166,16 +173,17 @@ def _mean_nll(results: Results, key: str, k: int) -> float:
 
 def _quality(
     record: Record,
-    data: Digits,
+    data: Task,
     judge: Judge,
     results: Results,
     shown: dict[str, Model],
+    names: dict[str, str],
 ) -> None:
     record.heading("Quality of generated images")
     real = judge.quality(data.test.x)
     record.number("real", asdict(real))
     rows = [["real test images", *quality_cells([real])]]
-    for key, name in NAMES.items():
+    for key, name in names.items():
         rows.append([f"{name}, no bottleneck", *quality_cells([one.whole for one in results.flows[key, 0]])])
         for k in KEPT:
             found = results.flows[key, k]
@@ -189,7 +197,7 @@ def _quality(
 
     record.picture(
         "samples",
-        digit_pictures.sheets(_sample_sheets(record, data, shown), across=3),
+        digit_pictures.sheets(_sample_sheets(record, data, shown), across=3, levels=data.levels),
         "Fifty images each, not chosen: real ones, our flow without a bottleneck, and PCA; our flow's first codes "
         "drawn with the rest zero; all its codes drawn; autoencoders. Codes of PCA and autoencoders come from a "
         "Gaussian fitted to them.",
@@ -224,7 +232,7 @@ def _quality(
     )
 
 
-def _sample_sheets(record: Record, data: Digits, shown: dict[str, Model]) -> dict[str, Tensor]:
+def _sample_sheets(record: Record, data: Task, shown: dict[str, Model]) -> dict[str, Tensor]:
     """Return fifty images of each kind, three kinds a row."""
     largest = KEPT[-1]
     panels = {"real test images": data.test.x[:50]}
@@ -238,9 +246,9 @@ def _sample_sheets(record: Record, data: Digits, shown: dict[str, Model]) -> dic
         if not isinstance(model, Flow):
             panels[title] = autoencoder_samples(record, model, data, record.seed)[:50]
         elif k:
-            panels[title] = digit_schemes.first_scheme(model, asked, k, record.seed)
+            panels[title] = digit_schemes.first_scheme(model, asked, k, record.seed, data.levels)
         else:
-            panels[title] = digit_schemes.whole_samples(model, asked, record.seed)
+            panels[title] = digit_schemes.whole_samples(model, asked, record.seed, levels=data.levels)
     return panels
 
 
@@ -252,10 +260,12 @@ def _listed(values: Sequence[float], digits: int) -> str:
     return ", ".join(f"{value:.{digits}f}" for value in values)
 
 
-def _second_scheme(record: Record, data: Digits, results: Results, shown: dict[str, Model]) -> None:
+def _second_scheme(
+    record: Record, data: Task, results: Results, shown: dict[str, Model], names: dict[str, str]
+) -> None:
     record.heading("The first k codes held, the rest drawn")
     rows = []
-    for key, name in NAMES.items():
+    for key, name in names.items():
         for k in (*KEPT, 0):
             label = f"{name}, k = {k}" if k else f"{name}, no bottleneck, first {KEPT[-1]} held"
             rows.append([label, *digit_schemes.second_scheme_cells(results.flows[key, k])])
@@ -265,11 +275,11 @@ def _second_scheme(record: Record, data: Digits, results: Results, shown: dict[s
     for k in KEPT:
         flow = shown[f"ours {k}"]
         assert isinstance(flow, Flow)
-        alone, drawn = digit_schemes.second_scheme(flow, x, labels, k, 8, record.seed)
+        alone, drawn = digit_schemes.second_scheme(flow, x, labels, k, 8, record.seed, data.levels)
         panels[f"k = {k}"] = torch.cat([data.test.x[:10, None], alone[:, None], drawn], 1).reshape(-1, x.shape[1])
     record.picture(
         "held",
-        digit_pictures.sheets(panels, across=3),
+        digit_pictures.sheets(panels, across=3, levels=data.levels),
         "Each row: a test image, the image of its first k codes with the rest zero, and eight images with the same "
         "first k codes and the rest drawn; our flow.",
     )

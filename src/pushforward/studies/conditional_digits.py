@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from pushforward import metrics
-from pushforward.data.digits import Digits
 from pushforward.studies import conditional_schemes, digit_codes, digit_images, digit_models, digit_pictures, pictures
 from pushforward.studies.digit_gaussians import LabelGaussians
 from pushforward.studies.digit_models import (
+    MANY,
     NUM_LABELS,
-    OUR_RECIPE,
-    SOURCE_RECIPE,
+    Task,
+    at_most,
     less_or_more,
     one_hot,
 )
@@ -25,38 +25,42 @@ from pushforward.training.rows import dequantized
 TITLE = "Digits given their label"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 4"
 
-RECIPES = {"source": SOURCE_RECIPE, "ours": OUR_RECIPE}
+Models = dict[str, dict[int, Any]]  # by kind and seed
 
 
 def run(record: Record) -> None:
     """Train conditional flows from several seeds; judge their codes, images and bottlenecks label by label."""
     data = digit_models.load(record)
-    judge = Judge(data, quick=record.quick)
-    models: dict[str, dict[int, Any]] = {
+    models: Models = {
         key: {
-            seed: digit_models.train(record, f"{key}, seed {seed}", recipe, data, seed, conditional=True)
+            seed: digit_models.train(record, f"{key}, seed {seed}", data.recipes[key], data, seed, conditional=True)
             for seed in record.seeds()
         }
-        for key, recipe in RECIPES.items()
+        for key in ("source", "ours")
     }
-    models["gaussians"] = {seed: _label_gaussians(data, seed) for seed in record.seeds()}
+    compare(record, data, Judge(data, quick=record.quick), models)
+
+
+def compare(record: Record, data: Task, judge: Judge, models: Models) -> None:
+    """Judge conditional flows, "source" and "ours", by kind and seed, beside Gaussians; then train bottlenecks."""
+    models = models | {"gaussians": {seed: _label_gaussians(data, seed) for seed in models["ours"]}}
     _likelihood(record, data, models)
     _codes(record, data, models)
     digit_images.judged_images(record, data, judge, models)
     conditional_schemes.bottlenecks(record, data, judge)
 
 
-def _label_gaussians(data: Digits, seed: int) -> LabelGaussians:
+def _label_gaussians(data: Task, seed: int) -> LabelGaussians:
     return LabelGaussians(dequantized(data.train.x, torch.Generator().manual_seed(seed)), data.train.labels)
 
 
-def _likelihood(record: Record, data: Digits, models: dict[str, dict[int, Any]]) -> None:
+def _likelihood(record: Record, data: Task, models: Models) -> None:
     record.heading("Likelihood given the label")
     rows = []
     means: dict[str, float] = {}
     recognised: dict[str, list[float]] = {}
-    for key, name in digit_images.NAMES.items():
-        scores = [digit_models.held_out_nll(model, data.test) for model in models[key].values()]
+    for key, name in digit_images.names_of(data).items():
+        scores = [digit_models.held_out_nll(model, data.test, data.levels) for model in models[key].values()]
         marginals, recognised[key] = [], []
         for seed, model in models[key].items():
             by_label = _log_prob_by_label(model, data.test.x, seed)
@@ -107,7 +111,7 @@ def _log_prob_by_label(model: Any, x: Tensor, seed: int) -> Tensor:
     return torch.stack([model.log_prob(x, one_hot(label)).double() for label in labels], 1)
 
 
-def _codes(record: Record, data: Digits, models: dict[str, dict[int, Any]]) -> None:
+def _codes(record: Record, data: Task, models: Models) -> None:
     record.heading("Is the code standard normal, label by label?")
     z = {seed: digit_codes.encoded(flow, data.test, seed) for seed, flow in models["ours"].items()}
     groups: list[tuple[str, Tensor]] = [(str(label), data.test.labels == label) for label in range(NUM_LABELS)]
@@ -135,17 +139,19 @@ def _codes(record: Record, data: Digits, models: dict[str, dict[int, Any]]) -> N
     figure, panels = pictures.board(5, 2, size=2.4)
     for label, axes in enumerate(panels):
         chosen = data.test.labels == label
-        digit_pictures.codes(axes, z[seed][chosen][:, :2], data.test.labels[chosen], ("$z_1$", "$z_2$"))
+        shown = slice(digit_codes.SHOWN // NUM_LABELS)
+        digit_pictures.codes(axes, z[seed][chosen][shown, :2], data.test.labels[chosen][shown], ("$z_1$", "$z_2$"))
     record.picture(
         "codes-by-label",
         figure,
         "The first two code dimensions of the test images of each label, given that label, by our flow; circles of "
         "radius 1 and 2.",
     )
-    train_z = digit_codes.encoded(models["ours"][seed], data.train, seed)
+    seen = at_most(data.train, MANY)
+    train_z = digit_codes.encoded(models["ours"][seed], seen, seed)
     record.picture(
         "projections",
-        digit_codes.projections(z[seed], data.test.labels, train_z, data.train.labels, seed),
+        digit_codes.projections(z[seed], data.test.labels, train_z, seen.labels, seed),
         "Codes of test images of all labels on six planes. The flow was told the label, so the code need not hold it: "
         "the less the labels part, the better it used what it was told.",
     )

@@ -5,28 +5,27 @@ from statistics import fmean
 
 import torch
 
-from pushforward.data.digits import LEVELS, Digits
 from pushforward.flow import Flow
 from pushforward.studies import digit_models, digit_pictures, digit_schemes
-from pushforward.studies.digit_models import AFFINE_RECIPE, NUM_LABELS, PIXELS
+from pushforward.studies.digit_models import NUM_LABELS, PIXELS, Task
 from pushforward.studies.digit_quality import Judge
 from pushforward.studies.digit_schemes import KEPT, Findings
 from pushforward.studies.record import Record, spread
 
 
-def bottlenecks(record: Record, data: Digits, judge: Judge) -> None:
+def bottlenecks(record: Record, data: Task, judge: Judge) -> None:
     """Train with a bottleneck of k = 2, 4, 8 and the label given; measure both ways of sampling."""
     record.heading("A bottleneck, with the label given")
     found: dict[int, list[Findings]] = {}
     shown: dict[int, Flow] = {}
     for k in (0, *KEPT):
-        for seed in record.seeds():
+        for seed in record.seeds(data.num_seeds):
             if k:
-                flow = digit_schemes.train(record, "affine", AFFINE_RECIPE, data, seed, k, conditional=True)
+                flow = digit_schemes.train(record, "affine", data.recipes["affine"], data, seed, k, conditional=True)
                 shown.setdefault(k, flow)
             else:
                 label = f"affine, no bottleneck, seed {seed}"
-                flow = digit_models.train(record, label, AFFINE_RECIPE, data, seed, conditional=True)
+                flow = digit_models.train(record, label, data.recipes["affine"], data, seed, conditional=True)
             found.setdefault(k, []).append(digit_schemes.measure(record, flow, k or KEPT[-1], data, judge, seed))
     rows = []
     for k, results in found.items():
@@ -45,8 +44,8 @@ def bottlenecks(record: Record, data: Digits, judge: Judge) -> None:
     record.table(
         "Eight affine couplings, which take half the time of splines, trained with the label and a bottleneck, mean "
         "(lowest to highest) over the seeds: test "
-        f"bits/dim, squared error of a rebuilt pixel (levels from 0 to {LEVELS - 1}), accuracy of images of all codes, "
-        "accuracy and confidence of images of the first k codes with the rest zero, and the second scheme. "
+        f"bits/dim, squared error of a rebuilt pixel (levels from 0 to {data.levels - 1}), accuracy of images of all "
+        "codes, accuracy and confidence of images of the first k codes with the rest zero, and the second scheme. "
         + digit_schemes.SECOND_SCHEME_NOTE,
         [
             "bottleneck",
@@ -60,16 +59,16 @@ def bottlenecks(record: Record, data: Digits, judge: Judge) -> None:
         rows,
     )
     asked = torch.arange(NUM_LABELS).repeat_interleave(10)
-    panels = {f"k = {k}, the rest zero": digit_schemes.first_scheme(flow, asked, k, record.seed)
+    panels = {f"k = {k}, the rest zero": digit_schemes.first_scheme(flow, asked, k, record.seed, data.levels)
               for k, flow in shown.items()}  # fmt: skip
     x, labels = digit_models.middles(data.test.x), data.test.labels
     firsts = torch.stack([(labels == label).nonzero()[0, 0] for label in range(NUM_LABELS)])
     for k, flow in shown.items():
-        _, drawn = digit_schemes.second_scheme(flow, x[firsts], labels[firsts], k, 9, record.seed)
+        _, drawn = digit_schemes.second_scheme(flow, x[firsts], labels[firsts], k, 9, record.seed, data.levels)
         panels[f"k = {k} held, the rest drawn"] = torch.cat([data.test.x[firsts, None], drawn], 1).reshape(-1, PIXELS)
     record.picture(
         "schemes",
-        digit_pictures.sheets(panels, across=3),
+        digit_pictures.sheets(panels, across=3, levels=data.levels),
         "Our flow with a bottleneck and labels, one row a label. Above: the first k codes drawn, the rest zero. Below: "
         "a test image, then nine images with its first k codes and the rest drawn.",
     )

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.data.digits import LEVELS, Digits
+from pushforward.data.digits import LEVELS
 from pushforward.losses import Batch
 from pushforward.nets import MLP
 from pushforward.studies import digit_models
-from pushforward.studies.digit_models import PIXELS, middles, to_levels
+from pushforward.studies.digit_models import PIXELS, Task, middles, to_levels
 from pushforward.studies.digit_quality import Judge, Quality
 from pushforward.studies.digit_schemes import asked_labels, pixel_error
 from pushforward.studies.record import Record
-
-AUTOENCODER_STEPS = 1_200
 
 
 class Autoencoder(nn.Module):
@@ -22,20 +20,22 @@ class Autoencoder(nn.Module):
 
     Args:
         k: Number of codes.
+        levels: Values a pixel takes.
     """
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, levels: int = LEVELS) -> None:
         super().__init__()
+        self.levels = levels
         self.encoder = MLP(PIXELS, k, hidden_features=(128, 128), dropout=0.1)
         self.decoder = MLP(k, PIXELS, hidden_features=(128, 128), dropout=0.1)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of images, (n, k)."""
-        return self.encoder(2 * x / LEVELS - 1)
+        return self.encoder(2 * x / self.levels - 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return images of codes, (n, 64), values in (0, 17)."""
-        return LEVELS * torch.sigmoid(self.decoder(codes))
+        """Return images of codes, (n, 64), values in (0, levels)."""
+        return self.levels * torch.sigmoid(self.decoder(codes))
 
 
 def rebuilding_error(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
@@ -79,16 +79,16 @@ class Autoencoded:
     samples: Quality
 
 
-def trained_autoencoder(record: Record, data: Digits, k: int, seed: int) -> Autoencoder:
+def trained_autoencoder(record: Record, data: Task, k: int, seed: int) -> Autoencoder:
     """Return an autoencoder with k codes; the validation images choose the step."""
     torch.manual_seed(seed)
-    model = Autoencoder(k)
+    model = Autoencoder(k, data.levels)
     digit_models.fit(
         record,
         f"autoencoder, k = {k}, seed {seed}",
         model,
         data,
-        AUTOENCODER_STEPS,
+        data.autoencoder_steps,
         loss=rebuilding_error,
         learning_rate=2e-3,
         batch_size=128,
@@ -99,7 +99,7 @@ def trained_autoencoder(record: Record, data: Digits, k: int, seed: int) -> Auto
 
 @torch.no_grad()
 def measure_autoencoder(
-    record: Record, model: Autoencoder | PrincipalComponents, data: Digits, judge: Judge, seed: int
+    record: Record, model: Autoencoder | PrincipalComponents, data: Task, judge: Judge, seed: int
 ) -> Autoencoded:
     """Measure the rebuilding of test images, and images of drawn codes."""
     x = middles(data.test.x)
@@ -110,8 +110,8 @@ def measure_autoencoder(
 
 
 @torch.no_grad()
-def autoencoder_samples(record: Record, model: Autoencoder | PrincipalComponents, data: Digits, seed: int) -> Tensor:
+def autoencoder_samples(record: Record, model: Autoencoder | PrincipalComponents, data: Task, seed: int) -> Tensor:
     """Draw images from a Gaussian fitted to the codes of the training images."""
     num_samples = len(asked_labels(record))
     codes = sampled_codes(model.encode(middles(data.train.x)), num_samples, seed)
-    return to_levels(model.decode(codes))
+    return to_levels(model.decode(codes), data.levels)

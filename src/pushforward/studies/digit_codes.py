@@ -16,6 +16,7 @@ NORMALITY_NOTE = (
     "deviations, the mean of |z|² / 64, which is 1 if normal, the largest correlation of two dimensions, and two tests "
     "on at most 500 codes. The p-values are shares of simulated normal samples that look as bad or worse."
 )
+SHOWN = 1_000  # codes in a plane
 NORMALITY_HEADER = ["largest |mean|", "deviations", "mean |z|²/64", "largest |correlation|", "p, Kolmogorov", "p, MMD"]
 
 
@@ -62,7 +63,8 @@ def normality_cells(found: list[LatentNormality]) -> list[str]:
 
 
 def projections(z: Tensor, labels: Tensor, train_z: Tensor, train_labels: Tensor, seed: int) -> Figure:
-    """Draw codes (n, 64) of test images on six planes; training codes and labels decide one of them."""
+    """Draw codes (n, 64) of test images, at most 1,000, on six planes; training codes and labels decide one of them."""
+    z, labels = z[:SHOWN], labels[:SHOWN]
     figure, panels = pictures.board(3, 2, size=3.3)
     for axes, (names, directions) in zip(panels, planes(z, train_z, train_labels, seed).items(), strict=True):
         digit_pictures.codes(axes, z @ directions, labels, names)

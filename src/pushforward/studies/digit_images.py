@@ -8,22 +8,26 @@ import torch
 from torch import Tensor
 
 from pushforward import metrics
-from pushforward.data.digits import Digits
 from pushforward.studies import digit_pictures, pictures
 from pushforward.studies.digit_models import (
     NUM_LABELS,
     PIXELS,
+    Task,
     to_levels,
 )
 from pushforward.studies.digit_quality import QUALITY_HEADER, QUALITY_NOTE, Judge, Quality, quality_cells
 from pushforward.studies.record import Record, spread
 
-NAMES = {
-    "gaussians": "one Gaussian a label",
-    "source": "conditional RealNVP (source)",
-    "ours": "conditional spline couplings, logit, dropout (ours)",
-}
 TEMPERATURES = (1.0, 0.7)
+
+
+def names_of(data: Task) -> dict[str, str]:
+    """Return the kinds of models of images given their label, and what tables call them."""
+    return {
+        "gaussians": "one Gaussian a label",
+        "source": "conditional RealNVP (source)",
+        "ours": f"conditional spline couplings, {data.details} (ours)",
+    }
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Judged:
     quality: Quality
 
 
-def judged_images(record: Record, data: Digits, judge: Judge, models: dict[str, dict[int, Any]]) -> None:
+def judged_images(record: Record, data: Task, judge: Judge, models: dict[str, dict[int, Any]]) -> None:
     """Draw images for given labels from every model (by kind and seed), and judge and show them."""
     record.heading("Do the images show the label asked for?")
     real = judge.judge(data.test.x)
@@ -50,10 +54,10 @@ def judged_images(record: Record, data: Digits, judge: Judge, models: dict[str, 
     error = real.accuracy_error(data.test.labels)
     rows = [["real test images", f"{ceiling:.3f} ± {error:.3f}", *quality_cells([real_quality])]]
     found: dict[tuple[str, float], list[Judged]] = {}
-    for key, name in NAMES.items():
+    for key, name in names_of(data).items():
         for temperature in TEMPERATURES:
             found[key, temperature] = [
-                _judged(record, judge, model, temperature, seed) for seed, model in models[key].items()
+                _judged(record, data, judge, model, temperature, seed) for seed, model in models[key].items()
             ]
             judged = found[key, temperature]
             rows.append(
@@ -139,19 +143,19 @@ def _by_label(record: Record, real: metrics.Judgement, labels: Tensor, warm: lis
 
 
 def _pictures_of_images(
-    record: Record, data: Digits, found: dict[tuple[str, float], list[Judged]], real: dict[int, float]
+    record: Record, data: Task, found: dict[tuple[str, float], list[Judged]], real: dict[int, float]
 ) -> None:
     least = min(int((data.test.labels == label).sum()) for label in range(NUM_LABELS))
     num_columns = min(10, least)
     real_images = torch.stack([data.test.x[data.test.labels == label][:num_columns] for label in range(NUM_LABELS)])
     figure, panels = pictures.board(2, 2, size=3.7)
-    digit_pictures.rows_of_labels(panels[0], real_images, "real test images")
+    digit_pictures.rows_of_labels(panels[0], real_images, "real test images", data.levels)
     for axes, (key, temperature, title) in zip(
         panels[1:],
         (("source", 1.0, "source's flow"), ("ours", 1.0, "our flow"), ("ours", 0.7, "our flow, temperature 0.7")),
         strict=True,
     ):
-        digit_pictures.rows_of_labels(axes, found[key, temperature][0].images[:, :num_columns], title)
+        digit_pictures.rows_of_labels(axes, found[key, temperature][0].images[:, :num_columns], title, data.levels)
     record.picture("images", figure, "One row a label: real test images, and images drawn for the label, not chosen.")
     figure, (axes,) = pictures.board(1, size=4.2)
     figure.set_size_inches(9, 3.8)
@@ -171,10 +175,12 @@ def _pictures_of_images(
 
 
 @torch.no_grad()
-def _judged(record: Record, judge: Judge, model: Any, temperature: float, seed: int) -> Judged:
+def _judged(record: Record, data: Task, judge: Judge, model: Any, temperature: float, seed: int) -> Judged:
     num_samples = 20 if record.quick else 200
     generator = torch.Generator().manual_seed(seed)
-    images = to_levels(model.sample(num_samples, torch.eye(NUM_LABELS), temperature=temperature, generator=generator))
+    images = to_levels(
+        model.sample(num_samples, torch.eye(NUM_LABELS), temperature=temperature, generator=generator), data.levels
+    )
     flat, labels = images.reshape(-1, PIXELS), torch.arange(NUM_LABELS).repeat_interleave(num_samples)
     judgement = judge.judge(flat)
     return Judged(

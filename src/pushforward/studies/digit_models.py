@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward import losses, metrics, recipes
-from pushforward.data.digits import LEVELS, Digits, LabelledImages, digits
+from pushforward.data.digits import LEVELS, LabelledImages, digits
 from pushforward.flow import Flow
-from pushforward.studies.record import Record
+from pushforward.studies.mnist_models import RUNS
+from pushforward.studies.record import Record, file_name
+from pushforward.training import History
 from pushforward.transforms import Logit, Scale, Standardize
 
 NUM_LABELS = 10
 PIXELS = 64
 QUICK_ROWS = 120  # of each part, in the quick form
+MANY = 5_000  # images are enough to look at the codes of
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def source_flow(context_features: int = 0, *, num_blocks: int = 8, width: int = 128) -> Flow:
+def source_flow(context_features: int = 0, *, num_blocks: int = 8, width: int = 128, levels: int = LEVELS) -> Flow:
     """Return the source's RealNVP: log-scale tanh, random rotations between the blocks; pixels in [0, 1]."""
     return recipes.realnvp(
         PIXELS,
@@ -43,26 +46,26 @@ def source_flow(context_features: int = 0, *, num_blocks: int = 8, width: int = 
         context_features=context_features,
         log_scale="tanh",
         mixing="orthogonal",
-        preprocessing=[Scale(1 / (LEVELS - 1))],
+        preprocessing=[Scale(1 / (levels - 1))],
     )
 
 
-def our_flow(context_features: int = 0) -> Flow:
-    """Return spline couplings with dropout behind a logit, which gives a pixel's ends, 0 and 16, room."""
-    return recipes.nsf(PIXELS, num_layers=6, context_features=context_features, **_regularised())
+def our_flow(context_features: int = 0, **options: Any) -> Flow:
+    """Return spline couplings behind a logit, which gives a pixel's ends room; options are those of the details."""
+    return recipes.nsf(PIXELS, num_layers=6, context_features=context_features, **_details(**options))
 
 
-def affine_flow(context_features: int = 0) -> Flow:
+def affine_flow(context_features: int = 0, **options: Any) -> Flow:
     """Return affine couplings made in the same way: half the time a step, for the many trainings with a bottleneck."""
-    return recipes.realnvp(PIXELS, num_layers=8, context_features=context_features, **_regularised())
+    return recipes.realnvp(PIXELS, num_layers=8, context_features=context_features, **_details(**options))
 
 
-def _regularised() -> dict[str, Any]:
+def _details(*, levels: int = LEVELS, alpha: float = 0.02, width: int = 128, dropout: float = 0.2) -> dict[str, Any]:
     return {
-        "hidden_features": (128, 128),
-        "dropout": 0.2,
+        "hidden_features": (width, width),
+        "dropout": dropout,
         "mask": "random",  # each with its complement after it, so that no pixel is left as it is
-        "preprocessing": [Scale(1 / LEVELS), Logit(0.02), Standardize(PIXELS)],
+        "preprocessing": [Scale(1 / levels), Logit(alpha), Standardize(PIXELS)],
     }
 
 
@@ -79,9 +82,43 @@ def one_hot(labels: Tensor) -> Tensor:
     return functional.one_hot(labels, NUM_LABELS).float()
 
 
-def to_levels(x: Tensor) -> Tensor:
-    """Return the images that continuous values stand for, k for [k, k + 1), int64 from 0 to 16."""
-    return x.floor().clamp(0, LEVELS - 1).long()
+@dataclass(frozen=True)
+class Task:
+    """A set of digits, and what is trained on it.
+
+    Attributes:
+        train: To learn from.
+        validation: To stop training by.
+        test: To report.
+        recipes: Those of "source", "ours" and "affine", the last for the many trainings with a bottleneck.
+        levels: Values a pixel takes, 0 to levels - 1.
+        weight: Of the squared error in levels, in the loss with a bottleneck.
+        autoencoder_steps: Training steps of an autoencoder.
+        num_seeds: Repetitions of each training.
+        details: Of our flows, for their names.
+        resumable: Whether trainings keep checkpoints in the study's folder, and go on from them.
+    """
+
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+    recipes: dict[str, Recipe]
+    levels: int = LEVELS
+    weight: float = 0.1  # the nats of noise with a deviation of 2.2 levels
+    autoencoder_steps: int = 1_200
+    num_seeds: int = 3
+    details: str = "logit, dropout"
+    resumable: bool = False
+
+
+def at_most(part: LabelledImages, num_rows: int | None) -> LabelledImages:
+    """Return the first images of a part, all of them if the number is None."""
+    return LabelledImages(part.x[:num_rows], part.labels[:num_rows])
+
+
+def to_levels(x: Tensor, levels: int = LEVELS) -> Tensor:
+    """Return the images that continuous values stand for, k for [k, k + 1), int64 from 0 to levels - 1."""
+    return x.floor().clamp(0, levels - 1).long()
 
 
 def middles(x: Tensor) -> Tensor:
@@ -89,37 +126,51 @@ def middles(x: Tensor) -> Tensor:
     return x.float() + 0.5
 
 
-def load(record: Record) -> Digits:
+def load(record: Record) -> Task:
     """Return the digits, split by the study's seed; a few of each part in the quick form."""
-    data = digits(seed=record.seed)
-    if record.quick:
-        data = Digits(*(LabelledImages(part.x[:QUICK_ROWS], part.labels[:QUICK_ROWS]) for part in data))
-    return data
+    most = QUICK_ROWS if record.quick else None
+    train, validation, test = (at_most(part, most) for part in digits(seed=record.seed))
+    return Task(train, validation, test, {"source": SOURCE_RECIPE, "ours": OUR_RECIPE, "affine": AFFINE_RECIPE})
 
 
 def train(
     record: Record,
     label: str,
     recipe: Recipe,
-    data: Digits,
+    data: Task,
     seed: int,
     *,
     conditional: bool = False,
     loss: Callable[..., Tensor] = losses.nll,
 ) -> Flow:
     """Return the recipe's flow trained on the training images; the validation images choose the step."""
+    return train_with_history(record, label, recipe, data, seed, conditional=conditional, loss=loss)[0]
+
+
+def train_with_history(
+    record: Record,
+    label: str,
+    recipe: Recipe,
+    data: Task,
+    seed: int,
+    *,
+    conditional: bool = False,
+    loss: Callable[..., Tensor] = losses.nll,
+) -> tuple[Flow, History]:
+    """Return the same with the history of the training."""
     torch.manual_seed(seed)
     flow = recipe.make(NUM_LABELS if conditional else 0)
-    fit(record, label, flow, data, recipe.steps, loss=loss, seed=seed, **recipe.options)
-    return flow
+    return flow, fit(record, label, flow, data, recipe.steps, loss=loss, seed=seed, **recipe.options)
 
 
-def fit(record: Record, label: str, model: nn.Module, data: Digits, steps: int, **options: Any) -> None:
+def fit(record: Record, label: str, model: nn.Module, data: Task, steps: int, **options: Any) -> History:
     """Train any model on the dequantized training images, with their labels where it takes a context."""
     takes_labels = bool(getattr(model, "context_features", 0))
     rows = [(part.x, one_hot(part.labels) if takes_labels else None) for part in (data.train, data.validation)]
     steps = min(steps, 12) if record.quick else steps
-    record.fit(label, model, *rows[0], validation=rows[1], dequantize=LEVELS, num_steps=steps, **options)
+    if data.resumable and not record.quick:
+        options |= {"out": record.out / RUNS / file_name(record.named(label)), "resume": True}
+    return record.fit(label, model, *rows[0], validation=rows[1], dequantize=data.levels, num_steps=steps, **options)
 
 
 def context_of(model: Any, labels: Tensor) -> Tensor | None:
@@ -127,9 +178,9 @@ def context_of(model: Any, labels: Tensor) -> Tensor | None:
     return one_hot(labels) if getattr(model, "context_features", 0) else None
 
 
-def held_out_nll(model: Any, part: LabelledImages) -> metrics.Score:
+def held_out_nll(model: Any, part: LabelledImages, levels: int = LEVELS) -> metrics.Score:
     """Return the NLL of dequantized images in nats, given their labels where the model takes them."""
-    return metrics.nll(model, part.x, context_of(model, part.labels), dequantize=LEVELS)
+    return metrics.nll(model, part.x, context_of(model, part.labels), dequantize=levels)
 
 
 def bits(nats: float) -> float:

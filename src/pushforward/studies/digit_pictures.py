@@ -48,13 +48,13 @@ def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2,
     return figure
 
 
-def strips(panels: dict[str, Tensor]) -> Figure:
+def strips(panels: dict[str, Tensor], levels: int = LEVELS) -> Figure:
     """Return a figure with one row of images for each name, which stands before it."""
     images = torch.stack(list(panels.values()))
     num_rows, num_columns, _ = images.shape
     figure = Figure(figsize=(0.42 * num_columns + 2.2, 0.42 * num_rows + 0.2), layout="constrained")
     axes = figure.add_subplot()
-    sheet(axes, images.reshape(-1, SIDE * SIDE), "", num_columns)
+    sheet(axes, images.reshape(-1, SIDE * SIDE), "", num_columns, levels)
     _name_rows(axes, list(panels))
     return figure
 
@@ -64,10 +64,10 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(length=0)
 
 
-def rows_of_labels(axes: Axes, images: Tensor, title: str) -> None:
+def rows_of_labels(axes: Axes, images: Tensor, title: str, levels: int = LEVELS) -> None:
     """Draw images (labels, n, 64), one row a label, which stands before it."""
     num_labels, num_columns, _ = images.shape
-    sheet(axes, images.reshape(-1, SIDE * SIDE), title, num_columns)
+    sheet(axes, images.reshape(-1, SIDE * SIDE), title, num_columns, levels)
     _name_rows(axes, [str(label) for label in range(num_labels)])
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pushforward import metrics
 from pushforward.data.digits import Digits
+from pushforward.studies.digit_models import Task
 from pushforward.studies.record import spread
 
 
@@ -41,11 +42,16 @@ class Judge:
         data: The digits.
         quick: Whether a small forest is enough.
         seed: Of the forest.
+        num_trees: Of the forest; 50 if quick.
+        most: Images of a set, and of the test images, that neighbours and MMD are measured on.
     """
 
-    def __init__(self, data: Digits, *, quick: bool = False, seed: int = 0) -> None:
-        self.data, self.quick = data, quick
-        self.forest = metrics.random_forest(data.train.x, data.train.labels, num_trees=50 if quick else 500, seed=seed)
+    def __init__(
+        self, data: Digits | Task, *, quick: bool = False, seed: int = 0, num_trees: int = 500, most: int = 10_000
+    ) -> None:
+        self.data, self.quick, self.most = data, quick, most
+        num_trees = 50 if quick else num_trees
+        self.forest = metrics.random_forest(data.train.x, data.train.labels, num_trees=num_trees, seed=seed)
 
     def judge(self, images: Tensor) -> metrics.Judgement:
         """Return the forest's labels and confidence."""
@@ -55,20 +61,27 @@ class Judge:
         """Return the distance of each image to the nearest training image, in levels."""
         return metrics.nearest_neighbour_distance(images, self.data.train.x)
 
+    @property
+    def _test(self) -> Tensor:
+        return self.data.test.x[: self.most]
+
     @cached_property
     def _near(self) -> float:
-        return self.distances(self.data.test.x).quantile(0.01).item()
+        return self.distances(self._test).quantile(0.01).item()
 
     @cached_property
     def _bandwidth(self) -> float:
-        return metrics.median_bandwidth(self.data.test.x, self.data.train.x)
+        return metrics.median_bandwidth(self._test, self.data.train.x)
 
     def quality(self, images: Tensor) -> Quality:
         """Return the figures for images (n, 64), levels."""
-        judgement, distances = self.judge(images), self.distances(images)
+        judgement = self.judge(images)
         shares = judgement.predicted.bincount() / len(images)
+        # Images asked for label by label lie in that order.
+        picked = images[torch.linspace(0, len(images) - 1, min(len(images), self.most)).long()]
+        distances = self.distances(picked)
         null = metrics.mmd_null(
-            images, self.data.test.x, bandwidth=self._bandwidth, num_permutations=20 if self.quick else 200
+            picked, self._test, bandwidth=self._bandwidth, num_permutations=20 if self.quick else 200
         )
         return Quality(
             confidence=judgement.mean_confidence(),

@@ -8,23 +8,22 @@ import torch
 from torch import Tensor
 
 from pushforward import losses
-from pushforward.data.digits import Digits
+from pushforward.data.digits import LEVELS
 from pushforward.flow import Flow
 from pushforward.metrics import Score
 from pushforward.studies import digit_models
-from pushforward.studies.digit_models import NUM_LABELS, PIXELS, Recipe, to_levels
+from pushforward.studies.digit_models import NUM_LABELS, PIXELS, Recipe, Task, to_levels
 from pushforward.studies.digit_quality import Judge, Quality
 from pushforward.studies.record import Record, spread
 
 KEPT = (2, 4, 8)
-WEIGHT = 0.1  # of the squared error in levels: the nats of noise with a deviation of 2.2 levels
 HELD = 100  # test images whose first codes are held
 DRAWS = 20  # samples of the rest for each
 
 
-def train(record: Record, label: str, recipe: Recipe, data: Digits, seed: int, k: int, *, conditional: bool) -> Flow:
+def train(record: Record, label: str, recipe: Recipe, data: Task, seed: int, k: int, *, conditional: bool) -> Flow:
     """Return the recipe's flow trained with a bottleneck of k codes."""
-    loss = partial(losses.bottleneck, k=k, weight=WEIGHT)
+    loss = partial(losses.bottleneck, k=k, weight=data.weight)
     name = f"{label}, k = {k}, seed {seed}"
     return digit_models.train(record, name, recipe, data, seed, conditional=conditional, loss=loss)
 
@@ -47,14 +46,16 @@ def pixel_error(x: Tensor, other: Tensor) -> float:
 
 
 @torch.no_grad()
-def first_scheme(flow: Flow, labels: Tensor, k: int, seed: int) -> Tensor:
+def first_scheme(flow: Flow, labels: Tensor, k: int, seed: int, levels: int = LEVELS) -> Tensor:
     """Draw one image a label (given to the flow if it takes it) from the first k codes, the rest zero, (n, 64)."""
     z = torch.randn(len(labels), PIXELS, generator=torch.Generator().manual_seed(seed))
-    return to_levels(flow.decode(only_first(z, k), digit_models.context_of(flow, labels)))
+    return to_levels(flow.decode(only_first(z, k), digit_models.context_of(flow, labels)), levels)
 
 
 @torch.no_grad()
-def second_scheme(flow: Flow, x: Tensor, labels: Tensor, k: int, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+def second_scheme(
+    flow: Flow, x: Tensor, labels: Tensor, k: int, num_samples: int, seed: int, levels: int = LEVELS
+) -> tuple[Tensor, Tensor]:
     """Hold the first k codes of images (n, 64) and draw the rest.
 
     Returns:
@@ -65,14 +66,14 @@ def second_scheme(flow: Flow, x: Tensor, labels: Tensor, k: int, num_samples: in
     noise = torch.randn(len(x), num_samples, PIXELS - k, generator=torch.Generator().manual_seed(seed))
     z = torch.cat([held[:, None, :k].expand(-1, num_samples, -1), noise], -1)
     drawn = flow.decode(z, None if context is None else context[:, None])
-    return to_levels(flow.decode(held, context)), to_levels(drawn)
+    return to_levels(flow.decode(held, context), levels), to_levels(drawn, levels)
 
 
 @torch.no_grad()
-def whole_samples(flow: Flow, labels: Tensor, seed: int, temperature: float = 1.0) -> Tensor:
+def whole_samples(flow: Flow, labels: Tensor, seed: int, *, temperature: float = 1.0, levels: int = LEVELS) -> Tensor:
     """Draw one image a label (given to the flow if it takes it) from all codes, (n, 64)."""
     z = temperature * torch.randn(len(labels), PIXELS, generator=torch.Generator().manual_seed(seed))
-    return to_levels(flow.decode(z, digit_models.context_of(flow, labels)))
+    return to_levels(flow.decode(z, digit_models.context_of(flow, labels)), levels)
 
 
 def asked_labels(record: Record, num_samples: int = 1_000) -> Tensor:
@@ -107,18 +108,19 @@ class Findings:
     variance: float
 
 
-def measure(record: Record, flow: Flow, k: int, data: Digits, judge: Judge, seed: int) -> Findings:
+def measure(record: Record, flow: Flow, k: int, data: Task, judge: Judge, seed: int) -> Findings:
     """Measure both schemes and the rebuilding of test images."""
     x, labels = digit_models.middles(data.test.x), data.test.labels
     asked = asked_labels(record)
-    whole, first = whole_samples(flow, asked, seed), first_scheme(flow, asked, k, seed)
-    alone, drawn = second_scheme(flow, x[:HELD], labels[:HELD], k, DRAWS, seed)
+    whole = whole_samples(flow, asked, seed, levels=data.levels)
+    first = first_scheme(flow, asked, k, seed, data.levels)
+    alone, drawn = second_scheme(flow, x[:HELD], labels[:HELD], k, DRAWS, seed, data.levels)
     seen = judge.judge(drawn.reshape(-1, PIXELS)).predicted.reshape(drawn.shape[:2])
     accuracy: Callable[[Tensor], float]
     accuracy = (lambda images: judge.judge(images).accuracy(asked)) if flow.context_features else lambda _: float("nan")
     groups = [whole[asked == label] for label in range(NUM_LABELS)] if flow.context_features else [whole]
     return Findings(
-        nll=digit_models.held_out_nll(flow, data.test),
+        nll=digit_models.held_out_nll(flow, data.test, data.levels),
         error=pixel_error(x, rebuilt(flow, x, labels, k)),
         whole=judge.quality(whole),
         first=judge.quality(first),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from statistics import fmean
 
 import numpy as np
@@ -10,15 +10,25 @@ import torch
 from torch import Tensor
 
 from pushforward import recipes
-from pushforward.data.digits import LEVELS, Digits
+from pushforward.data.digits import LEVELS
 from pushforward.flow import Flow
 from pushforward.metrics import latent_normality
 from pushforward.plots import latent_quantiles
 from pushforward.studies import digit_codes, digit_models, digit_pictures, pictures
 from pushforward.studies.digit_gaussians import whole_gaussian
-from pushforward.studies.digit_models import FIRST_RUN, OUR_RECIPE, PIXELS, SOURCE_RECIPE, less_or_more
+from pushforward.studies.digit_models import (
+    FIRST_RUN,
+    MANY,
+    OUR_RECIPE,
+    PIXELS,
+    SOURCE_RECIPE,
+    Task,
+    at_most,
+    less_or_more,
+)
 from pushforward.studies.digit_quality import QUALITY_HEADER, QUALITY_NOTE, Judge, Quality, mean_quality, quality_cells
 from pushforward.studies.record import Record, spread
+from pushforward.tables.baselines import Baseline
 from pushforward.transforms import Scale
 
 TITLE = "Digits in 64 dimensions"
@@ -30,6 +40,7 @@ NAMES = {
     "source": "RealNVP, 8 blocks, 100 epochs (source)",
     "ours": "spline couplings, logit, dropout (ours)",
 }
+GAUSSIAN_PARAMETERS = PIXELS * (PIXELS + 3) // 2
 Flows = dict[str, dict[int, Flow]]  # by recipe and seed
 
 
@@ -40,13 +51,6 @@ def run(record: Record) -> None:
         key: {seed: digit_models.train(record, f"{key}, seed {seed}", recipe, data, seed) for seed in record.seeds()}
         for key, recipe in RECIPES.items()
     }
-    _likelihood(record, data, flows)
-    _codes(record, data, flows)
-    _samples(record, data, flows)
-    _without_noise(record, data)
-
-
-def _likelihood(record: Record, data: Digits, flows: Flows) -> None:
     record.heading("Likelihood of test images")
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x)} to stop and choose by, {len(data.test.x)} "
@@ -55,18 +59,40 @@ def _likelihood(record: Record, data: Digits, flows: Flows) -> None:
         "and its unit is one level: bits a pixel need no offset. The source's pixels are divided by 16; ours pass a "
         "logit, and its networks drop a fifth of their hidden values while training."
     )
-    uniform = PIXELS * math.log(LEVELS)
-    gaussian = digit_models.held_out_nll(whole_gaussian(data.train.x, record.seed), data.test)
-    record.number("test.uniform", {"nll": uniform, "bits_per_dim": math.log2(LEVELS)})
-    record.number("test.gaussian", asdict(gaussian) | {"bits_per_dim": digit_models.bits(gaussian.mean)})
+    gaussian = Rival("Gaussian, full covariance", whole_gaussian(data.train.x, record.seed), GAUSSIAN_PARAMETERS)
+    likelihood(record, data, flows, NAMES, {"gaussian": gaussian})
+    codes(record, data, flows, NAMES)
+    samples(record, data, flows, NAMES, Judge(data, quick=record.quick))
+    _without_noise(record, data)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A simple density of the training images that the flows have to beat."""
+
+    name: str
+    density: Baseline
+    parameters: int
+
+
+def likelihood(record: Record, data: Task, flows: Flows, names: dict[str, str], rivals: dict[str, Rival]) -> None:
+    """Score test images by flows and rivals; there are flows "source" and "ours", and a rival "gaussian"."""
+    uniform = PIXELS * math.log(data.levels)
+    record.number("test.uniform", {"nll": uniform, "bits_per_dim": math.log2(data.levels)})
     rows: list[list[object]] = [
-        ["every image equally likely", 0, f"{uniform:.2f}", "", f"{math.log2(LEVELS):.3f}", ""],
-        _likelihood_row("Gaussian, full covariance", PIXELS * (PIXELS + 3) // 2, [gaussian.mean], gaussian, ""),
+        ["every image equally likely", 0, f"{uniform:.2f}", "", f"{math.log2(data.levels):.3f}", ""]
     ]
+    simple = {}
+    for key, rival in rivals.items():
+        score = simple[key] = digit_models.held_out_nll(rival.density, data.test, data.levels)
+        record.number(f"test.{key}", asdict(score) | {"bits_per_dim": digit_models.bits(score.mean)})
+        rows.append(_likelihood_row(rival.name, rival.parameters, [score.mean], score, ""))
+    gaussian = simple["gaussian"]
+    seen = at_most(data.train, MANY)
     nats: dict[str, list[float]] = {}
-    for key, name in NAMES.items():
-        scores = [digit_models.held_out_nll(flow, data.test) for flow in flows[key].values()]
-        trained = [digit_models.held_out_nll(flow, data.train).mean for flow in flows[key].values()]
+    for key, name in names.items():
+        scores = [digit_models.held_out_nll(flow, data.test, data.levels) for flow in flows[key].values()]
+        trained = [digit_models.held_out_nll(flow, seen, data.levels).mean for flow in flows[key].values()]
         nats[key] = [score.mean for score in scores]
         record.number(
             f"test.{key}",
@@ -89,7 +115,7 @@ def _likelihood(record: Record, data: Digits, flows: Flows) -> None:
     best = sum(nats["ours"]) / len(nats["ours"])
     plain = sum(nats["source"]) / len(nats["source"])
     record.answer(
-        "How well does a flow fit 64 dimensions of a small data set?",
+        "How well does a flow fit 64 dimensions?",
         f"The source's RealNVP reaches {digit_models.bits(plain):.3f} bits/dim on test images, ours "
         f"{digit_models.bits(best):.3f}, a Gaussian with full covariance {digit_models.bits(gaussian.mean):.3f}; "
         f"the NLL of ours is {less_or_more(plain - best)} than the source's and "
@@ -102,15 +128,17 @@ def _likelihood_row(name: str, parameters: int, nats: list[float], score: object
     return [name, parameters, spread(nats), score.standard_error, bits, gap]  # type: ignore[attr-defined]
 
 
-def _codes(record: Record, data: Digits, flows: Flows) -> None:
+def codes(record: Record, data: Task, flows: Flows, names: dict[str, str]) -> None:
+    """Compare the codes of the flows "source" and "ours" with the standard normal."""
+    seen = at_most(data.train, MANY)
     record.heading("Is the code standard normal?")
     rows, verdicts = [], []
     for key in ("source", "ours"):
-        for part_name, part in (("test", data.test), ("training", data.train)):
+        for part_name, part in (("test", data.test), ("training", seen)):
             found = [
                 latent_normality(digit_codes.encoded(flow, part, seed), seed=seed) for seed, flow in flows[key].items()
             ]
-            rows.append([f"{NAMES[key]}, {part_name}", *digit_codes.normality_cells(found)])
+            rows.append([f"{names[key]}, {part_name}", *digit_codes.normality_cells(found)])
             record.number(f"codes.{key}.{part_name}", [digit_codes.normality(one) for one in found])
             if part_name == "test":
                 verdicts.append((key, found))
@@ -139,31 +167,28 @@ def _codes(record: Record, data: Digits, flows: Flows) -> None:
         "The same for our flow.",
     )
     z = digit_codes.encoded(flows["ours"][seed], data.test, seed)
-    train_z = digit_codes.encoded(flows["ours"][seed], data.train, seed)
+    train_z = digit_codes.encoded(flows["ours"][seed], seen, seed)
     record.picture(
         "projections",
-        digit_codes.projections(z, data.test.labels, train_z, data.train.labels, seed),
+        digit_codes.projections(z, data.test.labels, train_z, seen.labels, seed),
         "Codes of test images by our flow on six planes, each drawn as its label. The circles have radius 1 and 2: in "
         "a standard normal plane they hold 39 % and 86 % of the points. A flow trained without labels may keep the "
         "labels apart in its code; only their union should be normal.",
     )
 
 
-def _samples(record: Record, data: Digits, flows: Flows) -> None:
+def samples(record: Record, data: Task, flows: Flows, names: dict[str, str], judge: Judge) -> None:
+    """Draw images from the flows, "source" and "ours" among them, and measure and show them."""
     record.heading("Samples")
-    judge = Judge(data, quick=record.quick)
-    drawn = {
-        "real test images": [data.test.x],
-        "first": [_drawn(record, flow, seed) for seed, flow in flows["first"].items()],
-        "source": [_drawn(record, flow, seed) for seed, flow in flows["source"].items()],
-        "ours": [_drawn(record, flow, seed) for seed, flow in flows["ours"].items()],
-        "ours, temperature 0.7": [_drawn(record, flow, seed, 0.7) for seed, flow in flows["ours"].items()],
-    }
+    drawn = {"real test images": [data.test.x]}
+    for key in names:
+        drawn[key] = [_drawn(record, data, flow, seed) for seed, flow in flows[key].items()]
+    drawn["ours, temperature 0.7"] = [_drawn(record, data, flow, seed, 0.7) for seed, flow in flows["ours"].items()]
     found: dict[str, list[Quality]] = {}
     rows = []
     for key, sets in drawn.items():
         found[key] = [judge.quality(images) for images in sets]
-        rows.append([NAMES.get(key, key), *quality_cells(found[key])])
+        rows.append([names.get(key, key), *quality_cells(found[key])])
         record.number(f"samples.{key.replace('.', '_')}", [asdict(one) for one in found[key]])
     record.table(QUALITY_NOTE, ["images", *QUALITY_HEADER], rows)
     record.picture(
@@ -174,7 +199,8 @@ def _samples(record: Record, data: Digits, flows: Flows) -> None:
                 "source's RealNVP": drawn["source"][0][:100],
                 "ours": drawn["ours"][0][:100],
                 "ours, temperature 0.7": drawn["ours, temperature 0.7"][0][:100],
-            }
+            },
+            levels=data.levels,
         ),
         "A hundred test images, and a hundred samples each of the source's flow and of ours, not chosen.",
     )
@@ -194,13 +220,13 @@ def _samples(record: Record, data: Digits, flows: Flows) -> None:
     )
 
 
-def _drawn(record: Record, flow: Flow, seed: int, temperature: float = 1.0) -> Tensor:
+def _drawn(record: Record, data: Task, flow: Flow, seed: int, temperature: float = 1.0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     num_samples = 100 if record.quick else 1_000
-    return digit_models.to_levels(flow.sample(num_samples, temperature=temperature, generator=generator))
+    return digit_models.to_levels(flow.sample(num_samples, temperature=temperature, generator=generator), data.levels)
 
 
-def _without_noise(record: Record, data: Digits) -> None:
+def _without_noise(record: Record, data: Task) -> None:
     record.heading("Without dequantization")
     noisy = [_curves(record, data, seed, noise=True) for seed in record.seeds()]
     bare = [_curves(record, data, seed, noise=False) for seed in record.seeds()]
@@ -245,7 +271,7 @@ def _without_noise(record: Record, data: Digits) -> None:
     )
 
 
-def _curves(record: Record, data: Digits, seed: int, *, noise: bool) -> tuple[list[float], list[float], list[float]]:
+def _curves(record: Record, data: Task, seed: int, *, noise: bool) -> tuple[list[float], list[float], list[float]]:
     """Return steps, training and validation NLL of affine couplings trained with or without noise."""
     torch.manual_seed(seed)
     flow = recipes.realnvp(PIXELS, hidden_features=(128, 128), mask="random", preprocessing=[Scale(1 / (LEVELS - 1))])

@@ -4,9 +4,10 @@ import json
 import math
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class Record:
         seed: First seed; a study that repeats a run counts on from here.
         quick: Whether to run the short form, which shows that everything works and measures nothing.
         say: Called with each line of progress.
+        part: Name of the part of the study that this record adds to; see `of_part`.
     """
 
     name: str
@@ -63,6 +65,18 @@ class Record:
     runs: list[dict[str, Any]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    part: str = ""
+
+    def of_part(self, part: str) -> "Record":
+        """Return a record that adds to this one what a part of the study finds, under the part's name.
+
+        Numbers are kept in the table `part`; pictures and runs have its name before theirs.
+        """
+        return replace(self, part=part)
+
+    def named(self, name: str) -> str:
+        """Return the name of a picture or run, with the part's before it."""
+        return f"{self.part}-{name}" if self.part else name
 
     def seeds(self, num_seeds: int = 3) -> list[int]:
         """Return the seeds of repeated runs; one in the quick form."""
@@ -92,7 +106,7 @@ class Record:
         Raises:
             KeyError: If the key is there already.
         """
-        *path, last = key.split(".")
+        *path, last = [*filter(None, [self.part]), *key.split(".")]
         table = self.numbers
         for part in path:
             table = table.setdefault(part, {})
@@ -106,11 +120,11 @@ class Record:
 
     def picture(self, name: str, figure: "Figure", caption: str) -> None:
         """Add a figure; it is saved as `name`.png."""
-        self.blocks.append(Block("picture", name, caption, image=png(figure)))
+        self.blocks.append(Block("picture", self.named(name), caption, image=png(figure)))
 
     def animate(self, name: str, image: bytes, caption: str) -> None:
         """Add an animated picture; it is saved as `name`.gif."""
-        self.blocks.append(Block("picture", name, caption, image=image, suffix="gif"))
+        self.blocks.append(Block("picture", self.named(name), caption, image=image, suffix="gif"))
 
     def fit(self, label: str, model: torch.nn.Module, *arguments: Any, **options: Any) -> "History":
         """Train with `pf.fit` without a progress bar, and keep what it took."""
@@ -118,14 +132,14 @@ class Record:
 
         history = fit(model, *arguments, progress=False, **options)
         run = {
-            "label": label,
+            "label": self.named(label),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "steps": history.steps,
             "seconds": round(history.seconds, 2),
             "stopped": history.stopped_because,
         }
         self.runs.append(run)
-        self.say(f"  {label}: {history.steps:,} steps in {history.seconds:.0f} s")
+        self.say(f"  {self.named(label)}: {history.steps:,} steps in {history.seconds:.0f} s")
         return history
 
     def command(self) -> str:
@@ -173,6 +187,11 @@ class Record:
     def _write(self, name: str, content: bytes) -> None:
         with replacing(self.out / name) as file:
             file.write(content)
+
+
+def file_name(label: str) -> str:
+    """Return a label as the name of a file: letters and digits, and a hyphen for whatever lies between them."""
+    return re.sub("[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def make_folder(path: Path) -> None:

@@ -1,0 +1,134 @@
+"""The study of MNIST at 8 x 8 pixels: what its numbers rest on, and its short form."""
+
+import json
+import math
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.studies import digit_autoencoders, digit_models, mnist_8x8, run
+from pushforward.studies import digit_schemes as schemes
+from pushforward.studies.digit_quality import Judge
+from pushforward.studies.record import Record, file_name
+from pushforward.training.rows import dequantized
+
+
+@pytest.fixture(scope="module")
+def data():
+    return mnist_8x8.load(Record("mnist-8x8", "", "", None, quick=True))
+
+
+@pytest.fixture(scope="module")
+def flow():
+    torch.manual_seed(1)
+    flow = mnist_8x8.affine_flow(digit_models.NUM_LABELS)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return flow
+
+
+@pytest.fixture
+def record(tmp_path):
+    return Record("mnist-8x8", "", "", tmp_path)
+
+
+def test_levels_undo_the_noise_at_256_levels(data):
+    noisy = dequantized(data.test.x, torch.Generator().manual_seed(0))
+    assert torch.equal(digit_models.to_levels(noisy, data.levels), data.test.x.long())
+    assert digit_models.to_levels(torch.tensor([-3.0, 255.9, 400.0]), 256).tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("make", [mnist_8x8.source_flow, mnist_8x8.our_flow, mnist_8x8.affine_flow])
+def test_every_recipe_scores_both_ends_of_a_pixel(make):
+    context = torch.eye(10)[[3, 4]]
+    x = torch.stack([torch.full((64,), 1e-6), torch.full((64,), 255.999)])
+    assert make(digit_models.NUM_LABELS).log_prob(x, context).isfinite().all()
+
+
+def test_the_reduced_images_use_all_levels(data):
+    assert data.train.x.shape[1] == 64
+    assert data.train.x.max() == 255
+    assert data.levels == 256
+
+
+def test_the_bottleneck_weighs_the_same_share_of_a_pixels_range(data):
+    assert data.weight * (256 / 17) ** 2 == pytest.approx(0.1)
+
+
+def test_all_codes_rebuild_an_8_bit_image(flow, data):
+    x, labels = digit_models.middles(data.test.x[:5]), data.test.labels[:5]
+    alone, drawn = schemes.second_scheme(flow, x, labels, 64, 2, seed=0, levels=data.levels)
+    assert torch.equal(alone, data.test.x[:5].long())
+    assert torch.equal(drawn, data.test.x[:5, None].long().expand(-1, 2, -1))
+
+
+def test_samples_reach_beyond_17_levels(flow, data):
+    labels = torch.arange(10)
+    assert schemes.whole_samples(flow, labels, seed=0, levels=data.levels).max() > 16
+    assert schemes.first_scheme(flow, labels, 8, 0, data.levels).max() > 16
+
+
+def test_an_autoencoder_of_8_bit_images_starts_at_their_middle():
+    model, x = digit_autoencoders.Autoencoder(2, 256).eval(), 256 * torch.rand(3, 64)
+    torch.testing.assert_close(model.decode(model.encode(x)), torch.full((3, 64), 128.0))
+
+
+def test_a_gaussian_of_logits_beats_one_of_levels_and_both_beat_guessing(data):
+    found = mnist_8x8.rivals(Record("mnist-8x8", "", "", None, quick=True), data)
+    nats = {key: digit_models.held_out_nll(rival.density, data.test, 256).mean for key, rival in found.items()}
+    assert nats["gaussian"] < 64 * math.log(256)
+    assert nats["gaussian_logit"] < nats["gaussian"]
+
+
+def test_the_judge_measures_at_most_so_many_images(data):
+    judge = Judge(data, quick=True, most=20)
+    seen = []
+    judge.distances = lambda images: seen.append(len(images)) or torch.ones(len(images)).double()
+    judge.quality(data.test.x)
+    assert set(seen) == {20}
+
+
+def test_the_first_images_of_a_part_keep_their_labels(data):
+    few = digit_models.at_most(data.train, 7)
+    assert torch.equal(few.x, data.train.x[:7])
+    assert torch.equal(few.labels, data.train.labels[:7])
+
+
+def test_a_part_of_a_study_keeps_its_findings_under_its_name(record):
+    part = record.of_part("plain")
+    part.number("test.ours", 1.0)
+    record.number("test.ours", 2.0)
+    assert record.numbers == {"plain": {"test": {"ours": 1.0}}, "test": {"ours": 2.0}}
+    part.heading("a heading")
+    assert record.blocks == part.blocks
+    assert part.named("samples") == "plain-samples"
+    assert record.named("samples") == "samples"
+
+
+def test_a_label_becomes_the_name_of_a_folder():
+    assert file_name("plain-ours, k = 2, seed 0") == "plain-ours-k-2-seed-0"
+
+
+def test_a_killed_training_goes_on(record, data):
+    recipe = digit_models.Recipe(mnist_8x8.affine_flow, 3, {"batch_size": 32})
+    first, history = digit_models.train_with_history(record.of_part("plain"), "ours, seed 0", recipe, data, 0)
+    assert (record.out / "runs" / "plain-ours-seed-0" / "checkpoint.safetensors").exists()
+    again, _ = digit_models.train_with_history(record.of_part("plain"), "ours, seed 0", recipe, data, 0)
+    assert history.steps == 3
+    x = digit_models.middles(data.test.x)
+    assert torch.equal(first.log_prob(x), again.log_prob(x))
+
+
+def test_the_short_form_runs_and_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr("pushforward.studies.record.png", lambda figure: b"")
+    record = run("mnist-8x8", quick=True, out=tmp_path, progress=False)
+    assert sum(block.kind == "question" for block in record.blocks) >= 15
+    names = [block.title for block in record.blocks if block.kind == "picture"]
+    assert len(names) == len(set(names)) >= 12
+    numbers = json.loads((tmp_path / "results.json").read_text())["numbers"]
+    assert set(numbers) == {"plain", "bottleneck", "conditional", "minutes"}
+    assert pf.metrics.bits_per_dim(numbers["plain"]["test"]["mixture"]["mean"], 64) == pytest.approx(
+        numbers["plain"]["test"]["mixture"]["bits_per_dim"], rel=1e-4
+    )
