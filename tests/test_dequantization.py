@@ -94,11 +94,11 @@ def learned(levels=4):
     return pf.VariationalDequantization(affine_flow(), noise, levels=levels)
 
 
-def log_probability(flow, x):
+def log_probability(flow, x, context=None):
     """log of the flow's own probability of the bins (x, x + 1), by a grid of 400 x 400 points."""
     u = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     grid = torch.cartesian_prod(u, u)
-    return torch.stack([torch.logsumexp(flow.log_prob(k + grid).double(), 0) for k in x]) - 2 * math.log(400)
+    return torch.stack([torch.logsumexp(flow.log_prob(k + grid, context).double(), 0) for k in x]) - 2 * math.log(400)
 
 
 def test_new_noise_is_uniform():
@@ -136,6 +136,30 @@ def test_learned_noise_beats_uniform_noise_where_the_density_is_a_gaussian():
         bound = -model.bound(x, num_samples=1).mean().item()
         assert -log_probability(model.flow, x[:1]).item() <= bound + 0.01
     assert bound < uniform - 0.2
+
+
+@torch.no_grad()
+def test_learned_noise_stretches_the_context_over_its_samples():
+    flow = perturbed(pf.recipes.realnvp(2, num_layers=2, hidden_features=(4,), context_features=3), 0.3)
+    model = pf.VariationalDequantization(flow, learned().noise, levels=4)
+    x, context = torch.tensor([[1, 2], [0, 3]]), torch.randn(2, 3)
+    bound = model.bound(x, context, num_samples=20_000, generator=torch.Generator().manual_seed(0))
+    truth = [log_probability(flow, x[row : row + 1], context[row]) for row in range(2)]
+    torch.testing.assert_close(bound.double(), torch.cat(truth), atol=0.02, rtol=0)
+
+
+def test_probes_and_start_of_the_parts_come_from_fit():
+    flow = pf.recipes.cnf(
+        2, trace="hutchinson", method="rk4", num_steps=1, hidden_features=(4,), num_probes=20,
+        preprocessing=[pf.transforms.Standardize(2)],
+    )  # fmt: skip
+    model = pf.VariationalDequantization(flow, learned().noise, levels=4)
+    before, x = flow.transform.probes.clone(), torch.randint(4, (400, 2))
+    pf.fit(model, x, validation=None, loss=pf.losses.dequantized_nll, num_steps=1, progress=False)
+    assert not torch.equal(flow.transform.probes, before)
+    standardized, _, _ = flow.preprocess(x + 0.5)
+    torch.testing.assert_close(standardized.mean(0), torch.zeros(2), atol=0.06, rtol=0)
+    assert bool((standardized.std(0) < 1).all())
 
 
 @pytest.mark.parametrize(

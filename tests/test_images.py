@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -355,6 +356,16 @@ def _cut_short(folder):
     (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:-300])
 
 
+def _deep_colours(folder):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)  # width, height, bits, colour
+    rows = zlib.compress(bytes(4 * (1 + 4 * 6)))
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b"")
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
 def _mixed_depths(folder):
     save(folder / "a.png", noise(4, 6))
     save(folder / "cats" / "b.png", noise(4, 6))
@@ -367,6 +378,7 @@ BAD_FOLDERS = {
     "cut short": (_cut_short, r"a.png: is no image, damaged or cut short"),
     "images beside sub-folders": (_mixed_depths, r"holds images \(a.png\) beside sub-folders of images \(cats\)"),
     "16 bits": (lambda folder: save(folder / "a.png", noise(4, 6).astype(np.uint16) * 200), "more than 8 bits"),
+    "16 bits a colour": (_deep_colours, "more than 8 bits"),
     "transparent": (lambda folder: save(folder / "a.png", noise(4, 6, 4)), "a.png: has transparent pixels"),
 }
 

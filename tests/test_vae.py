@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -249,6 +250,19 @@ def test_vampprior_begins_with_training_images_and_only_once():
     assert torch.equal(model.prior.pseudo_logits.sigmoid(), begun)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_vampprior_begins_with_binary_images_too(dtype):
+    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior="vampprior")
+    x = binary(500).to(dtype)
+    loss = partial(pf.losses.elbo, binarize="none")
+    pf.fit(model, x, validation=None, loss=loss, num_steps=1, learning_rate=1e-30, progress=False)
+    torch.testing.assert_close(model.prior.pseudo_logits.sigmoid().sum(0), x.float().clamp(0.02, 0.98).sum(0))
+
+
+def test_samples_of_a_mixture_are_not_called_differentiable():
+    assert not vaes.VampPrior(pf.nets.MLP(PIXELS, 4), 2, PIXELS).has_rsample
+
+
 def test_vampprior_shares_its_encoder_through_fit_and_copies():
     model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior="vampprior")
     before = model.encoder.last.weight.clone()
@@ -256,6 +270,15 @@ def test_vampprior_shares_its_encoder_through_fit_and_copies():
     assert not torch.equal(model.encoder.last.weight, before)
     for each in (model, copy.deepcopy(model)):
         assert each.prior.encoder is each.encoder
+
+
+@pytest.mark.parametrize("place", ["prior", "posterior_flow"])
+def test_probes_of_estimated_log_dets_are_drawn_anew_in_training(place):
+    flow = pf.recipes.cnf(2, trace="hutchinson", method="rk4", num_steps=1, hidden_features=(4,), num_probes=20)
+    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), **{place: flow})
+    before = flow.transform.probes.clone()
+    pf.fit(model, torch.rand(20, PIXELS), validation=None, loss=pf.losses.elbo, num_steps=1, progress=False)
+    assert not torch.equal(flow.transform.probes, before)
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pushforward.specification import Specified
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def _normal_log_prob(standardized: Tensor) -> Tensor:
+def normal_log_prob(standardized: Tensor) -> Tensor:
     """Return log N(z; 0, I) without the scale's share, summed over the last axis."""
     return -0.5 * standardized.square().sum(-1) - standardized.shape[-1] * HALF_LOG_TWO_PI
 
@@ -69,7 +69,7 @@ class StandardNormal(Specified, Base):
         self.register_buffer("_like", torch.zeros(()))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
-        return _normal_log_prob(z)
+        return normal_log_prob(z)
 
     def sample(  # noqa: D102
         self,
@@ -96,7 +96,7 @@ class DiagonalNormal(Specified, Base):
         self.log_std = nn.Parameter(torch.zeros(features))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
-        return _normal_log_prob((z - self.mean) * (-self.log_std).exp()) - self.log_std.sum()
+        return normal_log_prob((z - self.mean) * (-self.log_std).exp()) - self.log_std.sum()
 
     def sample(  # noqa: D102
         self,
@@ -131,7 +131,7 @@ class GaussianMixture(Specified, Base):
         self.log_std = nn.Parameter(torch.zeros(num_components, features))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
-        each = _normal_log_prob((z.unsqueeze(-2) - self.mean) * (-self.log_std).exp()) - self.log_std.sum(-1)
+        each = normal_log_prob((z.unsqueeze(-2) - self.mean) * (-self.log_std).exp()) - self.log_std.sum(-1)
         # With every component at -inf the gradient of logsumexp would be NaN.
         each = each.clamp(min=torch.finfo(each.dtype).min)
         return torch.logsumexp(each + self.logits.log_softmax(-1), -1)

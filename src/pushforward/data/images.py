@@ -52,7 +52,7 @@ def images(
         path: The folder or the .npz file.
         size: (height, width), or one number for both: each image is reduced or enlarged (Lanczos) until it covers that
             size, and cropped around its centre. By default the images must be of one size.
-        channels: 1 turns all to grey, 3 to colour. By default grey if no image has colours.
+        channels: 1 turns all to grey, 3 to colour. By default grey if every file is stored as grey.
         array: The array of images, where an NPZ file holds several.
 
     Raises:
@@ -184,6 +184,7 @@ def _opened(path: Path) -> Any:
 
     try:
         with image.open(path) as file:
+            deep = any(";16B" in str(part[3]) for part in file.tile)  # of colours pillow keeps 8 bits and says nothing
             file.load()
             upright = ImageOps.exif_transpose(file)
     except image.DecompressionBombError as error:
@@ -192,7 +193,7 @@ def _opened(path: Path) -> Any:
         raise InputError(f"{path}: may not be read (check the file's permissions)") from error
     except Exception as error:  # a damaged file shows in all kinds of errors
         raise InputError(f"{path}: is no image, damaged or cut short (remove it or write it again)") from error
-    if upright.mode.startswith(("I", "F")):
+    if deep or upright.mode.startswith(("I", "F")):
         raise InputError(f"{path}: has pixels of more than 8 bits (save it with 8 bits a channel)")
     if upright.has_transparency_data:
         if np.asarray(upright.convert("RGBA"))[..., 3].min() < 255:

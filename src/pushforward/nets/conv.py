@@ -15,7 +15,8 @@ class ConvNet(Specified, nn.Module):
     """Convolutional conditioner for `Coupling` with the same mask: kept pixels -> parameters of the others.
 
     A mask of whole channels makes the kept channels the input. With any other mask (a chequerboard) the kept pixels
-    stand at their places among zeros, and the mask is given as further channels, as in RealNVP (arXiv:1605.08803, 3.4).
+    stand at their places among zeros (RealNVP, arXiv:1605.08803, 3.4), and the mask is given as further channels, as in
+    that paper's published code.
     3 x 3 convolution, residual blocks h + W2 a(W1 a(h)) with W1 3 x 3 and W2 1 x 1, and a last 1 x 1 convolution that
     starts at zero. Unlike a plain convolution the first has a bias of its own at every pixel, since the pixels of
     centred images are not alike. The context's linear map is added to it.

@@ -43,7 +43,9 @@ def binarize(x: Tensor, how: str = "dynamic", *, generator: torch.Generator | No
 
 
 def grey(x: Tensor) -> Tensor:
-    """Return grey levels as floats from 0 to 1."""
+    """Return grey levels, or integers that are zeros and ones, as floats from 0 to 1."""
+    if not x.is_floating_point() and bool(((x == 0) | (x == 1)).all()):
+        return x.float()
     _check_levels(x)
     return x if x.is_floating_point() else x.float() / 255
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.bases import Base
+from pushforward.bases.density import normal_log_prob
 from pushforward.flow import Flow
 from pushforward.specification import Specified
 from pushforward.transforms import Transform
 from pushforward.vae.binary import check_binary, grey
-from pushforward.vae.priors import VampPrior, diagonal_normal
+from pushforward.vae.priors import VampPrior
 
 # Without gradients, images times samples pass through in pieces of at most so many rows.
 CHUNK_ROWS = 4096
@@ -133,7 +134,7 @@ class VAE(Specified, nn.Module):
         shape = (*mean.shape[:-2], num_samples, self.latent_features)
         noise = torch.randn(shape, generator=generator, dtype=mean.dtype, device=mean.device)
         z = mean + log_std.exp() * noise
-        log_q = diagonal_normal(noise) - log_std.sum(-1)
+        log_q = normal_log_prob(noise) - log_std.sum(-1)
         z, log_det = self._refine(z, context)
         return z, log_q - log_det
 
@@ -238,9 +239,15 @@ class VAE(Specified, nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Any = None) -> None:
-        """Let a VampPrior begin with training images as its pseudo-inputs; x of grey levels."""
+        """Let a VampPrior begin with training images as its pseudo-inputs; x of grey levels or zeros and ones."""
         if isinstance(self.prior, VampPrior):
             self.prior.initialize(grey(x).to(self._dtype))
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Draw the random probes of estimated log_dets anew, in the prior and in the posterior flow."""
+        for part in (self.prior, self.posterior_flow):
+            if isinstance(part, (Flow, Transform)):
+                part.redraw(generator)
 
     @property
     def _dtype(self) -> torch.dtype:

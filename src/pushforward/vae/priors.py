@@ -15,11 +15,6 @@ from pushforward.specification import Specified
 EDGE = 0.02  # pseudo-inputs begin at least so far from 0 and 1, where a logit is infinite
 
 
-def diagonal_normal(standardized: Tensor) -> Tensor:
-    """Return log N(z; 0, I) of the last axis."""
-    return -0.5 * standardized.square().sum(-1) - standardized.shape[-1] * HALF_LOG_TWO_PI
-
-
 class VampPrior(Specified, Base):
     """Mixture of the posteriors of K learned pseudo-inputs: p(z) = 1/K sum_k q(z|u_k) (VampPrior, arXiv:1705.07120).
 
@@ -36,6 +31,7 @@ class VampPrior(Specified, Base):
         ValueError: If a size is not valid.
     """
 
+    has_rsample = False
     initialized: Tensor
 
     def __init__(self, encoder: nn.Module, features: int, data_features: int, num_components: int = 500) -> None:
