@@ -31,6 +31,15 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     assert "off by" in capsys.readouterr().out
 
 
+def test_the_page_on_images_runs_from_top_to_bottom(capsys):
+    names = {}
+    for code in blocks("docs/images.md"):
+        exec(compile(code, "docs/images.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "bits/dim" in printed
+    assert "torch.Size([2, 784]) True" in printed
+
+
 def test_the_page_on_continuous_flows_runs(capsys):
     (code,) = blocks("docs/continuous-flows.md")
     shorter = code.replace("max_seconds=20", "num_steps=30").replace("max_seconds=10", "num_steps=3")
