@@ -41,6 +41,9 @@ class VariationalDequantization(Specified, nn.Module):
 
     def __init__(self, flow: Flow, noise: Flow, levels: int = 256) -> None:
         super().__init__()
+        for name, value in (("flow", flow), ("noise", noise)):
+            if not isinstance(value, Flow):
+                raise ValueError(f"{name} must be a Flow; got {type(value).__name__}.")
         if not flow.features == noise.features == noise.context_features:
             raise ValueError(
                 f"noise must have the flow's {flow.features} features, and as many of context; got {noise.features} "
@@ -71,8 +74,10 @@ class VariationalDequantization(Specified, nn.Module):
             generator: Source of the samples.
 
         Raises:
-            ValueError: If x is not of such integers.
+            ValueError: If x is not of such integers, or `num_samples` is below 1.
         """
+        if not isinstance(num_samples, int) or num_samples < 1:
+            raise ValueError(f"num_samples must be an integer of at least 1; got {num_samples!r}.")
         self._check(x)
         k = x.to(next(self.noise.parameters()).dtype)
         v, log_q = self.noise.sample_and_log_prob(

@@ -50,6 +50,8 @@ class Flow(Specified, nn.Module):
         context_preprocessing: Sequence[Transform] = (),
     ) -> None:
         super().__init__()
+        check_list("preprocessing", preprocessing)
+        check_list("context_preprocessing", context_preprocessing)
         self.transform = transform
         self.base = base
         self.preprocessing = nn.ModuleList(preprocessing)
@@ -263,7 +265,11 @@ class Flow(Specified, nn.Module):
     def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
         x = as_tensor(x)
         if x.ndim == 0 or x.shape[-1] != self.features:
-            raise ValueError(f"x must have {self.features} features on the last axis; got shape {tuple(x.shape)}.")
+            flat = x.ndim > 2 and math.prod(x.shape[1:]) == self.features
+            remedy = ": flatten images, channels first, with x.flatten(1)" if flat else ""
+            raise ValueError(
+                f"x must have {self.features} features on the last axis; got shape {tuple(x.shape)}{remedy}."
+            )
         if not x.is_floating_point():
             raise ValueError(
                 f"x holds integers ({str(x.dtype).removeprefix('torch.')}), which have no density: convert continuous "

@@ -57,6 +57,8 @@ def latent_path(
         Shoemake (1985), Animating rotation with quaternion curves, eq. 1. White (2016), Sampling generative networks.
         arXiv:1609.04468.
     """
+    if not isinstance(flow, Flow):
+        raise ValueError(f"flow must be a Flow; got {type(flow).__name__}.")
     if not isinstance(num_points, int) or num_points < 2:
         raise ValueError(f"num_points must be an integer of at least 2, for both ends; got {num_points!r}.")
     if kind not in KINDS:

@@ -89,7 +89,7 @@ def elbo(
 
     Args:
         model: A `pf.vae.VAE`, or anything with `terms(x, num_samples, generator=...)`.
-        batch: Images, (size, D): uint8 from 0 to 255 or floats from 0 to 1. Context is not used.
+        batch: Images, (size, D): uint8 from 0 to 255 or floats from 0 to 1, without context.
         generator: Source of binarization and samples.
         binarize: "dynamic" (a fresh draw for every batch), "threshold", or "none" for images that are binary already;
             see `pf.vae.binarize`. The choice decides what data the bound is about.
@@ -97,7 +97,7 @@ def elbo(
         kl_weight: Below 1 while warming up, so that no latent is given up too early; then it is no bound.
 
     Raises:
-        ValueError: If the values are not images, or the weight is negative.
+        ValueError: If the values are not images, there is context, or the weight is negative.
 
     Example:
         >>> import pushforward as pf
@@ -106,6 +106,8 @@ def elbo(
     """
     if not kl_weight >= 0:
         raise ValueError(f"kl_weight must not be negative; got {kl_weight!r}.")
+    if batch.context is not None:
+        raise ValueError("elbo takes no context, and would leave it unused: give fit the images alone.")
     assert batch.x is not None
     x = binarized(batch.x, binarize, generator=generator)
     terms = model.terms(x, num_samples, generator=generator)  # type: ignore[operator]
@@ -178,6 +180,8 @@ def flow_matching(
         raise ValueError(f"pairing must be independent or optimal; got {pairing!r}.")
     assert isinstance(model, Flow)
     x, _, context = model.preprocess(batch.x, batch.context)
+    if x.ndim != 2:
+        raise ValueError(f"flow_matching needs rows x of shape (n, D); got {tuple(x.shape)}: flatten them.")
     own = context if model.base.context_features else None
     with torch.no_grad():
         if own is None:

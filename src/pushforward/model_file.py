@@ -94,7 +94,10 @@ def save(
         True
     """
     if not isinstance(flow, Flow):
-        raise ValueError(f"save takes a Flow; got {type(flow).__name__}.")
+        raise ValueError(
+            f"save takes a Flow; got {type(flow).__name__}: save its flow, or keep model.state_dict() by torch.save and "
+            "load it into a model made anew."
+        )
     specification = flow.specification()
     _check_savable(specification, flow, "flow")
     if count_nodes(specification) > MAX_NODES:

@@ -127,7 +127,7 @@ def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """Return the size as (height, width)."""
     pair = (size, size) if isinstance(size, int) else size
     if pair is not None and not (
-        isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(side, int) and side > 0 for side in pair)
+        isinstance(pair, tuple) and len(pair) == 2 and all(type(side) is int and side > 0 for side in pair)
     ):
         raise InputError(f"size must be a number of pixels or (height, width), each at least 1; got {size!r}.")
     return pair
@@ -238,7 +238,7 @@ def _pixels(arrays: dict[str, np.ndarray], array: str | None, path: Path) -> np.
     name = array if array is not None else fitting[0] if fitting else None
     pixels = None if name is None else _channels_last(arrays[name])
     if pixels is None:
-        raise InputError(f"{path}: holds {found or 'no arrays'}; {rule}")
+        raise InputError(f"{path}: holds {found or 'no arrays'}; {rule} (save levels 0 to 255, x.astype(np.uint8))")
     return pixels
 
 
@@ -254,7 +254,7 @@ def _channels_last(value: np.ndarray) -> np.ndarray | None:
 
 
 def _labels(arrays: dict[str, np.ndarray], num_images: int, path: Path) -> Tensor | None:
-    """Return the one array of as many integers as there are images."""
+    """Return the one array of as many integers as there are images; refuse labels that are no integers."""
     fitting = [
         name
         for name, value in arrays.items()
@@ -262,7 +262,15 @@ def _labels(arrays: dict[str, np.ndarray], num_images: int, path: Path) -> Tenso
     ]
     if len(fitting) > 1:
         raise InputError(f"{path}: both {fitting[0]} and {fitting[1]} could be the labels (leave one out)")
-    return torch.from_numpy(arrays[fitting[0]].reshape(-1).astype(np.int64)) if fitting else None
+    if fitting:
+        return torch.from_numpy(arrays[fitting[0]].reshape(-1).astype(np.int64))
+    for name, value in arrays.items():  # one-hot, names, floats
+        if value.ndim in (1, 2) and len(value) == num_images:
+            raise InputError(
+                f'{path}: "{name}" {value.shape} {value.dtype} has a row for each image, but labels are {num_images}'
+                " integers (save them so, or leave it out)"
+            )
+    return None
 
 
 # ---- both ----------------------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ def mnist_sample(*, size: int = SIDE) -> Digits:
 def _check_size(size: int) -> None:
     if not isinstance(size, int) or not 1 <= size <= SIDE:
         raise InputError(f"size must be a number of pixels from 1 to {SIDE}; got {size!r}.")
+    if size < SIDE:
+        pillow("reducing MNIST's images")  # before any time is lost
 
 
 def _labelled(images: np.ndarray, labels: np.ndarray, size: int) -> LabelledImages:

@@ -96,6 +96,12 @@ def nll(
     Raises:
         ValueError: If x is not (n, D) with at least 2 rows, or not integers in range with `dequantize`.
     """
+    if not hasattr(flow, "log_prob"):
+        raise ValueError(
+            f"{type(flow).__name__} has no log_prob: nll scores flows. Of a model with a bound alone, take the mean of "
+            "-model.iwae(x) (VAE) or -model.bound(x) (VariationalDequantization)."
+        )
+    check_list("units", units)
     x = _rows(x)
     generator = None
     if dequantize is not None:

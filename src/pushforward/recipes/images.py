@@ -157,7 +157,7 @@ def _networks(
 
 def _checked(shape: Sequence[int], num_levels: int, num_layers: int, num_squeezes: int) -> Shape:
     """Return the shape, if images of it can be squeezed so often."""
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+    if not isinstance(shape, Sequence) or len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
         raise ValueError(f"shape must be (channels, height, width), integers of at least 1; got {shape!r}.")
     for name, value in (("num_levels", num_levels), ("num_layers", num_layers)):
         if not isinstance(value, int) or value < 1:
@@ -170,7 +170,7 @@ def _checked(shape: Sequence[int], num_levels: int, num_layers: int, num_squeeze
             remedy = f"use num_levels={possible}" if possible else "pad or crop them to an even height and width"
             raise ValueError(
                 f"num_levels={num_levels} halves images {num_squeezes} times, but {' -> '.join(sizes)} cannot be "
-                f"halved again: {remedy}."
+                f"halved again: {remedy} (shape is channels, height, width: {', '.join(map(str, shape))})."
             )
         height, width = height // 2, width // 2
         sizes.append(f"{height} x {width}")

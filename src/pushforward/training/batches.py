@@ -187,6 +187,11 @@ def open_data(
         if context is not None:
             raise InputError("context was given twice: as y of data=(x, y) and as context=.")
         data, context = data[0], data[1] if form.takes_context else None
+    if isinstance(data, tuple) and hasattr(data, "_fields"):  # its parts would be taken for batches, test rows too
+        raise InputError(
+            f"data is a {type(data).__name__} of {', '.join(data._fields)}: give the part to train on, such as "
+            f"data.{data._fields[0]}."
+        )
     if isinstance(data, torch.utils.data.Dataset) and not isinstance(data, torch.utils.data.IterableDataset):
         raise InputError(
             "data is a Dataset, which yields single rows: wrap it in a torch DataLoader, or give its tensors."

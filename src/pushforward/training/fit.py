@@ -127,6 +127,7 @@ def fit(
         "patience": patience,
     }
     _check_options(arguments)
+    _check_method(model, loss)
     if loss is losses.nll and getattr(model, "forward_passes", 1) > MOST_PASSES:
         raise InputError(
             f"the likelihood of this model takes {model.forward_passes} passes a step (it is inverse autoregressive), "
@@ -210,6 +211,18 @@ def _check_options(arguments: dict[str, Any]) -> None:
         value = arguments[name]
         if value is not None and not value > 0:
             raise InputError(f"{name} must be positive; got {value!r}.")
+
+
+def _check_method(model: nn.Module, loss: Loss) -> None:
+    """Raise InputError if the model lacks the method that a loss of ours calls."""
+    wanted = {losses.nll: "log_prob", losses.elbo: "terms", losses.dequantized_nll: "bound"}
+    given = getattr(loss, "func", loss)  # of a partial
+    method = next((method for own, method in wanted.items() if own is given), None)
+    if method is None or hasattr(model, method):
+        return
+    fitting = [own.__name__ for own, method in wanted.items() if hasattr(model, method)]
+    remedy = f"give loss=pf.losses.{fitting[0]}" if fitting else "give a loss that suits the model"
+    raise InputError(f"the loss {_name(given)} needs a model with {method}; {type(model).__name__} has none: {remedy}.")
 
 
 def _choose_device(device: str | torch.device, home: torch.device) -> torch.device:

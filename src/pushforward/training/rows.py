@@ -48,6 +48,11 @@ class Form:
         """Read the form off a model; its parameters are where the training runs."""
         if dequantize is not None and (not isinstance(dequantize, int) or not 2 <= dequantize <= 2**16):
             raise InputError(f"dequantize must be the number of integer levels, 2 to 65536; got {dequantize!r}.")
+        takes_integers = bool(getattr(model, "takes_integers", False))
+        if dequantize is not None and takes_integers:
+            raise InputError(
+                f"{type(model).__name__} takes integers as they are, without noise: leave dequantize={dequantize} out."
+            )
         trainable = [value for value in model.parameters() if value.requires_grad]
         if not trainable:
             raise InputError("the model has no trainable parameters: there is nothing to fit.")
@@ -63,7 +68,7 @@ class Form:
             keeps_float64=any(part is not None and len(part) > 0 for part in preprocessing),
             takes_context=bool(getattr(model, "context_features", 0)),
             dequantize=dequantize,
-            takes_integers=bool(getattr(model, "takes_integers", False)),
+            takes_integers=takes_integers,
         )
 
     def data(self, value: Any, name: str) -> Tensor:

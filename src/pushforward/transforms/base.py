@@ -83,8 +83,10 @@ def check_context(owner: nn.Module, context: Tensor | None, batch: Sequence[int]
     if not needed:
         raise ValueError(f"{name} takes no context; got one of shape {tuple(context.shape)}.")
     if context.shape[-1:] != (needed,):
+        labels = needed > 1 and (context.ndim < 2 or context.shape[-1] == 1)
+        remedy = f": labels go in as torch.nn.functional.one_hot(labels, {needed})" if labels else ""
         raise ValueError(
-            f"{name} needs context with {needed} features on the last axis; got shape {tuple(context.shape)}."
+            f"{name} needs context with {needed} features on the last axis; got shape {tuple(context.shape)}{remedy}."
         )
     got, want = tuple(context.shape[:-1]), tuple(batch)
     if got == () or (len(got) == len(want) and all(g in (1, w) for g, w in zip(got, want, strict=True))):
@@ -99,6 +101,15 @@ def check_context(owner: nn.Module, context: Tensor | None, batch: Sequence[int]
         elif all(g in (1, w) for g, w in zip(got[::-1], want[::-1], strict=False)):
             remedy = "use context[" + "None, " * (len(want) - len(got)) + "...]"
     raise ValueError(f"context has batch {got}, x has batch {want}: {remedy}.")
+
+
+def check_list(name: str, transforms: object) -> None:
+    """Raise ValueError if one transform, or a name, was given where a list of transforms is wanted."""
+    if isinstance(transforms, str) or not isinstance(transforms, Iterable):
+        raise ValueError(
+            f"{name} must be a list of transforms, such as [pf.transforms.Scale(2.0)] or "
+            f"pf.data.pixel_units('logit'); got {transforms!r}."
+        )
 
 
 def shared_features(owner: nn.Module, parts: Iterable[nn.Module]) -> int | None:

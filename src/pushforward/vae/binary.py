@@ -73,6 +73,8 @@ def _check_levels(x: Tensor) -> None:
                 "divide levels up to 255 by 255, or give them as uint8."
             )
         return
+    if x.dtype == torch.bool:
+        raise ValueError('x is bool: it is binary already, use binarize="none".')
     if x.dtype != torch.uint8:
         raise ValueError(
             f"x must hold grey levels as uint8 from 0 to 255 or as floats from 0 to 1; got {x.dtype}: use "

@@ -8,6 +8,7 @@ from torch import nn
 from pushforward.bases import Base
 from pushforward.flow import Flow
 from pushforward.nets import MLP
+from pushforward.nets.mlp import check_sizes
 from pushforward.transforms import Transform
 from pushforward.vae.model import VAE
 from pushforward.vae.priors import PRIORS, VampPrior
@@ -43,8 +44,11 @@ def mlp_vae(
         >>> vae.sample(3).shape
         torch.Size([3, 784])
     """
+    check_sizes(features=features, latent_features=latent_features, hidden_features=hidden_features)
+    if isinstance(prior, (Flow, Base)) and prior.features != latent_features:
+        raise ValueError(f"prior has {prior.features} features, latent_features is {latent_features}: make them equal.")
     widths = tuple(hidden_features)
-    context = 0 if posterior_flow is None else posterior_flow.context_features
+    context = getattr(posterior_flow, "context_features", 0)
     encoder = MLP(features, 2 * latent_features + context, hidden_features=widths, activation=activation)
     decoder = MLP(latent_features, features, hidden_features=widths[::-1], activation=activation)
     for network in (encoder, decoder):

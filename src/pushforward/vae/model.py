@@ -87,6 +87,8 @@ class VAE(Specified, nn.Module):
         super().__init__()
         if not isinstance(prior, (Flow, Base)):
             raise ValueError(f"prior must be a Flow or a base; got {type(prior).__name__}.")
+        if not isinstance(posterior_flow, (Flow, Transform, type(None))):
+            raise ValueError(f"posterior_flow must be a Flow, a transform or None; got {type(posterior_flow).__name__}.")
         if prior.context_features:
             raise ValueError(f"prior must take no context; it needs {prior.context_features} features of it.")
         if posterior_flow is not None and isinstance(prior, VampPrior):
@@ -163,11 +165,13 @@ class VAE(Specified, nn.Module):
             ValueError: If x is not (n, D) of zeros and ones, or `num_samples` is below 1.
         """
         if x.ndim != 2:
-            raise ValueError(f"x must have shape (n, D); got {tuple(x.shape)}.")
+            raise ValueError(f"x must have shape (n, D); got {tuple(x.shape)}: flatten images with x.flatten(1).")
         if not isinstance(num_samples, int) or num_samples < 1:
             raise ValueError(f"num_samples must be an integer of at least 1; got {num_samples!r}.")
         z, log_q = self.encode(x, num_samples, generator=generator)
         logits = self.decoder(z)
+        if logits.shape[-1] != x.shape[-1]:  # one logit would be shared by all pixels, silently
+            raise ValueError(f"the decoder must return {x.shape[-1]} logits, one a pixel; it returns {logits.shape[-1]}.")
         # log Bernoulli(x; sigmoid(l)) = x l - log(1 + exp(l))
         likelihood = (logits * x.to(logits.dtype)[:, None] - functional.softplus(logits)).sum(-1)
         return Terms(likelihood, self.prior.log_prob(z), log_q)
