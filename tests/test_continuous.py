@@ -440,6 +440,8 @@ def test_matching_wants_exactly_one_continuous_transform():
     ):
         with pytest.raises(ValueError, match="flow_matching needs a Flow of preprocessing and exactly one Continuous"):
             pf.fit(flow, torch.randn(50, 2), loss=pf.losses.flow_matching, num_steps=2, progress=False)
+    with pytest.raises(ValueError, match=r"flow_matching needs rows x of shape \(n, D\); got \(45, 3, 2\)"):
+        pf.fit(pf.recipes.cnf(2), torch.randn(50, 3, 2), loss=pf.losses.flow_matching, num_steps=2, progress=False)
 
 
 def test_reverse_kl_fits_an_unnormalized_density():

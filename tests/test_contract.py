@@ -286,6 +286,8 @@ def test_missing_or_ill_shaped_context_is_refused(name):
             function(x)
         with pytest.raises(ValueError, match=r"needs context with 3 features on the last axis; got shape \(7, 2\)"):
             function(x, context[:, :2])
+        with pytest.raises(ValueError, match=r"got shape \(7, 1\): labels go in as .*one_hot\(labels, 3\)"):
+            function(x, torch.arange(7)[:, None])
         with pytest.raises(ValueError, match=r"context has batch \(5,\), x has batch \(7,\): give context of shape"):
             function(x, context[:5])
         with pytest.raises(ValueError, match=r"context has batch \(3,\), x has batch \(3, 3\): use context\[:, None\]"):

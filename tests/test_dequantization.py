@@ -77,6 +77,8 @@ def test_nats_in_logit_space_leave_the_preprocessings_log_det_out():
 def test_units_without_a_name_are_refused():
     with pytest.raises(pf.InputError, match="name must be one of 1/256, 1/255, logit; got '1/254'"):
         pf.data.pixel_units("1/254")
+    with pytest.raises(ValueError, match=r"units must be a list of transforms.*pixel_units\('logit'\); got '1/256'"):
+        pf.metrics.nll(affine_flow(), pixels(5, 2), dequantize=256, units="1/256")
     with pytest.raises(ValueError, match="bin_width must be above 0"):
         pf.metrics.bits_per_dim(1.0, 2, bin_width=0)
 
@@ -166,6 +168,8 @@ def test_probes_and_start_of_the_parts_come_from_fit():
     ("make", "message"),
     [
         (lambda: pf.VariationalDequantization(affine_flow(), pf.recipes.realnvp(2)), "as many of context; got 2"),
+        (lambda: pf.VariationalDequantization(affine_flow(), "uniform"), "noise must be a Flow; got str"),
+        (lambda: learned().bound(torch.tensor([[0, 3]]), num_samples=0), "num_samples must be an integer of"),
         (lambda: learned(levels=1), "levels must be an integer of at least 2"),
         (lambda: learned().bound(torch.zeros(3, 2)), r"tensor of integers, \(n, 2\); got torch.float32, \(3, 2\)"),
         (lambda: learned().bound(torch.tensor([[0, 4]])), "integers from 0 to 3; got 0 to 4"),

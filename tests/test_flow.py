@@ -158,6 +158,7 @@ def test_any_batch_shape(name):
     ("x", "context", "message"),
     [
         (torch.zeros(3, 5), None, r"x must have 2 features on the last axis; got shape \(3, 5\)"),
+        (torch.zeros(3, 2, 1), None, r"got shape \(3, 2, 1\): flatten images, channels first, with x.flatten\(1\)"),
         (torch.zeros(()), None, r"x must have 2 features on the last axis; got shape \(\)"),
         (torch.zeros(3, 2, dtype=torch.long), None, r"x holds integers \(int64\), which have no density: convert"),
         (np.zeros((3, 2), dtype=bool), None, r"x holds integers \(bool\)"),

@@ -193,6 +193,13 @@ def test_a_missing_package_is_named(package, call, contents, monkeypatch):
         call()
 
 
+def test_pillow_is_missed_before_anything_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setattr(mnist_module, "_contents", lambda name: pytest.fail("was read"))
+    with pytest.raises(InputError, match="reducing MNIST's images needs pillow"):
+        pf.data.mnist(size=8)
+
+
 @pytest.mark.parametrize("size", [0, 29, 8.0])
 def test_sizes_that_mnist_has_not_are_refused(size):
     with pytest.raises(InputError, match=r"size must be a number of pixels from 1 to 28"):
@@ -395,6 +402,11 @@ BAD_ARRAYS = {
     "floats": ({"x": np.zeros((5, 4, 4))}, r'"x" \(5, 4, 4\) float64; images are an array of uint8'),
     "flat": ({"x": noise(5, 16)}, r"images are an array of uint8, \(n, H, W\)"),
     "nothing": ({}, "holds no arrays; images are"),
+    "one-hot": ({"x": noise(5, 4, 4), "y": np.eye(5)}, r'"y" \(5, 5\) float64 has a row .* labels are 5 integers'),
+    "names": (
+        {"x": noise(2, 4, 4), "y": np.array(["a", "b"])},
+        r'"y" \(2,\) <U1 has a row .*save them so, or leave it',
+    ),
     "objects": ({"x": np.array([None])}, "holds Python objects"),
     "two labels": ({"x": noise(5, 4, 4), "y": np.arange(5), "z": np.arange(5)}, "both y and z could be the labels"),
 }
@@ -418,6 +430,7 @@ def test_a_damaged_npz_file_is_named(tmp_path):
     ("options", "message"),
     [
         ({"size": 0}, "size must be a number of pixels"),
+        ({"size": True}, "size must be a number of pixels"),
         ({"size": (4, 4, 4)}, "size must be a number of pixels"),
         ({"channels": 2}, "channels must be 1"),
         ({"array": "x"}, "this is a folder"),

@@ -86,3 +86,8 @@ def test_bad_options_are_named():
         pf.latent_path(flow, x, x[None])
     with pytest.raises(ValueError, match="opposite directions"):
         pf.latent_path(flow, x, -2 * x, kind="spherical")
+
+
+def test_a_model_that_is_no_flow_is_refused():
+    with pytest.raises(ValueError, match="flow must be a Flow; got VAE"):
+        pf.latent_path(pf.vae.mlp_vae(4, latent_features=1), torch.zeros(4), torch.ones(4))

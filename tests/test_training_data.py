@@ -99,6 +99,24 @@ def test_numpy_arrays_of_any_order_and_unsigned_type_are_read():
         ({"data": 3}, r"data must be an array, a tensor, a loader or None; got int"),
         ({"data": []}, r"data has no batches"),
         ({"data": [[1.0, 2.0]]}, r"data must yield batches x or \(x, y\) of tensors or arrays; got float"),
+        ({"data": pf.data.mnist_sample()}, "data is a Digits of train, validation, test: give .* such as data.train"),
+        (
+            {"data": X, "loss": pf.losses.elbo},
+            "loss elbo needs a model with terms; Flow has none: give loss=pf.losses.nll",
+        ),
+        (
+            {"model": pf.vae.mlp_vae(2, latent_features=1), "data": X},
+            "loss nll needs a model with log_prob; VAE has none: give loss=pf.losses.elbo",
+        ),
+        (
+            {
+                "model": pf.vae.mlp_vae(2, latent_features=1),
+                "data": X.byte(),
+                "loss": pf.losses.elbo,
+                "dequantize": 256,
+            },
+            "VAE takes integers as they are, without noise: leave dequantize=256 out",
+        ),
         ({"data": torch.utils.data.TensorDataset(X)}, r"data is a Dataset.*wrap it in a torch DataLoader"),
         ({"data": [X], "weight": torch.ones(40)}, r"context and weight go with arrays"),
         ({"data": (X, X), "context": X}, r"context was given twice"),

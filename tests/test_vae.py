@@ -311,6 +311,7 @@ def test_thresholding_is_the_same_for_levels_and_floats():
         (torch.tensor([0.0, math.nan]), "dynamic", r"grey levels from 0 to 1, or uint8"),
         (torch.tensor([0, 7]), "dynamic", r"got torch.int64: use x.to\(torch.uint8\)"),
         (torch.tensor([0, 1], dtype=torch.uint8), "dynamic", 'binary already, use binarize="none"'),
+        (torch.tensor([False, True]), "dynamic", 'x is bool: it is binary already, use binarize="none"'),
         (torch.tensor([0.0, 0.5]), "none", r"zeros and ones only; got values from 0 to 0.5: binarize it first"),
         (torch.zeros(2), "static", r"binarize must be one of dynamic, threshold, none; got 'static'"),
     ],
@@ -352,6 +353,14 @@ def test_parts_that_do_not_fit_are_named():
         amortized.posterior(torch.zeros(1, PIXELS))
     with pytest.raises(ValueError, match="one of normal, mixture, flow, spline, vampprior; got 'gaussian'"):
         vaes.mlp_vae(prior="gaussian")
+    with pytest.raises(ValueError, match="prior has 3 features, latent_features is 2: make them equal"):
+        vaes.mlp_vae(PIXELS, latent_features=2, prior=pf.bases.StandardNormal(3))
+    with pytest.raises(ValueError, match="posterior_flow must be a Flow, a transform or None; got str"):
+        vaes.mlp_vae(PIXELS, posterior_flow="planar")
+    with pytest.raises(ValueError, match="latent_features must be integers of at least 1; got 0"):
+        vaes.mlp_vae(PIXELS, latent_features=0)
+    with pytest.raises(ValueError, match="decoder must return 6 logits, one a pixel; it returns 1"):
+        vaes.VAE(encoder, pf.nets.MLP(2, 1), normal).elbo(torch.zeros(1, PIXELS))
     with pytest.raises(ValueError, match="num_components must be an integer of at least 1; got 0"):
         vaes.VampPrior(encoder, 2, PIXELS, 0)
 
@@ -397,3 +406,11 @@ def test_fit_names_what_is_wrong_with_images():
         pf.fit(model, images().float(), loss=pf.losses.elbo, num_steps=1, progress=False)
     with pytest.raises(InputError, match="holds integers"):
         pf.fit(pf.recipes.realnvp(PIXELS), images(), num_steps=1, progress=False)
+    with pytest.raises(ValueError, match="elbo takes no context"):
+        pf.fit(model, images(), torch.zeros(300, 2), loss=pf.losses.elbo, num_steps=1, progress=False)
+    with pytest.raises(ValueError, match=r"x must have 6 pixels a row; got shape \(.*, 5\)"):
+        pf.fit(model, images()[:, :5], loss=pf.losses.elbo, num_steps=1, progress=False)
+    with pytest.raises(ValueError, match=r"flatten images with x.flatten\(1\)"):
+        pf.fit(model, images().reshape(300, 2, 3), loss=pf.losses.elbo, num_steps=1, progress=False)
+    with pytest.raises(ValueError, match=r"VAE has no log_prob: .* -model.iwae\(x\)"):
+        pf.metrics.nll(model, images())

@@ -1,5 +1,6 @@
 """A flow: a base density carried through an invertible map, in the units of the user's data."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -11,7 +12,7 @@ from pushforward.bases import Base
 from pushforward.distribution import FlowDistribution
 from pushforward.pieces import as_tensor, pieces
 from pushforward.specification import Specified
-from pushforward.transforms.base import Compose, Step, Transform, check_context, shared_features
+from pushforward.transforms.base import Compose, Step, Transform, check_context, check_list, shared_features
 from pushforward.transforms.fixed import fixed, is_learned
 
 

@@ -95,8 +95,8 @@ def save(
     """
     if not isinstance(flow, Flow):
         raise ValueError(
-            f"save takes a Flow; got {type(flow).__name__}: save its flow, or keep model.state_dict() by torch.save and "
-            "load it into a model made anew."
+            f"save takes a Flow; got {type(flow).__name__}: save its flow, or keep model.state_dict() with "
+            "safetensors.torch.save_file and load it into a model made anew."
         )
     specification = flow.specification()
     _check_savable(specification, flow, "flow")

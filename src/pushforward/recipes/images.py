@@ -157,7 +157,11 @@ def _networks(
 
 def _checked(shape: Sequence[int], num_levels: int, num_layers: int, num_squeezes: int) -> Shape:
     """Return the shape, if images of it can be squeezed so often."""
-    if not isinstance(shape, Sequence) or len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+    if (
+        not isinstance(shape, Sequence)
+        or len(shape) != 3
+        or not all(isinstance(size, int) and size > 0 for size in shape)
+    ):
         raise ValueError(f"shape must be (channels, height, width), integers of at least 1; got {shape!r}.")
     for name, value in (("num_levels", num_levels), ("num_layers", num_layers)):
         if not isinstance(value, int) or value < 1:

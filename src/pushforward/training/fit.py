@@ -127,7 +127,6 @@ def fit(
         "patience": patience,
     }
     _check_options(arguments)
-    _check_method(model, loss)
     if loss is losses.nll and getattr(model, "forward_passes", 1) > MOST_PASSES:
         raise InputError(
             f"the likelihood of this model takes {model.forward_passes} passes a step (it is inverse autoregressive), "
@@ -144,6 +143,7 @@ def fit(
     try:
         model.to(_choose_device(device, home))
         form = Form.of(model, dequantize)
+        _check_method(model, loss)
         generator = torch.Generator(form.device).manual_seed(seed)
         batches, held, validates, digest = open_data(data, context, weight, validation, form, generator, batch_size)
         if resume and not batches.resumable:

@@ -88,7 +88,9 @@ class VAE(Specified, nn.Module):
         if not isinstance(prior, (Flow, Base)):
             raise ValueError(f"prior must be a Flow or a base; got {type(prior).__name__}.")
         if not isinstance(posterior_flow, (Flow, Transform, type(None))):
-            raise ValueError(f"posterior_flow must be a Flow, a transform or None; got {type(posterior_flow).__name__}.")
+            raise ValueError(
+                f"posterior_flow must be a Flow, a transform or None; got {type(posterior_flow).__name__}."
+            )
         if prior.context_features:
             raise ValueError(f"prior must take no context; it needs {prior.context_features} features of it.")
         if posterior_flow is not None and isinstance(prior, VampPrior):
@@ -117,6 +119,9 @@ class VAE(Specified, nn.Module):
             ValueError: If x holds other values, or the encoder returns another number of features.
         """
         check_binary(x)
+        wanted = getattr(self.encoder, "in_features", x.shape[-1])
+        if x.shape[-1] != wanted:
+            raise ValueError(f"x must have {wanted} pixels a row; got shape {tuple(x.shape)}.")
         out = self.encoder(x.to(self._dtype))
         sizes = (self.latent_features, self.latent_features, self.context_size)
         if out.shape[-1] != sum(sizes):
@@ -171,7 +176,9 @@ class VAE(Specified, nn.Module):
         z, log_q = self.encode(x, num_samples, generator=generator)
         logits = self.decoder(z)
         if logits.shape[-1] != x.shape[-1]:  # one logit would be shared by all pixels, silently
-            raise ValueError(f"the decoder must return {x.shape[-1]} logits, one a pixel; it returns {logits.shape[-1]}.")
+            raise ValueError(
+                f"the decoder must return {x.shape[-1]} logits, one a pixel; it returns {logits.shape[-1]}."
+            )
         # log Bernoulli(x; sigmoid(l)) = x l - log(1 + exp(l))
         likelihood = (logits * x.to(logits.dtype)[:, None] - functional.softplus(logits)).sum(-1)
         return Terms(likelihood, self.prior.log_prob(z), log_q)
