@@ -278,9 +278,7 @@ def test_a_summary_too_long_to_be_read_is_not_saved(path):
 
 
 def test_only_a_flow_is_saved(path):
-    with pytest.raises(
-        ValueError, match=r"save takes a Flow; got Linear: .*state_dict\(\) with safetensors"
-    ):
+    with pytest.raises(ValueError, match=r"save takes a Flow; got Linear: .*state_dict\(\) with safetensors"):
         pf.save(nn.Linear(1, 1), path)
 
 
