@@ -14,6 +14,7 @@ from pushforward.data.digits import Digits
 from pushforward.flow import Flow
 from pushforward.studies import digit_pictures, pictures
 from pushforward.studies.digit_gaussians import whole_gaussian
+from pushforward.studies.mnist_models import RUNS
 from pushforward.studies.record import Record
 from pushforward.training import History
 
@@ -25,7 +26,6 @@ SIZES = (28, 8)
 BATCH = 128
 SECONDS = {28: 420, 8: 100}  # of training, each flow
 TEMPERATURES = (0.7, 1.0)
-RUNS = "runs"  # folder of the checkpoints, in the study's own
 # Bits/dim on MNIST that later papers quote for the two models, trained for days on graphics processors.
 PUBLISHED = {"realnvp": ("RealNVP, published", 1.06), "glow": ("Glow, published", 1.05)}
 NAMES = {"realnvp": "RealNVP, convolutional (ours)", "glow": "Glow (ours)"}
