@@ -11,7 +11,15 @@ from pushforward.flow import Flow
 from pushforward.latent_paths import LatentPath, latent_path
 from pushforward.studies import mnist_pictures, pictures
 from pushforward.studies.mnist_judge import SURE, Judge, Verdict, accuracy, trained_judge, verdict
-from pushforward.studies.mnist_masked import VERDICT_HEADER, VERDICT_NOTE, Trained, drawn, trained, verdict_row
+from pushforward.studies.mnist_masked import (
+    VERDICT_HEADER,
+    VERDICT_NOTE,
+    Trained,
+    drawn,
+    score_table,
+    trained,
+    verdict_row,
+)
 from pushforward.studies.mnist_models import (
     NUM_COMPONENTS,
     Recipe,
@@ -22,7 +30,7 @@ from pushforward.studies.mnist_models import (
     to_levels,
     train,
 )
-from pushforward.studies.mnist_scores import SCORE_HEADER, SCORE_NOTE, baselines, likelihood, published_rows, score_row
+from pushforward.studies.mnist_scores import baselines, likelihood
 from pushforward.studies.record import Record
 
 TITLE = "Additive coupling on MNIST, and what its latents do"
@@ -77,13 +85,7 @@ def _likelihoods(record: Record, data: Digits, found: dict[str, Trained], start:
     )
     simple = baselines(record, data)
     simple[START] = likelihood(start, data.test)
-    for name, score in simple.items():
-        record.number(f"test.{name}", asdict(score))
-    for key, one in found.items():
-        record.number(f"test.{key}", asdict(one.test) | {"gap": one.gap, "plan": one.history.plan})
-    rows = [score_row(name, score) for name, score in simple.items()]
-    rows += [score_row(one.name, one.test, one.parameters, one.gap, one.history.seconds / 60) for one in found.values()]
-    record.table(SCORE_NOTE, SCORE_HEADER, [*rows, *published_rows()])
+    score_table(record, simple, found)
     record.picture(
         "curves",
         mnist_pictures.learning_curves({one.name: one.history for one in found.values()}),

@@ -90,6 +90,17 @@ def trained(name: str, flow: Flow, history: History, data: Digits) -> Trained:
     return Trained(name, flow, history, test, -seen.mean - test.unit)
 
 
+def score_table(record: Record, simple: dict[str, Likelihood], found: dict[str, Trained]) -> None:
+    """Record the likelihoods of simple densities and of trained flows, beside published ones."""
+    for name, score in simple.items():
+        record.number(f"test.{name}", asdict(score))
+    for key, one in found.items():
+        record.number(f"test.{key.replace(' ', '.')}", asdict(one.test) | {"gap": one.gap, "plan": one.history.plan})
+    rows = [score_row(name, score) for name, score in simple.items()]
+    rows += [score_row(one.name, one.test, one.parameters, one.gap, one.history.seconds / 60) for one in found.values()]
+    record.table(SCORE_NOTE, SCORE_HEADER, [*rows, *published_rows()])
+
+
 def _likelihoods(record: Record, data: Digits, found: dict[str, Trained]) -> None:
     record.heading("Likelihood of test images")
     record.text(
@@ -101,13 +112,7 @@ def _likelihoods(record: Record, data: Digits, found: dict[str, Trained]) -> Non
         "next to the data, a logit and a spline of each pixel. All four trainings take the same time."
     )
     simple = baselines(record, data)
-    for name, score in simple.items():
-        record.number(f"test.{name}", asdict(score))
-    for key, one in found.items():
-        record.number(f"test.{key.replace(' ', '.')}", asdict(one.test) | {"gap": one.gap, "plan": one.history.plan})
-    rows = [score_row(name, score) for name, score in simple.items()]
-    rows += [score_row(one.name, one.test, one.parameters, one.gap, one.history.seconds / 60) for one in found.values()]
-    record.table(SCORE_NOTE, SCORE_HEADER, [*rows, *published_rows()])
+    score_table(record, simple, found)
     record.picture(
         "curves",
         mnist_pictures.learning_curves({one.name: one.history for one in found.values()}),
