@@ -164,6 +164,20 @@ def test_probes_and_start_of_the_parts_come_from_fit():
     assert bool((standardized.std(0) < 1).all())
 
 
+def test_the_noise_too_learns_its_start_from_data():
+    noise = pf.recipes.realnvp(
+        2, num_layers=2, context_features=2, hidden_features=(4,), preprocessing=[pf.transforms.ActNorm(2)]
+    )
+    noise.context_preprocessing.append(pf.transforms.Standardize(2))
+    model = pf.VariationalDequantization(affine_flow(), noise, levels=256)
+    x = torch.randint(100, 256, (4000, 2), dtype=torch.uint8)
+    model.initialize(x)
+    context, _ = noise.context_preprocessing[0](2 * x.float() / 255 - 1)
+    torch.testing.assert_close(context.std(0), torch.ones(2), atol=0.01, rtol=0)
+    torch.testing.assert_close(context.mean(0), torch.zeros(2), atol=0.01, rtol=0)
+    assert bool(noise.preprocessing[0].initialized)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

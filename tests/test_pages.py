@@ -31,7 +31,8 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     assert "off by" in capsys.readouterr().out
 
 
-def test_the_page_on_images_runs_from_top_to_bottom(capsys):
+def test_the_page_on_images_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for code in blocks("docs/images.md"):
         exec(compile(code, "docs/images.md", "exec"), names)

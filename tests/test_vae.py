@@ -259,6 +259,29 @@ def test_vampprior_begins_with_binary_images_too(dtype):
     torch.testing.assert_close(model.prior.pseudo_logits.sigmoid().sum(0), x.float().clamp(0.02, 0.98).sum(0))
 
 
+def test_vampprior_takes_each_of_a_few_images_once():
+    prior = vaes.VampPrior(pf.nets.MLP(PIXELS, 4), 2, PIXELS, 5)
+    x, before = binary(3).float(), prior.pseudo_logits.detach().clone()
+    prior.initialize(x)
+    torch.testing.assert_close(prior.pseudo_logits[:3].sigmoid(), x.clamp(0.02, 0.98))
+    assert torch.equal(prior.pseudo_logits[3:], before[3:])
+
+
+def test_prior_and_posterior_flow_start_from_the_latents_of_training_images():
+    def normalized():
+        return pf.transforms.Compose([pf.transforms.ActNorm(3), pf.transforms.Planar(3)])
+
+    prior = pf.Flow(normalized(), pf.bases.StandardNormal(3))
+    model = vaes.mlp_vae(PIXELS, latent_features=3, prior=prior, posterior_flow=normalized(), hidden_features=(7,))
+    with torch.no_grad():
+        model.encoder.last.bias.copy_(torch.tensor([5.0, -3, 0, 0.5, -0.5, 1]))
+    model.initialize(torch.randint(256, (4000, PIXELS), generator=seeded(), dtype=torch.uint8).numpy())
+    z, _ = model.encode(binary(4000).float(), generator=seeded(1))
+    for latents in (z.squeeze(1), prior.transform[0](z.squeeze(1))[0]):
+        torch.testing.assert_close(latents.mean(0), torch.zeros(3), atol=0.1, rtol=0)
+        torch.testing.assert_close(latents.std(0), torch.ones(3), atol=0.1, rtol=0)
+
+
 def test_samples_of_a_mixture_are_not_called_differentiable():
     assert not vaes.VampPrior(pf.nets.MLP(PIXELS, 4), 2, PIXELS).has_rsample
 
@@ -330,6 +353,19 @@ def test_the_bounds_refuse_grey_images():
         model.elbo(torch.zeros(PIXELS))
     with pytest.raises(ValueError, match="num_samples must be an integer of at least 1; got 0"):
         model.elbo(torch.zeros(1, PIXELS), 0)
+    with pytest.raises(ValueError, match="num_samples must be an integer of at least 0; got -1"):
+        model.sample(-1)
+    with pytest.raises(ValueError, match="temperature must be positive; got 0"):
+        model.sample(1, temperature=0)
+
+
+def test_methods_take_arrays():
+    model, x = tiny(double=False), binary().float()
+    levels = (200 * x).to(torch.uint8)
+    assert torch.equal(model.iwae(x.numpy(), 3, generator=seeded()), model.iwae(x, 3, generator=seeded()))
+    assert torch.equal(model.reconstruct(x.numpy()), model.reconstruct(x))
+    found = vaes.binarize(levels.numpy(), generator=seeded())
+    assert torch.equal(found, vaes.binarize(levels, generator=seeded()))
 
 
 def test_parts_that_do_not_fit_are_named():

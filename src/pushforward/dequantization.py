@@ -80,9 +80,8 @@ class VariationalDequantization(Specified, nn.Module):
             raise ValueError(f"num_samples must be an integer of at least 1; got {num_samples!r}.")
         self._check(x)
         k = x.to(next(self.noise.parameters()).dtype)
-        v, log_q = self.noise.sample_and_log_prob(
-            num_samples, 2 * k / (self.levels - 1) - 1, generator=generator
-        )  # (n, K, D), (n, K)
+        # (n, K, D) and (n, K)
+        v, log_q = self.noise.sample_and_log_prob(num_samples, self._centred(k), generator=generator)
         # log q(u) = log q(v) - log N(v; 0, 1)
         log_q = log_q + 0.5 * (v.square() + math.log(2 * math.pi)).sum(-1)
         k = k[:, None]
@@ -92,16 +91,21 @@ class VariationalDequantization(Specified, nn.Module):
         return torch.logsumexp(log_p - log_q, -1) - math.log(num_samples)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Let the flow learn from integers with uniform noise what it learns from data, once."""
+        """Let both flows learn from integers with uniform noise what they learn from data, once."""
         self._check(x)
         generator = torch.Generator(x.device).manual_seed(0)
         u = torch.rand(x.shape, generator=generator, device=x.device).clamp(2.0**-10, 1 - 2.0**-10)
         self.flow.initialize(x + u, context)
+        self.noise.initialize(torch.special.ndtri(u), self._centred(x.to(u.dtype)))
 
     def redraw(self, generator: torch.Generator) -> None:
         """Draw the random probes of estimated log_dets anew."""
         self.flow.redraw(generator)
         self.noise.redraw(generator)
+
+    def _centred(self, k: Tensor) -> Tensor:
+        """Return integers as the noise sees them, from -1 to 1."""
+        return 2 * k / (self.levels - 1) - 1
 
     def _check(self, x: Any) -> None:
         if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != self.features or x.is_floating_point():

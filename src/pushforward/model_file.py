@@ -1,24 +1,30 @@
-"""A flow on disk: how it is built, as plain values, and its tensors; loading runs no code of the file's."""
+"""A model on disk: how it is built, as plain values, and its tensors; loading runs no code of the file's."""
 
 import os
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
-from pushforward import __version__, bases, container, nets, transforms
+from pushforward import __version__, bases, container, nets, transforms, vae
+from pushforward.dequantization import VariationalDequantization
 from pushforward.errors import InputError
 from pushforward.flow import Flow
 from pushforward.rebuilding import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain, rebuild
+
+MODELS = (Flow, vae.VAE, VariationalDequantization)
+"""What a file can hold; anything else of a model is a part of one of these."""
+_NAMES = dict(zip(MODELS, ("pf.Flow", "pf.vae.VAE", "pf.VariationalDequantization"), strict=True))
+Model = TypeVar("Model", Flow, vae.VAE, VariationalDequantization)
 
 # The only types that a file can name, but for those that the caller of `load` brings along.
 TYPES: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
-        Flow,
+        *MODELS,
         bases.Box,
         bases.DiagonalNormal,
         bases.FromTorch,
@@ -53,12 +59,13 @@ TYPES: dict[str, Callable[..., Any]] = {
         transforms.Shift,
         transforms.Standardize,
         transforms.Sylvester,
+        vae.VampPrior,
     )
 }
 
 
 def save(
-    flow: Flow,
+    flow: Flow | vae.VAE | VariationalDequantization,
     path: str | os.PathLike[str],
     *,
     schema: Mapping[str, Any] | None = None,
@@ -69,10 +76,11 @@ def save(
     """Write a flow to one file, whole or not at all; the same flow gives the same bytes.
 
     Kept are how the flow is built, every parameter and buffer with its dtype, and what is given here as JSON values for
-    `read_metadata`. Not kept: device, `requires_grad`, and that a module used in two places is one.
+    `read_metadata`. Not kept: device, `requires_grad`, and that a module used in two places is one, but for the encoder
+    that an autoencoder shares with its VampPrior.
 
     Args:
-        flow: The flow, on any device.
+        flow: The flow, or a model made of flows: `pf.vae.VAE` or `pf.VariationalDequantization`; on any device.
         path: The file, usually called *.safetensors; one that exists is replaced.
         schema: The columns of the data, such as `Schema.to_dict()`.
         seed: The seed of the training.
@@ -80,7 +88,7 @@ def save(
         summary: How training went.
 
     Raises:
-        ValueError: If `flow` is not a Flow, or what is to be kept beside it is not JSON or too much.
+        ValueError: If `flow` is not one of these, or what is to be kept beside it is not JSON or too much.
         InputError: If a part of the flow cannot be saved (its place is named), or the folder cannot be written to.
         RunError: If writing fails, on a full disk for example; nothing is left behind.
 
@@ -93,21 +101,20 @@ def save(
         >>> torch.equal(again.log_prob(torch.ones(2)), flow.log_prob(torch.ones(2)))
         True
     """
-    if not isinstance(flow, Flow):
+    if not isinstance(flow, MODELS):
         raise ValueError(
-            f"save takes a Flow; got {type(flow).__name__}: save its flow, or keep model.state_dict() with "
-            "safetensors.torch.save_file and load it into a model made anew."
+            f"save takes a Flow, a VAE or a VariationalDequantization; got {type(flow).__name__}: save its flow, or "
+            "keep model.state_dict() with safetensors.torch.save_file and load it into a model made anew."
         )
     specification = flow.specification()
-    _check_savable(specification, flow, "flow")
-    if count_nodes(specification) > MAX_NODES:
-        raise InputError(
-            f"the flow takes {count_nodes(specification)} values to describe; a model file holds {MAX_NODES}."
-        )
+    _check_savable(specification, flow, _called(flow))
+    size = count_nodes(specification)
+    if size > MAX_NODES:
+        raise InputError(f"the {_called(flow)} takes {size} values to describe; a model file holds {MAX_NODES}.")
     tensors = flow.state_dict()
     lost = {name for name, _ in flow.named_buffers()} - tensors.keys()
     if lost:
-        raise InputError(f"the buffer flow.{min(lost)} would be lost: register it with persistent=True.")
+        raise InputError(f"the buffer {_called(flow)}.{min(lost)} would be lost: register it with persistent=True.")
     versions = {"pushforward": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
     document = {
         "flow": specification, "schema": schema, "seed": seed, "versions": versions, "plan": plan, "summary": summary,
@@ -115,7 +122,19 @@ def save(
     container.write(Path(path), document, tensors)
 
 
-def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None) -> Flow:
+@overload
+def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None) -> Flow: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None, *, kind: type[Model]
+) -> Model: ...
+
+
+def load(
+    path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None, *, kind: Any = Flow
+) -> Any:
     """Return the flow that `save` wrote, on the CPU, in eval() mode and with the dtypes it had.
 
     Args:
@@ -123,10 +142,11 @@ def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] |
         types: Classes of your own by the name that their `specification()` gives as "type". Each, or its classmethod
             `from_specification` if it has one, is called with the other values of the specification inside
             `torch.device("meta")`: tensors have shapes only, and get their content afterwards.
+        kind: What the file must hold: `pf.Flow`, `pf.vae.VAE` or `pf.VariationalDequantization`.
 
     Raises:
         ValueError: If `types` gives a built-in name another meaning.
-        InputError: If the file cannot be read, is damaged, or is not a model that this version knows.
+        InputError: If the file cannot be read, is damaged, or is not a model of this kind that this version knows.
     """
     types = types or {}
     for name in types:
@@ -134,13 +154,13 @@ def load(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] |
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
     document, tensors = container.read(Path(path))
     try:
-        return _restore(document.get("flow"), tensors, {**TYPES, **types})
+        return _restore(document.get("flow"), tensors, {**TYPES, **types}, kind)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a model file says of its model: `flow` (the specification), schema, seed, versions, plan, summary.
+    """Return what a model file says of its model: `flow` (its specification), schema, seed, versions, plan, summary.
 
     What was not given to `save` is None.
 
@@ -187,21 +207,30 @@ def _check_savable(node: Any, owner: Any, place: str) -> None:
         )
 
 
-def _restore(specification: Any, tensors: Mapping[str, Tensor], types: Mapping[str, Callable[..., Any]]) -> Flow:
-    """Return the flow with its tensors; InputError if the two do not belong together."""
-    flow = rebuild(specification, types, place="flow", max_parameters=1000 + 10 * len(tensors))
-    if not isinstance(flow, Flow):
-        raise InputError(f"it holds a {type(flow).__name__}, not a Flow ({SAVE_AGAIN})")
-    _check_tensors(flow.state_dict(), tensors)
-    flow.load_state_dict(tensors, assign=True)
-    for name, module in flow.named_modules():
+def _called(model: nn.Module) -> str:
+    """Return what messages call a model and the places in it."""
+    return "flow" if isinstance(model, Flow) else "model"
+
+
+def _restore(
+    specification: Any, tensors: Mapping[str, Tensor], types: Mapping[str, Callable[..., Any]], kind: type[nn.Module]
+) -> nn.Module:
+    """Return the model with its tensors; InputError if the two do not belong together."""
+    model = rebuild(specification, types, place="flow", max_parameters=1000 + 10 * len(tensors))
+    if not isinstance(model, kind):
+        found = next((each for each in MODELS if isinstance(model, each)), None)
+        remedy = f"load it with kind={_NAMES[found]}" if found else SAVE_AGAIN
+        raise InputError(f"it holds a {type(model).__name__}, not a {kind.__name__} ({remedy})")
+    _check_tensors(model.state_dict(), tensors)
+    model.load_state_dict(tensors, assign=True)
+    for name, module in model.named_modules():
         if not _picks_features(module):
             raise InputError(f"{name} ({type(module).__name__}) has indices that are no permutation ({SAVE_AGAIN})")
-    return flow.eval()
+    return model.eval()
 
 
 def _check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Raise InputError unless names, shapes and dtypes are the flow's; one floating dtype may stand for another."""
+    """Raise InputError unless names, shapes and dtypes are the model's; one floating dtype may stand for another."""
     missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     for verb, names in ("lacks", missing), ("has no place for", extra):
         if names:

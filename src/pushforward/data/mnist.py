@@ -77,7 +77,8 @@ def mnist_sample(*, size: int = SIDE) -> Digits:
     """Return 600 images of MNIST that come with the package, 400 to train on, 100 to validate and 100 to test with.
 
     For quick trials without the real files; too few to learn the digits from. Of each label they are the first 40 and
-    the next 10 of MNIST's training images, and the first 10 of its test images, in the order of the files.
+    the next 10 of MNIST's training images, and the first 10 of its test images, in the order of the files. MNIST is by
+    Yann LeCun and Corinna Cortes, made from images of NIST, and licensed CC BY-SA 3.0, as this part of it is.
 
     Args:
         size: Pixels a side, as for `mnist`.

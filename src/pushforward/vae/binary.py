@@ -1,19 +1,23 @@
 """From grey levels to the zeros and ones that a Bernoulli decoder models; the two ways give different data sets."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from pushforward.pieces import as_tensor
 
 BINARIZATIONS = ("dynamic", "threshold", "none")
 
 
-def binarize(x: Tensor, how: str = "dynamic", *, generator: torch.Generator | None = None) -> Tensor:
+def binarize(x: Any, how: str = "dynamic", *, generator: torch.Generator | None = None) -> Tensor:
     """Turn images into zeros and ones.
 
     Log-likelihoods of dynamically binarized and of thresholded images are those of two different data sets, the second
     of lower entropy: never compare them.
 
     Args:
-        x: Grey levels, (*batch, D): uint8 from 0 to 255, or floats from 0 to 1.
+        x: Grey levels, (*batch, D), an array or a tensor: uint8 from 0 to 255, or floats from 0 to 1.
         how: "dynamic" draws each pixel from a Bernoulli with its grey level as probability, anew at every call;
             "threshold" gives 1 from half of full ink on; "none" takes x as it is, already zeros and ones.
         generator: Source of the draws.
@@ -30,6 +34,7 @@ def binarize(x: Tensor, how: str = "dynamic", *, generator: torch.Generator | No
     """
     if how not in BINARIZATIONS:
         raise ValueError(f"binarize must be one of {', '.join(BINARIZATIONS)}; got {how!r}.")
+    x = as_tensor(x)
     if how == "none":
         check_binary(x)
         return x if x.is_floating_point() else x.float()

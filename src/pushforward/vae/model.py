@@ -11,6 +11,7 @@ from torch.nn import functional
 from pushforward.bases import Base
 from pushforward.bases.density import normal_log_prob
 from pushforward.flow import Flow
+from pushforward.pieces import as_tensor
 from pushforward.specification import Specified
 from pushforward.transforms import Transform
 from pushforward.vae.binary import check_binary, grey
@@ -49,13 +50,14 @@ class VAE(Specified, nn.Module):
     ELBO(x) = E_q[log p(x|z) + log p(z) - log q(z|x)], with reparametrized samples.
 
     Train with `pf.fit(vae, images, loss=pf.losses.elbo)` on images of grey levels, which the loss binarizes. All
-    methods here take binary x; `pf.vae.binarize` makes it. Made in eval() mode.
+    methods here take binary x, an array or a tensor; `pf.vae.binarize` makes it. Made in eval() mode.
 
     Args:
         encoder: Module x (*batch, D) -> (*batch, 2 L + C): mean and log standard deviation of the L latents, and the C
             features that the posterior flow takes as context (C is its `context_features`, usually 0).
         decoder: Module z (*batch, L) -> (*batch, D), logits of the Bernoullis.
-        prior: Any `Flow` or base over L features, such as `pf.bases.StandardNormal(L)` or `pf.recipes.realnvp(L)`.
+        prior: Any `Flow` or base over L features, such as `pf.bases.StandardNormal(L)` or `pf.recipes.realnvp(L)`. A
+            `VampPrior` gets this encoder.
         posterior_flow: Any transform over L features, or a `Flow`, whose base is not used; None for a plain diagonal
             normal.
 
@@ -99,6 +101,8 @@ class VAE(Specified, nn.Module):
             len(posterior_flow.preprocessing) or len(posterior_flow.context_preprocessing)
         ):
             raise ValueError("posterior_flow must have no preprocessing: put its steps into a Compose.")
+        if isinstance(prior, VampPrior):
+            prior.encoder = encoder  # one module, also where a model file has two copies of it
         self.encoder, self.decoder, self.prior, self.posterior_flow = encoder, decoder, prior, posterior_flow
         self.latent_features = prior.features
         own = None if posterior_flow is None else posterior_flow.features
@@ -109,7 +113,7 @@ class VAE(Specified, nn.Module):
 
     # ---- the two networks ----------------------------------------------------------------------------------------
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def posterior(self, x: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return mean and log standard deviation of q_0, (*batch, L) each, and the posterior flow's context.
 
         Args:
@@ -118,7 +122,11 @@ class VAE(Specified, nn.Module):
         Raises:
             ValueError: If x holds other values, or the encoder returns another number of features.
         """
+        x = as_tensor(x)
         check_binary(x)
+        return self._encoded(x)
+
+    def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         wanted = getattr(self.encoder, "in_features", x.shape[-1])
         if x.shape[-1] != wanted:
             raise ValueError(f"x must have {wanted} pixels a row; got shape {tuple(x.shape)}.")
@@ -133,7 +141,7 @@ class VAE(Specified, nn.Module):
         return mean, log_std, context if self.context_size else None
 
     def encode(
-        self, x: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None
+        self, x: Any, num_samples: int = 1, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draw z from q(z|x), differentiably: (n, D) -> z (n, num_samples, L) and log q(z|x) (n, num_samples), nats."""
         mean, log_std, context = self.posterior(x)
@@ -142,7 +150,7 @@ class VAE(Specified, nn.Module):
         noise = torch.randn(shape, generator=generator, dtype=mean.dtype, device=mean.device)
         z = mean + log_std.exp() * noise
         log_q = normal_log_prob(noise) - log_std.sum(-1)
-        z, log_det = self._refine(z, context)
+        z, log_det = self._refine(z, None if context is None else context.unsqueeze(-2))
         return z, log_q - log_det
 
     def decode(self, z: Tensor) -> Tensor:
@@ -150,15 +158,15 @@ class VAE(Specified, nn.Module):
         return self.decoder(z).sigmoid()
 
     def _refine(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | float]:
+        """Send z (*batch, L) through the posterior flow, and return its log_det too."""
         if self.posterior_flow is None:
             return z, 0.0
         flow = self.posterior_flow
-        transform = flow.transform if isinstance(flow, Flow) else flow
-        return transform(z, None if context is None else context.unsqueeze(-2))
+        return (flow.transform if isinstance(flow, Flow) else flow)(z, context)
 
     # ---- bounds --------------------------------------------------------------------------------------------------
 
-    def terms(self, x: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None) -> Terms:
+    def terms(self, x: Any, num_samples: int = 1, *, generator: torch.Generator | None = None) -> Terms:
         """Return log p(x|z), log p(z) and log q(z|x) at samples of q(z|x): x (n, D) -> (n, num_samples) each, nats.
 
         Args:
@@ -169,6 +177,7 @@ class VAE(Specified, nn.Module):
         Raises:
             ValueError: If x is not (n, D) of zeros and ones, or `num_samples` is below 1.
         """
+        x = as_tensor(x)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (n, D); got {tuple(x.shape)}: flatten images with x.flatten(1).")
         if not isinstance(num_samples, int) or num_samples < 1:
@@ -183,11 +192,11 @@ class VAE(Specified, nn.Module):
         likelihood = (logits * x.to(logits.dtype)[:, None] - functional.softplus(logits)).sum(-1)
         return Terms(likelihood, self.prior.log_prob(z), log_q)
 
-    def elbo(self, x: Tensor, num_samples: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
+    def elbo(self, x: Any, num_samples: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
         """Return the evidence lower bound of each row, the mean over samples of q(z|x): (n, D) -> (n,), nats."""
         return self._in_pieces(lambda terms: terms.log_weight, x, num_samples, generator).mean(-1)
 
-    def iwae(self, x: Tensor, num_samples: int = 500, *, generator: torch.Generator | None = None) -> Tensor:
+    def iwae(self, x: Any, num_samples: int = 500, *, generator: torch.Generator | None = None) -> Tensor:
         """Return the importance-weighted bound of each row, (n,), nats.
 
         log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x): on average not below the ELBO, rising to log p(x) with K
@@ -202,9 +211,10 @@ class VAE(Specified, nn.Module):
         return log_weights.logsumexp(-1) - math.log(num_samples)
 
     def _in_pieces(
-        self, part: Callable[[Terms], Tensor], x: Tensor, num_samples: int, generator: torch.Generator | None
+        self, part: Callable[[Terms], Tensor], x: Any, num_samples: int, generator: torch.Generator | None
     ) -> Tensor:
         """Return a part of the terms, (n, num_samples), computed piece by piece where no gradient is wanted."""
+        x = as_tensor(x)
         if torch.is_grad_enabled() or len(x) * num_samples <= CHUNK_ROWS:
             return part(self.terms(x, num_samples, generator=generator))
         rows, samples = max(CHUNK_ROWS // num_samples, 1), min(num_samples, CHUNK_ROWS)
@@ -231,28 +241,53 @@ class VAE(Specified, nn.Module):
     def sample_prior(
         self, num_samples: int, *, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw latents from the prior, (num_samples, L)."""
+        """Draw latents from the prior, (num_samples, L).
+
+        Raises:
+            ValueError: If the number of samples or the temperature is not valid.
+        """
+        if not isinstance(num_samples, int) or num_samples < 0:
+            raise ValueError(f"num_samples must be an integer of at least 0; got {num_samples!r}.")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive; got {temperature}.")
         if isinstance(self.prior, Base):
             return self.prior.sample((num_samples,), temperature=temperature, generator=generator)
         return self.prior.sample(num_samples, temperature=temperature, generator=generator)
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Any) -> Tensor:
         """Return the pixels' probabilities at the centre of q(z|x), the mean sent through the posterior flow.
 
         Shape: (n, D) -> (n, D).
         """
         mean, _, context = self.posterior(x)
-        z, _ = self._refine(mean.unsqueeze(-2), context)
-        return self.decode(z.squeeze(-2))
+        return self.decode(self._refine(mean, context)[0])
 
     # ---- hooks of `fit` ------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialize(self, x: Tensor, context: Any = None) -> None:
-        """Let a VampPrior begin with training images as its pseudo-inputs; x of grey levels or zeros and ones."""
+    def initialize(self, x: Any, context: Any = None) -> None:
+        """Let prior and posterior flow learn from training images what they learn from data, once.
+
+        A VampPrior begins with images as its pseudo-inputs, an ActNorm with the moments of latents that the untrained
+        encoder gives.
+
+        Args:
+            x: (n, D), grey levels or zeros and ones.
+            context: Not used.
+        """
+        levels = grey(as_tensor(x)).to(self._dtype)
         if isinstance(self.prior, VampPrior):
-            self.prior.initialize(grey(x).to(self._dtype))
+            self.prior.initialize(levels)
+        flows = [part for part in (self.posterior_flow, self.prior) if isinstance(part, (Flow, Transform))]
+        if not flows:
+            return
+        mean, log_std, own = self._encoded(levels)
+        z = mean + log_std.exp() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(mean)
+        for part in flows:
+            part.initialize(z, own if part is self.posterior_flow else None)
+            if part is self.posterior_flow:
+                z, _ = self._refine(z, own)
 
     def redraw(self, generator: torch.Generator) -> None:
         """Draw the random probes of estimated log_dets anew, in the prior and in the posterior flow."""

@@ -75,11 +75,14 @@ class VampPrior(Specified, Base):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Take K of the images x (n, D), grey levels in [0, 1], as pseudo-inputs; only the first call does."""
+        """Take K of the images x (n, D), grey levels in [0, 1], as pseudo-inputs; only the first call does.
+
+        Of fewer images each is taken once, and the other pseudo-inputs stay random: equal ones would stay equal.
+        """
         if bool(self.initialized):
             return
-        picked = x[torch.linspace(0, len(x) - 1, self.num_components).long()]
-        self.pseudo_logits.copy_(picked.clamp(EDGE, 1 - EDGE).logit())
+        picked = x[torch.linspace(0, len(x) - 1, min(self.num_components, len(x))).long()]
+        self.pseudo_logits[: len(picked)] = picked.clamp(EDGE, 1 - EDGE).logit()
         self.initialized.fill_(True)
 
 
