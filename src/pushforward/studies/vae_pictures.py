@@ -23,9 +23,9 @@ def _inked(images: Tensor) -> Tensor:
 
 
 def samples(panels: Mapping[str, Tensor]) -> Figure:
-    """Return one sheet of 6 x 6 images for each title, three side by side."""
+    """Return one sheet of 6 x 6 images for each title, three side by side, or two where four then make two rows."""
     inked = {title: _inked(images[:36]) for title, images in panels.items()}
-    return sheets(inked, num_columns=6, across=3, levels=LEVELS)
+    return sheets(inked, num_columns=6, across=2 if len(panels) == 4 else 3, levels=LEVELS)
 
 
 def reconstructions(rows: Mapping[str, Tensor]) -> Figure:

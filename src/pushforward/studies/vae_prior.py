@@ -68,7 +68,9 @@ def run(record: Record) -> None:
         "same for all models. The "
         f"test ELBO is over all test images with {example.elbo_samples} posterior samples each, the "
         f"importance-weighted bound (IWAE, {example.iwae_samples} samples) over "
-        f"{found[0].numbers['iwae_images']:,} of them. All numbers are nats per image, higher is better."
+        f"{found[0].numbers['iwae_images']:,} of them. All numbers are nats per image, higher is better. The "
+        f"{len(found)} trainings took {sum(one.numbers['seconds'] for one in found) / 60:.0f} minutes of one thread in "
+        "all, two at a time; those of an earlier call of the study are kept."
     )
     by_prior = {prior: [by_run[one] for one in main if one.prior == prior] for prior in PRIORS}
     gains = _likelihoods(record, by_prior)
