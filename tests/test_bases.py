@@ -139,6 +139,31 @@ def test_log_probs_are_torchs():
     assert_close(Box(2, low=-1.0, high=3.0).log_prob(torch.zeros(2)), torch.tensor(-2 * math.log(4)))
 
 
+def test_a_mixture_keeps_its_digits_far_from_the_origin():
+    torch.manual_seed(0)
+    mixture = GaussianMixture(50, 7)
+    with torch.no_grad():
+        mixture.mean.add_(1000)
+        mixture.log_std.normal_(-3, 0.5)
+        z = mixture.mean[:5] + 0.05 * torch.randn(5, 50)
+    components = distributions.Independent(
+        distributions.Normal(mixture.mean.double(), mixture.log_std.double().exp()), 1
+    )
+    reference = distributions.MixtureSameFamily(distributions.Categorical(logits=mixture.logits.double()), components)
+    assert_close(mixture.log_prob(z).double(), reference.log_prob(z.double()), rtol=0, atol=0.02)  # float32's spacing
+
+
+@pytest.mark.parametrize("infinite", [math.inf, -math.inf])
+def test_a_mixture_is_zero_at_infinity_and_nan_at_nan(infinite):
+    z = torch.zeros(4, 3)
+    z[1, 0], z[2, 1], z[3] = infinite, math.nan, torch.tensor([infinite, math.nan, 0.0])
+    mixture = zoo.perturb(GaussianMixture(3, 4))
+    found = mixture.log_prob(z)
+    assert found[0].isfinite()
+    assert found[1] <= torch.finfo(torch.float32).min
+    assert found[2:].isnan().all()
+
+
 @torch.no_grad()
 def test_temperature_scales_the_standard_deviation():
     for name in ("standard normal", "diagonal normal"):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pushforward import recipes
 from pushforward.bases import Base, GaussianMixture, StandardNormal
-from pushforward.bases.density import HALF_LOG_TWO_PI, check_features
+from pushforward.bases.density import check_features, mixture_log_prob
 from pushforward.flow import Flow
 from pushforward.specification import Specified
 
@@ -50,15 +50,8 @@ class VampPrior(Specified, Base):
         return mean, log_std
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
-        # |(z - m) / s|^2 multiplied out is three matrix products instead of a (*batch, K, L) tensor. In float32 the
-        # terms would cancel; in float64 they may, and the products are small.
-        mean, log_std = (value.double() for value in self.components())
-        precision = (-2 * log_std).exp()
-        wide = z.double()
-        constant = (mean.square() * precision).sum(-1) + 2 * log_std.sum(-1)
-        twice = wide.square() @ precision.T - 2 * wide @ (mean * precision).T + constant
-        each = -0.5 * twice - self.features * HALF_LOG_TWO_PI
-        return (each.logsumexp(-1) - math.log(self.num_components)).to(z.dtype)
+        mean, log_std = self.components()
+        return mixture_log_prob(z, mean, log_std, -math.log(self.num_components))
 
     def sample(  # noqa: D102
         self,
