@@ -4,12 +4,20 @@ import math
 
 import pytest
 import torch
-from torch import distributions
+from torch import distributions, nn
 from torch.testing import assert_close
 
 import pushforward as pf
 import zoo
-from pushforward.bases import SAVEABLE_DISTRIBUTIONS, Box, DiagonalNormal, FromTorch, GaussianMixture, StandardNormal
+from pushforward.bases import (
+    SAVEABLE_DISTRIBUTIONS,
+    Box,
+    DiagonalNormal,
+    FromTorch,
+    GaussianMixture,
+    Joint,
+    StandardNormal,
+)
 
 UNIVARIATE = {
     "Beta": distributions.Beta(2.0, 3.0),
@@ -38,6 +46,7 @@ BASES = {
     "diagonal normal": lambda features: zoo.perturb(DiagonalNormal(features)),
     "mixture": lambda features: zoo.perturb(GaussianMixture(features, 3)),
     "box": lambda features: Box(features, low=-1.0, high=2.0),
+    "joint": lambda features: Joint([zoo.perturb(DiagonalNormal(1)) for _ in range(features)]),
     **{name: (lambda features, d=d: FromTorch(d, features)) for name, d in UNIVARIATE.items()},
 }
 every = pytest.mark.parametrize("name", BASES)
@@ -87,7 +96,7 @@ def test_from_torch_is_the_distributions_own_log_prob_inside_the_support(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["standard normal", "diagonal normal", "mixture", "box", "Uniform", "Normal", "StudentT"]
+    "name", ["standard normal", "diagonal normal", "mixture", "box", "joint", "Uniform", "Normal", "StudentT"]
 )
 def test_log_prob_far_away_and_its_gradient_are_not_nan(name):
     base = make(name)
@@ -184,6 +193,38 @@ def test_bases_without_a_temperature_refuse_one(name):
         make(name).sample((2,), temperature=0.5)
 
 
+def test_joint_bases_are_independent_and_keep_their_order():
+    mixture, box = make("mixture"), Box(1, low=-3.0, high=-2.0)
+    joint = Joint([mixture, box])
+    z = torch.tensor([[0.3, 0.5, -2.5], [1.0, 0.0, -1.9]])
+    assert_close(joint.log_prob(z)[0], mixture.log_prob(z[0, :2]) + box.log_prob(z[0, 2:]))
+    assert joint.log_prob(z)[1] == -math.inf
+    samples = joint.sample((500,), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(samples[:, :2], mixture.sample((500,), generator=torch.Generator().manual_seed(0)))
+    assert ((samples[:, 2] > -3) & (samples[:, 2] < -2)).all()
+    assert (joint.features, joint.has_rsample, Joint([box, box]).has_rsample) == (3, False, box.has_rsample)
+    with pytest.raises(ValueError, match="Box has no temperature"):
+        joint.sample((2,), temperature=0.5)
+
+
+def test_joint_bases_share_a_context():
+    class Centred(pf.bases.Base):
+        features, context_features = 1, 2
+
+        def log_prob(self, z, context=None):
+            return -(z - context[..., :1]).square().sum(-1)
+
+        def sample(self, shape, *, context=None, temperature=1.0, generator=None):
+            return context[..., :1].expand(*shape, 1)
+
+    joint, context = Joint([StandardNormal(1), Centred()]), torch.tensor([5.0, 0.0])
+    assert joint.context_features == 2
+    found = joint.log_prob(torch.zeros(3, 2), context)
+    assert_close(found, StandardNormal(1).log_prob(torch.zeros(3, 1)) - 25)
+    flow = pf.recipes.realnvp(2, num_layers=1, context_features=2, base=joint)
+    assert_close(flow.sample(4, context)[:, 1], torch.full((4,), 5.0))
+
+
 def test_one_distribution_for_each_feature():
     base = FromTorch(distributions.Normal(torch.tensor([0.0, 5.0]), torch.tensor([1.0, 0.1])), 2)
     samples = base.sample((4000,), generator=torch.Generator().manual_seed(0))
@@ -217,6 +258,8 @@ def test_who_can_be_differentiated_says_so():
         (lambda: StandardNormal(0), "features must be an integer of at least 1; got 0"),
         (lambda: StandardNormal(2.0), "features must be an integer of at least 1; got 2.0"),
         (lambda: GaussianMixture(2, 0), "num_components must be an integer of at least 1; got 0"),
+        (lambda: Joint([]), "bases must be a list of at least one base"),
+        (lambda: Joint([StandardNormal(1), nn.Identity()]), "bases must be a list of at least one base"),
         (lambda: Box(2, low=1.0, high=1.0), "low must be below high, both finite; got low=1.0, high=1.0"),
         (
             lambda: FromTorch(distributions.Normal(torch.zeros(3), 1.0), 2),

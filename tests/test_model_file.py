@@ -127,6 +127,7 @@ BASES = {
     "diagonal normal": lambda: zoo.perturb(pf.bases.DiagonalNormal(2)),
     "mixture": lambda: zoo.perturb(pf.bases.GaussianMixture(2, 3)),
     "box": lambda: pf.bases.Box(2, low=-1.0, high=4.0),
+    "joint": lambda: pf.bases.Joint([zoo.perturb(pf.bases.GaussianMixture(1, 2)), pf.bases.StandardNormal(1)]),
     "standard normal": lambda: pf.bases.StandardNormal(2),
 }
 

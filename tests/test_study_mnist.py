@@ -21,6 +21,7 @@ from pushforward.studies import (
     mnist_scores,
     run,
 )
+from pushforward.studies import mnist_additive_models as additive_models
 from pushforward.training.rows import dequantized
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, masks
 
@@ -118,17 +119,16 @@ def test_masked_flows_are_inverted(make):
 # ---- additive coupling ---------------------------------------------------------------------------------------------
 
 
-def test_additive_layers_have_one_log_det_the_sum_of_all_log_scales():
-    layers = perturbed(mnist_models.additive_layers(masks.halves(D), 8)).double()
+def test_an_additive_layer_has_one_log_det_the_sum_of_its_log_scales():
+    layer = perturbed(additive_models.additive_layer(masks.halves(D), 8)).double()
     x = torch.randn(3, D, dtype=torch.float64)
-    y, log_det = layers(x)
-    total = sum(part.params.sum() for layer in layers for part in layer if isinstance(part, Elementwise))
-    torch.testing.assert_close(log_det, total.expand(3))
-    torch.testing.assert_close(layers.inverse(y)[0], x)
+    y, log_det = layer(x)
+    torch.testing.assert_close(log_det, layer[1].params.sum().expand(3))
+    torch.testing.assert_close(layer.inverse(y)[0], x)
 
 
 def test_additive_layers_are_those_of_the_source():
-    layers = mnist_models.source_additive(torch.zeros(1, D, dtype=torch.uint8)).transform
+    layers = additive_models.source_additive(torch.zeros(1, D, dtype=torch.uint8)).transform
     assert len(layers) == 4
     for number, layer in enumerate(layers):
         coupling, scale = layer
@@ -141,7 +141,7 @@ def test_additive_layers_are_those_of_the_source():
 
 
 def test_exp_scale_multiplies_by_the_exponential():
-    layer = Elementwise(3, mnist_models.ExpScale()).double()
+    layer = Elementwise(3, additive_models.ExpScale()).double()
     with torch.no_grad():
         layer.params.copy_(torch.tensor([[0.0], [1.0], [-2.0]]))
     y, log_det = layer(torch.ones(2, 3).double())
@@ -151,7 +151,7 @@ def test_exp_scale_multiplies_by_the_exponential():
 
 
 def test_principal_components_have_unit_variance(data):
-    mean, variances, rotation = mnist_models.principal_components(data.train.x)
+    mean, variances, rotation = additive_models.principal_components(data.train.x)
     rows = dequantized(data.train.x.repeat(20, 1), torch.Generator().manual_seed(0)) / 256
     z = (rotation(rows - mean)[0] * variances.rsqrt()).double()
     covariance = z.T.cov(correction=0)
@@ -160,17 +160,36 @@ def test_principal_components_have_unit_variance(data):
     assert covariance.sub(torch.eye(D)).abs().mean() < 0.02
 
 
+def test_our_additive_flow_changes_the_details_once_and_gives_every_component_a_turn(data, monkeypatch):
+    monkeypatch.setattr(additive_models, "NUM_COMPONENTS", 20)
+    torch.manual_seed(0)
+    flow = perturbed(additive_models.our_additive(data.train.x), 1e-3)
+    details, *others = flow.transform
+    assert len(flow.transform) == additive_models.NUM_LAYERS
+    assert details.mask.nonzero().squeeze(1).tolist() == list(range(additive_models.LEADING))
+    assert sum(isinstance(part, nn.Linear) for part in details.conditioner.modules()) + 1 == 5
+    turns = torch.zeros(additive_models.LEADING)
+    for layer in others:
+        assert torch.equal(layer.indices, torch.arange(additive_models.LEADING))
+        for coupling in layer.transform:
+            turns += ~coupling.mask
+    assert turns.min() > 0
+    x = dequantized(data.test.x[:20], torch.Generator().manual_seed(1))
+    torch.testing.assert_close(flow.decode(flow.encode(x)), x, atol=0.05, rtol=0)
+
+
 @torch.no_grad()
 def test_our_additive_flow_starts_on_the_clusters_of_the_images(data, monkeypatch):
-    monkeypatch.setattr(mnist_models, "NUM_COMPONENTS", 20)  # more would each learn the noise of a few images
-    flow = mnist_models.our_additive(data.train.x)
+    monkeypatch.setattr(additive_models, "NUM_COMPONENTS", 20)  # more would each learn the noise of a few images
+    flow = additive_models.our_additive(data.train.x)
     x = dequantized(data.train.x, torch.Generator().manual_seed(1))
     at_start = flow.log_prob(x).mean()
     torch.testing.assert_close(flow.decode(flow.encode(x)), x, atol=0.05, rtol=0)
-    assert flow.base.log_std.isfinite().all()
-    assert flow.base.logits.exp().sum().item() == pytest.approx(len(x))
-    flow.base.mean.zero_()
-    flow.base.log_std.zero_()  # one normal with the covariance of the images
+    for mixture in flow.base.bases:
+        assert mixture.log_std.isfinite().all()
+        assert mixture.logits.exp().sum().item() == pytest.approx(len(x))
+        mixture.mean.zero_()
+        mixture.log_std.zero_()  # one normal with the covariance of the images
     assert at_start > flow.log_prob(x).mean() + 2  # 400 images tell little about clusters in 784 dimensions
 
 
@@ -210,7 +229,7 @@ def test_the_classifier_learns_by_cross_entropy(data):
 
 
 def test_stages_lead_from_the_latent_to_the_image():
-    flow = perturbed(mnist_models.source_additive(torch.zeros(1, D, dtype=torch.uint8)), 1e-3)
+    flow = perturbed(additive_models.source_additive(torch.zeros(1, D, dtype=torch.uint8)), 1e-3)
     z = torch.randn(2, D)
     stages = mnist_additive.stages(flow, z)
     assert stages.shape == (2, 5, D)

@@ -29,6 +29,7 @@ TYPES: dict[str, Callable[..., Any]] = {
         bases.DiagonalNormal,
         bases.FromTorch,
         bases.GaussianMixture,
+        bases.Joint,
         bases.StandardNormal,
         nets.ConvNet,
         nets.HyperNetwork,

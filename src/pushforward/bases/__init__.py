@@ -2,5 +2,15 @@
 
 from pushforward.bases.density import Base, Box, DiagonalNormal, GaussianMixture, StandardNormal
 from pushforward.bases.from_torch import SAVEABLE_DISTRIBUTIONS, FromTorch
+from pushforward.bases.joint import Joint
 
-__all__ = ["SAVEABLE_DISTRIBUTIONS", "Base", "Box", "DiagonalNormal", "FromTorch", "GaussianMixture", "StandardNormal"]
+__all__ = [
+    "SAVEABLE_DISTRIBUTIONS",
+    "Base",
+    "Box",
+    "DiagonalNormal",
+    "FromTorch",
+    "GaussianMixture",
+    "Joint",
+    "StandardNormal",
+]

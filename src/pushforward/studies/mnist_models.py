@@ -1,6 +1,5 @@
 """The flows of the studies on MNIST with fully connected networks, and how they are trained."""
 
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.bases import GaussianMixture, StandardNormal
+from pushforward.bases import StandardNormal
 from pushforward.data import mnist, mnist_sample, pixel_units
 from pushforward.data.digits import Digits
 from pushforward.flow import Flow
 from pushforward.nets import MLP
 from pushforward.studies.record import Record
 from pushforward.training import History
-from pushforward.training.rows import dequantized
 from pushforward.transforms import (
     ActNorm,
     Additive,
@@ -24,12 +22,8 @@ from pushforward.transforms import (
     Compose,
     Coupling,
     Elementwise,
-    Orthogonal,
     RationalQuadratic,
-    Scale,
-    Shift,
     Transform,
-    Univariate,
     masks,
 )
 from pushforward.transforms.spline import MIN_SHARE, MIN_SLOPE, SLOPE_AT_ZERO
@@ -38,9 +32,6 @@ LEVELS = 256
 PIXELS = 784
 RUNS = "runs"  # folder of the checkpoints, in the study's own
 QUICK_STEPS = 4
-NUM_COMPONENTS = 100  # of the mixture that is the base of our additive flow
-CLUSTERED = 20_000  # images that its start is taken from
-LEADING = 50  # principal components that tell the clusters apart
 
 
 @dataclass(frozen=True)
@@ -145,7 +136,7 @@ def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int],
     return Coupling(mask, univariate, MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
 
 
-def paper_spline() -> Elementwise:
+def paper_spline(features: int = PIXELS) -> Elementwise:
     """Return a spline of each pixel behind the logit that starts by making the noise of level 0 normal.
 
     Four of five pixels are paper, level 0: there the dequantized pixel is uniform noise on one level, which the logit
@@ -162,7 +153,7 @@ def paper_spline() -> Elementwise:
     y = torch.cat([torch.tensor([-bound]), spread * (quantile + 3.5) - bound, torch.tensor([-5.3, 1.0, bound])])
     slopes = torch.cat([spread * u / normal.log_prob(quantile).exp(), torch.tensor([3.0, 1.0])])
     sizes = [(knots.diff() / (2 * bound) - MIN_SHARE).log() for knots in (x, y)]
-    layer = Elementwise(PIXELS, RationalQuadratic(len(x) - 1, bound))
+    layer = Elementwise(features, RationalQuadratic(len(x) - 1, bound))
     assert layer.params is not None
     with torch.no_grad():
         layer.params.copy_(torch.cat([*sizes, (slopes - MIN_SLOPE).expm1().log() - SLOPE_AT_ZERO]))
@@ -171,116 +162,3 @@ def paper_spline() -> Elementwise:
 
 def _names(num_layers: int) -> list[str]:
     return [f"layer {number}" for number in range(1, num_layers + 1)]
-
-
-# ---- additive coupling ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ExpScale(Univariate):
-    """y = exp(s) x, log dy/dx = s, the same for every row."""
-
-    @property
-    def num_params(self) -> int:  # noqa: D102
-        return 1
-
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
-        log_scale = params.squeeze(-1)
-        return x * log_scale.exp(), log_scale
-
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
-        log_scale = params.squeeze(-1)
-        return y * (-log_scale).exp(), -log_scale
-
-
-def additive_layers(mask: Tensor, width: int, dropout: float = 0.0) -> Compose:
-    """Return four layers, y_B = x_B + m(x_A) and then y <- exp(s) y; m has five linear layers, A and B swap roles."""
-    layers = []
-    for layer in range(4):
-        kept = ~mask if layer % 2 else mask
-        shift = coupling(kept, Additive(), (width,) * 4, dropout)
-        layers.append(Compose([shift, Elementwise(PIXELS, ExpScale())]))
-    return Compose(layers, names=_names(4))
-
-
-def source_additive(images: Tensor) -> Flow:
-    """Return the source's flow on pixels in [0, 1); A and B are the upper and the lower half of the image."""
-    layers = additive_layers(masks.halves(PIXELS), 512)
-    return Flow(layers, StandardNormal(PIXELS), pixel_units("1/256"))
-
-
-def our_additive(images: Tensor, seed: int = 0) -> Flow:
-    """Return the same layers on principal components of unit variance, every second one in A, and a mixture as base.
-
-    Each half so sees strokes large and small. The base is a learned mixture of diagonal normals that starts on clusters
-    of the images: shears of one normal law cannot make the separate modes that ten digits are.
-    """
-    mean, variances, rotation = principal_components(images)
-    preprocessing = [Scale(1 / LEVELS), Shift(-mean), rotation, Scale(variances.rsqrt())]
-    layers = additive_layers(masks.alternating(PIXELS), 1000, dropout=0.1)
-    for layer in layers:
-        _weigh_inputs(layer[0], variances.sqrt())  # type: ignore[index]
-    flow = Flow(layers, GaussianMixture(PIXELS, NUM_COMPONENTS), preprocessing)
-    _start_on_clusters(flow, images[:CLUSTERED], seed)
-    return flow
-
-
-def _weigh_inputs(layer: Coupling, deviations: Tensor) -> None:
-    """Let a network listen to each principal component as loudly as it speaks in the image.
-
-    Of unit variance, hundreds of components of mere noise would drown the few that draw the digit. The hidden layers
-    get the gain that keeps the size of signals through ReLU (He et al. 2015, arXiv:1502.01852, eq. 10).
-    """
-    net, heard = layer.conditioner, deviations[layer.mask]
-    assert isinstance(net, MLP)
-    with torch.no_grad():
-        # torch's weights are uniform with variance 1 / (3 inputs).
-        net.first.weight.mul_(heard * (3 * len(heard) / heard.square().sum()).sqrt())
-        for hidden in net.hidden:
-            hidden.weight.mul_(math.sqrt(6))  # type: ignore[operator]
-
-
-@torch.no_grad()
-def _start_on_clusters(flow: Flow, images: Tensor, seed: int) -> None:
-    """Set the components of a flow's mixture to the clusters that k-means finds in the untrained latents of images."""
-    from sklearn.cluster import KMeans
-
-    base = flow.base
-    assert isinstance(base, GaussianMixture)
-    z = flow.encode(dequantized(images, torch.Generator().manual_seed(seed)))
-    scale = flow.preprocessing[-1]
-    assert isinstance(scale, Scale)
-    deviations = 1 / scale.factor  # in the image, where distances mean something
-    seen = (z * deviations)[:, :LEADING].numpy()
-    found = KMeans(base.num_components, n_init=1, max_iter=20, random_state=seed).fit_predict(seen)
-    clusters = torch.from_numpy(found).long()
-    for component in range(base.num_components):
-        rows = z[clusters == component]
-        # One observation of unit variance keeps the deviation of a cluster of few images above zero.
-        squares = (rows - rows.mean(0)).square().sum(0)
-        base.mean[component] = rows.mean(0)
-        base.log_std[component] = ((squares + 1) / (len(rows) + 1)).log() / 2
-        base.logits[component] = math.log(len(rows))
-
-
-def principal_components(images: Tensor) -> tuple[Tensor, Tensor, Orthogonal]:
-    """Return mean (784,), variances (784,) from large to small, and the rotation to the principal components.
-
-    Args:
-        images: (n, 784), uint8; the law meant is that of (k + u) / 256.
-    """
-    mean, covariance = torch.zeros(PIXELS, dtype=torch.float64), torch.zeros(PIXELS, PIXELS, dtype=torch.float64)
-    for rows in images.split(5_000):
-        mean += rows.double().sum(0)
-        covariance += rows.double().T @ rows.double()
-    mean /= len(images)
-    # Uniform noise adds a half to the mean and a twelfth to each variance, in levels.
-    covariance = covariance / len(images) - mean.outer(mean) + torch.eye(PIXELS, dtype=torch.float64) / 12
-    variances, directions = torch.linalg.eigh(covariance)
-    rotation = Orthogonal(PIXELS)
-    rotation.matrix.copy_(directions.flip(1).T)
-    return (
-        ((mean + 0.5) / LEVELS).float(),
-        (variances.flip(0) / LEVELS**2).float(),
-        rotation,
-    )

@@ -7,6 +7,7 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
+from pushforward.pieces import pieces
 from pushforward.specification import Specified
 
 
@@ -206,10 +207,11 @@ class Compose(Specified, Transform):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialize each part on the rows as the parts before it leave them."""
         check_context(self, context, x.shape[:-1])
-        for part in self:
+        for position, part in enumerate(self):
             own = context if part.context_features else None
             part.initialize(x, own)
-            x, _ = part(x, own)
+            if position + 1 < len(self):  # what the last part gives no one waits for
+                x = torch.cat([part(*rows)[0] for rows in pieces(x, own)]).reshape(x.shape)
 
     def redraw(self, generator: torch.Generator) -> None:  # noqa: D102
         for part in self:

@@ -1,0 +1,59 @@
+"""Bases side by side."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.bases.density import Base
+from pushforward.specification import Specified
+
+
+class Joint(Specified, Base):
+    """Independent bases side by side: the first has the first features, the second the next.
+
+    Args:
+        bases: The bases; those that take a context share it.
+
+    Raises:
+        ValueError: If there is none, or they need contexts of different sizes.
+
+    Example:
+        >>> from pushforward.bases import Box, GaussianMixture
+        >>> joint = Joint([GaussianMixture(2, 10), Box(1)])
+        >>> joint.features, joint.sample((5,)).shape
+        (3, torch.Size([5, 3]))
+    """
+
+    def __init__(self, bases: Sequence[Base]) -> None:
+        super().__init__()
+        if not isinstance(bases, Sequence) or not bases or not all(isinstance(base, Base) for base in bases):
+            raise ValueError("bases must be a list of at least one base.")
+        needed = {base.context_features for base in bases} - {0}
+        if len(needed) > 1:
+            raise ValueError(f"the bases must share one context; got context_features {sorted(needed)}.")
+        self.bases = nn.ModuleList(bases)
+        self.features = sum(base.features for base in bases)
+        self.context_features = needed.pop() if needed else 0
+        self.has_rsample = all(base.has_rsample for base in bases)
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
+        parts = z.split([base.features for base in self.bases], -1)
+        each = []
+        for base, part in zip(self.bases, parts, strict=True):
+            each.append(base.log_prob(part, context if base.context_features else None))  # type: ignore[operator]
+        return torch.stack(each).sum(0)
+
+    def sample(  # noqa: D102
+        self,
+        shape: Sequence[int],
+        *,
+        context: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        parts = []
+        for base in self.bases:
+            own = context if base.context_features else None
+            parts.append(base.sample(shape, context=own, temperature=temperature, generator=generator))  # type: ignore[operator]
+        return torch.cat(parts, -1)
