@@ -74,9 +74,9 @@ def _likelihoods(record: Record, data: Digits, found: dict[str, Trained], start:
     record.heading("Likelihood of test images")
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x):,} to choose the step by and "
-        f"{len(data.test.x):,} to test; 8-bit pixels with fresh uniform noise, (k + u) / 256. Both flows have four "
-        "layers: y_B = x_B + m(x_A), m with five linear layers and ReLU, then y <- exp(s) y with the layer's own 784 "
-        "learned s; A and B swap roles from layer to layer. The source names neither the width of m nor the "
+        f"{len(data.test.x):,} to test; 8-bit pixels with fresh uniform noise, (k + u) / 256. The source's flow "
+        "has four layers: y_B = x_B + m(x_A), m with five linear layers and ReLU, then y <- exp(s) y with the layer's "
+        "own 784 learned s; A and B swap roles from layer to layer. It names neither the width of m nor the "
         "continuous representation nor the length of training: here 512 hidden units, [0, 1), the base N(0, I), and "
         "the time below with Adam at 0.001 and batches of 128. Ours works on principal components of unit variance and "
         f"draws the digit first, its details after. Layer 1: A are the {LEADING} leading components, B all others, "
