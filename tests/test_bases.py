@@ -17,6 +17,7 @@ from pushforward.bases import (
     GaussianMixture,
     Joint,
     StandardNormal,
+    density,
 )
 
 UNIVARIATE = {
@@ -136,7 +137,7 @@ def test_outside_the_support_it_is_minus_infinity(name, outside):
     assert gradient is None or gradient.isfinite().all()
 
 
-def test_log_probs_are_torchs():
+def test_log_probs_are_torchs(monkeypatch):
     z = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
     assert_close(StandardNormal(3).log_prob(z), distributions.Normal(0.0, 1.0).log_prob(z).sum(-1))
     diagonal = zoo.perturb(DiagonalNormal(3))
@@ -145,12 +146,16 @@ def test_log_probs_are_torchs():
     components = distributions.Independent(distributions.Normal(mixture.mean, mixture.log_std.exp()), 1)
     reference = distributions.MixtureSameFamily(distributions.Categorical(logits=mixture.logits), components)
     assert_close(mixture.log_prob(z), reference.log_prob(z))
+    with torch.no_grad():
+        by_differences = mixture.log_prob(z)
+        monkeypatch.setattr(density, "DIRECT", 0)
+        assert_close(mixture.log_prob(z), by_differences)
     assert_close(Box(2, low=-1.0, high=3.0).log_prob(torch.zeros(2)), torch.tensor(-2 * math.log(4)))
 
 
 def test_a_mixture_keeps_its_digits_far_from_the_origin():
     torch.manual_seed(0)
-    mixture = GaussianMixture(50, 7)
+    mixture = GaussianMixture(50, 70)
     with torch.no_grad():
         mixture.mean.add_(1000)
         mixture.log_std.normal_(-3, 0.5)
@@ -162,11 +167,26 @@ def test_a_mixture_keeps_its_digits_far_from_the_origin():
     assert_close(mixture.log_prob(z).double(), reference.log_prob(z.double()), rtol=0, atol=0.02)  # float32's spacing
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("features", "dtype"), [(2, torch.float32), (2, torch.float64), (500, torch.float32)])
+def test_a_component_far_away_costs_the_others_no_digits(features, dtype):
+    torch.manual_seed(0)
+    mixture = GaussianMixture(features, 5).to(dtype)
+    mixture.mean[0], mixture.log_std[:] = 1e4, -4.0
+    z = mixture.mean[1:] + 0.02 * torch.randn(4, features, dtype=dtype)
+    wide = distributions.Normal(mixture.mean.double(), mixture.log_std.double().exp())
+    reference = distributions.MixtureSameFamily(
+        distributions.Categorical(logits=mixture.logits.double()), distributions.Independent(wide, 1)
+    )
+    assert_close(mixture.log_prob(z).double(), reference.log_prob(z.double()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("features", [3, 600])  # by differences, and multiplied out
 @pytest.mark.parametrize("infinite", [math.inf, -math.inf])
-def test_a_mixture_is_zero_at_infinity_and_nan_at_nan(infinite):
-    z = torch.zeros(4, 3)
-    z[1, 0], z[2, 1], z[3] = infinite, math.nan, torch.tensor([infinite, math.nan, 0.0])
-    mixture = zoo.perturb(GaussianMixture(3, 4))
+def test_a_mixture_is_zero_at_infinity_and_nan_at_nan(infinite, features):
+    z = torch.zeros(4, features)
+    z[1, 0], z[2, 1], z[3, 0], z[3, 1] = infinite, math.nan, infinite, math.nan
+    mixture = zoo.perturb(GaussianMixture(features, 4))
     found = mixture.log_prob(z)
     assert found[0].isfinite()
     assert found[1] <= torch.finfo(torch.float32).min

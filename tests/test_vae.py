@@ -282,6 +282,11 @@ def test_prior_and_posterior_flow_start_from_the_latents_of_training_images():
         torch.testing.assert_close(latents.std(0), torch.ones(3), atol=0.1, rtol=0)
 
 
+def test_a_model_that_learns_nothing_from_data_looks_at_none():
+    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,))
+    model.initialize(torch.randn(5, PIXELS))  # no grey levels: a decoder of one's own may model them
+
+
 def test_samples_of_a_mixture_are_not_called_differentiable():
     assert not vaes.VampPrior(pf.nets.MLP(PIXELS, 4), 2, PIXELS).has_rsample
 
@@ -383,6 +388,15 @@ def test_parts_that_do_not_fit_are_named():
         vaes.VAE(encoder, decoder, normal, posterior_flow=scaled)
     with pytest.raises(ValueError, match="a VampPrior mixes diagonal normals"):
         vaes.VAE(encoder, decoder, vaes.VampPrior(encoder, 2, PIXELS), posterior_flow=pf.recipes.planar(2))
+    joint = pf.bases.Joint([vaes.VampPrior(encoder, 2, PIXELS)])
+    with pytest.raises(ValueError, match="a VampPrior mixes diagonal normals"):
+        vaes.VAE(encoder, decoder, joint, posterior_flow=pf.recipes.planar(2))
+    with pytest.raises(ValueError, match="the VampPrior has another encoder: make it with the one of this VAE"):
+        vaes.VAE(pf.nets.MLP(PIXELS, 4), decoder, vaes.VampPrior(encoder, 2, PIXELS))
+    with pytest.raises(ValueError, match="encoder of a VampPrior must have in_features=5 .* got 6"):
+        vaes.VampPrior(encoder, 2, 5)
+    with pytest.raises(ValueError, match="must have out_features=2 .* of 1 latents out.; got 4"):
+        vaes.VampPrior(encoder, 1, PIXELS)
     with pytest.raises(
         ValueError, match=r"must return 7 features \(mean .* of 2 latents, and 3 of context\); it returns 4"
     ):

@@ -108,14 +108,19 @@ def save(
             "keep model.state_dict() with safetensors.torch.save_file and load it into a model made anew."
         )
     specification = flow.specification()
-    _check_savable(specification, flow, _called(flow))
+    _check_savable(specification, flow, _called(specification))
+    _check_nesting(specification)
     size = count_nodes(specification)
     if size > MAX_NODES:
-        raise InputError(f"the {_called(flow)} takes {size} values to describe; a model file holds {MAX_NODES}.")
+        raise InputError(
+            f"the {_called(specification)} takes {size} values to describe; a model file holds {MAX_NODES}."
+        )
     tensors = flow.state_dict()
     lost = {name for name, _ in flow.named_buffers()} - tensors.keys()
     if lost:
-        raise InputError(f"the buffer {_called(flow)}.{min(lost)} would be lost: register it with persistent=True.")
+        raise InputError(
+            f"the buffer {_called(specification)}.{min(lost)} would be lost: register it with persistent=True."
+        )
     versions = {"pushforward": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
     document = {
         "flow": specification, "schema": schema, "seed": seed, "versions": versions, "plan": plan, "summary": summary,
@@ -136,7 +141,7 @@ def load(
 def load(
     path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None, *, kind: Any = Flow
 ) -> Any:
-    """Return the flow that `save` wrote, on the CPU, in eval() mode and with the dtypes it had.
+    """Return the flow or other model that `save` wrote, on the CPU, in eval() mode and with the dtypes it had.
 
     Args:
         path: The file.
@@ -146,9 +151,13 @@ def load(
         kind: What the file must hold: `pf.Flow`, `pf.vae.VAE` or `pf.VariationalDequantization`.
 
     Raises:
-        ValueError: If `types` gives a built-in name another meaning.
+        ValueError: If `types` gives a built-in name another meaning, or `kind` is not one of the three.
         InputError: If the file cannot be read, is damaged, or is not a model of this kind that this version knows.
     """
+    if kind not in MODELS:
+        raise ValueError(f"kind must be one of {', '.join(_NAMES.values())}; got {kind!r}.")
+    if isinstance(types, type):
+        raise ValueError(f"types must map names to classes; got {types.__name__}: did you mean kind=?")
     types = types or {}
     for name in types:
         if name in TYPES or name == "Tensor":
@@ -208,26 +217,49 @@ def _check_savable(node: Any, owner: Any, place: str) -> None:
         )
 
 
-def _called(model: nn.Module) -> str:
+def _called(specification: Any) -> str:
     """Return what messages call a model and the places in it."""
-    return "flow" if isinstance(model, Flow) else "model"
+    return "flow" if not isinstance(specification, dict) or specification.get("type") == "Flow" else "model"
+
+
+def _check_nesting(node: Any, inside: bool = False) -> None:
+    """Raise InputError if a VAE is a part of another: each would share its networks twice over, without an end."""
+    if isinstance(node, dict):
+        if inside and node.get("type") in {each.__name__ for each in MODELS[1:]}:
+            raise InputError(f"it holds a {node['type']} inside another model; only flows can be parts.")
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            _check_nesting(item, inside=True)
 
 
 def _restore(
     specification: Any, tensors: Mapping[str, Tensor], types: Mapping[str, Callable[..., Any]], kind: type[nn.Module]
 ) -> nn.Module:
     """Return the model with its tensors; InputError if the two do not belong together."""
-    model = rebuild(specification, types, place="flow", max_parameters=1000 + 10 * len(tensors))
+    _check_nesting(specification)
+    place = _called(specification)
+    model = rebuild(specification, types, place=place, max_parameters=1000 + 10 * len(tensors))
     if not isinstance(model, kind):
         found = next((each for each in MODELS if isinstance(model, each)), None)
-        remedy = f"load it with kind={_NAMES[found]}" if found else SAVE_AGAIN
+        remedy = f"in Python: pf.load(path, kind={_NAMES[found]})" if found else SAVE_AGAIN
         raise InputError(f"it holds a {type(model).__name__}, not a {kind.__name__} ({remedy})")
+    _check_shared(model, tensors)
     _check_tensors(model.state_dict(), tensors)
     model.load_state_dict(tensors, assign=True)
     for name, module in model.named_modules():
         if not _picks_features(module):
             raise InputError(f"{name} ({type(module).__name__}) has indices that are no permutation ({SAVE_AGAIN})")
     return model.eval()
+
+
+def _check_shared(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raise InputError if tensors of two names differ that stand for one parameter."""
+    first: dict[Tensor, str] = {}
+    for name, parameter in model.state_dict(keep_vars=True).items():
+        other = first.setdefault(parameter, name)
+        if other in tensors and name in tensors and not torch.equal(tensors[other], tensors[name]):
+            raise InputError(f"the tensors {other} and {name} differ, and stand for one parameter ({SAVE_AGAIN})")
 
 
 def _check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

@@ -85,8 +85,9 @@ class Watch:
 
 def support_hint(model: nn.Module) -> str:
     """Explain a log_prob of -inf: outside the support."""
-    base = type(getattr(model, "base", None)).__name__
-    if base in ("Box", "FromTorch"):
+    parts = {type(part).__name__ for part in getattr(model, "base", nn.Module()).modules()}
+    base = next((name for name in ("Box", "FromTorch") if name in parts), None)
+    if base:
         where = "inside [low, high]" if base == "Box" else "on its distribution's support"
         return (
             f"log_prob = -inf means outside the support: a {base} base gives density only {where}, and outside there "

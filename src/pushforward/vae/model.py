@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from pushforward.bases import Base
 from pushforward.bases.density import normal_log_prob
+from pushforward.errors import InputError
 from pushforward.flow import Flow
 from pushforward.pieces import as_tensor
 from pushforward.specification import Specified
@@ -57,7 +58,7 @@ class VAE(Specified, nn.Module):
             features that the posterior flow takes as context (C is its `context_features`, usually 0).
         decoder: Module z (*batch, L) -> (*batch, D), logits of the Bernoullis.
         prior: Any `Flow` or base over L features, such as `pf.bases.StandardNormal(L)` or `pf.recipes.realnvp(L)`. A
-            `VampPrior` gets this encoder.
+            `VampPrior` shares this encoder.
         posterior_flow: Any transform over L features, or a `Flow`, whose base is not used; None for a plain diagonal
             normal.
 
@@ -95,14 +96,17 @@ class VAE(Specified, nn.Module):
             )
         if prior.context_features:
             raise ValueError(f"prior must take no context; it needs {prior.context_features} features of it.")
-        if posterior_flow is not None and isinstance(prior, VampPrior):
+        vamps = _vamps(prior)
+        if posterior_flow is not None and vamps:
             raise ValueError("a VampPrior mixes diagonal normals: use it without posterior_flow, or another prior.")
         if isinstance(posterior_flow, Flow) and (
             len(posterior_flow.preprocessing) or len(posterior_flow.context_preprocessing)
         ):
             raise ValueError("posterior_flow must have no preprocessing: put its steps into a Compose.")
-        if isinstance(prior, VampPrior):
-            prior.encoder = encoder  # one module, also where a model file has two copies of it
+        for vamp in vamps:
+            if vamp.encoder is not encoder and not vamp.pseudo_logits.is_meta:
+                raise ValueError("the VampPrior has another encoder: make it with the one of this VAE.")
+            vamp.encoder = encoder  # one module, though a model file describes it twice
         self.encoder, self.decoder, self.prior, self.posterior_flow = encoder, decoder, prior, posterior_flow
         self.latent_features = prior.features
         own = None if posterior_flow is None else posterior_flow.features
@@ -263,6 +267,16 @@ class VAE(Specified, nn.Module):
         mean, _, context = self.posterior(x)
         return self.decode(self._refine(mean, context)[0])
 
+    def specification(self) -> dict[str, Any]:
+        """Return how it was built, as plain values.
+
+        Raises:
+            InputError: If encoder and VampPrior no longer share one network.
+        """
+        if any(vamp.encoder is not self.encoder for vamp in _vamps(self.prior)):
+            raise InputError("the VampPrior has another encoder than its VAE: a model file holds one for both.")
+        return super().specification()
+
     # ---- hooks of `fit` ------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -276,12 +290,13 @@ class VAE(Specified, nn.Module):
             x: (n, D), grey levels or zeros and ones.
             context: Not used.
         """
-        levels = grey(as_tensor(x)).to(self._dtype)
-        if isinstance(self.prior, VampPrior):
-            self.prior.initialize(levels)
         flows = [part for part in (self.posterior_flow, self.prior) if isinstance(part, (Flow, Transform))]
-        if not flows:
+        vamps = _vamps(self.prior)
+        if not flows and not vamps:
             return
+        levels = grey(as_tensor(x)).to(self._dtype)
+        for vamp in vamps:
+            vamp.initialize(levels)
         mean, log_std, own = self._encoded(levels)
         z = mean + log_std.exp() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(mean)
         for part in flows:
@@ -298,3 +313,8 @@ class VAE(Specified, nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.decoder.parameters()).dtype
+
+
+def _vamps(prior: nn.Module) -> list[VampPrior]:
+    """Return every VampPrior in a prior."""
+    return [module for module in prior.modules() if isinstance(module, VampPrior)]

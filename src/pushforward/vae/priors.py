@@ -28,7 +28,7 @@ class VampPrior(Specified, Base):
         num_components: K.
 
     Raises:
-        ValueError: If a size is not valid.
+        ValueError: If a size is not valid, or the encoder has others.
     """
 
     has_rsample = False
@@ -40,6 +40,12 @@ class VampPrior(Specified, Base):
         for name, value in (("data_features", data_features), ("num_components", num_components)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+        for name, wanted in (("in_features", data_features), ("out_features", 2 * features)):
+            if getattr(encoder, name, wanted) != wanted:
+                raise ValueError(
+                    f"the encoder of a VampPrior must have {name}={wanted} (data_features in, mean and log standard "
+                    f"deviation of {features} latents out); got {getattr(encoder, name)}."
+                )
         self.encoder, self.data_features, self.num_components = encoder, data_features, num_components
         self.pseudo_logits = nn.Parameter(torch.randn(num_components, data_features))
         self.register_buffer("initialized", torch.tensor(False))
