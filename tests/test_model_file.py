@@ -108,11 +108,61 @@ def test_learned_noise_comes_back_bit_for_bit(path):
 
 def test_a_file_of_another_kind_of_model_says_how_to_load_it(path):
     pf.save(pf.vae.mlp_vae(6, latent_features=2, hidden_features=(5,)), path)
-    with pytest.raises(InputError, match=r"it holds a VAE, not a Flow \(load it with kind=pf.vae.VAE\)"):
+    with pytest.raises(InputError, match=r"holds a VAE, not a Flow \(in Python: pf.load\(path, kind=pf.vae.VAE\)\)"):
         pf.load(path)
     pf.save(zoo.FLOWS["realnvp"](), path)
-    with pytest.raises(InputError, match=r"it holds a Flow, not a VAE \(load it with kind=pf.Flow\)"):
+    with pytest.raises(InputError, match=r"holds a Flow, not a VAE \(in Python: pf.load\(path, kind=pf.Flow\)\)"):
         pf.load(path, kind=pf.vae.VAE)
+    for kind in ("VAE", None, nn.Module, (pf.Flow,)):
+        with pytest.raises(ValueError, match="kind must be one of pf.Flow, pf.vae.VAE, pf.VariationalDequantization"):
+            pf.load(path, kind=kind)
+    with pytest.raises(ValueError, match="types must map names to classes; got VAE: did you mean kind="):
+        pf.load(path, pf.vae.VAE)
+
+
+def vamp_vae(wrapped=lambda prior: prior):
+    torch.manual_seed(0)
+    encoder = pf.nets.MLP(6, 4, hidden_features=(3,))
+    return zoo.perturb(pf.vae.VAE(encoder, pf.nets.MLP(2, 6), wrapped(pf.vae.VampPrior(encoder, 2, 6, 5))))
+
+
+@pytest.mark.parametrize(
+    "wrapped", [lambda prior: pf.Flow(pf.transforms.Planar(2), prior), lambda prior: pf.bases.Joint([prior])]
+)
+def test_a_vampprior_inside_the_prior_shares_the_encoder_after_loading(wrapped, path):
+    model = vamp_vae(wrapped)
+    again = through_file(model, path, kind=pf.vae.VAE)
+    assert len(list(again.parameters())) == len(list(model.parameters()))
+    (vamp,) = [module for module in again.prior.modules() if isinstance(module, pf.vae.VampPrior)]
+    assert vamp.encoder is again.encoder
+
+
+def test_an_autoencoder_whose_prior_has_lost_its_encoder_is_not_saved(path):
+    model = vamp_vae()
+    model.encoder = pf.nets.MLP(6, 4, hidden_features=(3,))
+    with pytest.raises(InputError, match="the VampPrior has another encoder than its VAE"):
+        pf.save(model, path)
+    assert not path.exists()
+
+
+def test_copies_of_one_network_that_differ_are_refused(path):
+    pf.save(vamp_vae(), path)
+    document, tensors = container.read(path)
+    container.write(path, document, {**tensors, "encoder.last.bias": tensors["encoder.last.bias"] + 7})
+    with pytest.raises(InputError, match="tensors encoder.last.bias and prior.encoder.last.bias differ, and stand for"):
+        pf.load(path, kind=pf.vae.VAE)
+
+
+def test_autoencoders_inside_one_another_are_refused_at_once(path):
+    network = pf.nets.MLP(1, 2, hidden_features=(1,)).specification()
+    sizes = {"features": 1, "data_features": 1, "num_components": 1}
+    inner = network
+    for _ in range(28):
+        prior = {"type": "VampPrior", "encoder": network, **sizes}
+        inner = {"type": "VAE", "encoder": inner, "decoder": network, "prior": prior, "posterior_flow": None}
+    container.write(path, {"flow": inner}, {"x": torch.zeros(1)})
+    with pytest.raises(InputError, match="it holds a VAE inside another model"):
+        pf.load(path)
 
 
 def test_a_network_of_ones_own_in_an_autoencoder_is_named(path):

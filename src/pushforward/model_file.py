@@ -18,6 +18,7 @@ from pushforward.rebuilding import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain,
 MODELS = (Flow, vae.VAE, VariationalDequantization)
 """What a file can hold; anything else of a model is a part of one of these."""
 _NAMES = dict(zip(MODELS, ("pf.Flow", "pf.vae.VAE", "pf.VariationalDequantization"), strict=True))
+_MADE_OF_FLOWS = tuple(each.__name__ for each in MODELS[1:])
 Model = TypeVar("Model", Flow, vae.VAE, VariationalDequantization)
 
 # The only types that a file can name, but for those that the caller of `load` brings along.
@@ -219,13 +220,13 @@ def _check_savable(node: Any, owner: Any, place: str) -> None:
 
 def _called(specification: Any) -> str:
     """Return what messages call a model and the places in it."""
-    return "flow" if not isinstance(specification, dict) or specification.get("type") == "Flow" else "model"
+    return "model" if isinstance(specification, dict) and specification.get("type") in _MADE_OF_FLOWS else "flow"
 
 
 def _check_nesting(node: Any, inside: bool = False) -> None:
     """Raise InputError if a VAE is a part of another: each would share its networks twice over, without an end."""
     if isinstance(node, dict):
-        if inside and node.get("type") in {each.__name__ for each in MODELS[1:]}:
+        if inside and node.get("type") in _MADE_OF_FLOWS:
             raise InputError(f"it holds a {node['type']} inside another model; only flows can be parts.")
         node = list(node.values())
     if isinstance(node, list):
