@@ -282,9 +282,10 @@ def test_prior_and_posterior_flow_start_from_the_latents_of_training_images():
         torch.testing.assert_close(latents.std(0), torch.ones(3), atol=0.1, rtol=0)
 
 
-def test_a_model_that_learns_nothing_from_data_looks_at_none():
-    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,))
-    model.initialize(torch.randn(5, PIXELS))  # no grey levels: a decoder of one's own may model them
+def test_a_start_can_be_learned_from_any_numbers_unless_they_become_images():
+    for prior in ("normal", "flow"):
+        model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior=prior)
+        model.initialize(torch.randn(5, PIXELS))  # no grey levels: a decoder of one's own may model them
 
 
 def test_samples_of_a_mixture_are_not_called_differentiable():

@@ -16,7 +16,7 @@ from pushforward.pieces import as_tensor
 from pushforward.specification import Specified
 from pushforward.transforms import Transform
 from pushforward.vae.binary import check_binary, grey
-from pushforward.vae.priors import VampPrior
+from pushforward.vae.priors import vamps_in
 
 # Without gradients, images times samples pass through in pieces of at most so many rows.
 CHUNK_ROWS = 4096
@@ -96,7 +96,7 @@ class VAE(Specified, nn.Module):
             )
         if prior.context_features:
             raise ValueError(f"prior must take no context; it needs {prior.context_features} features of it.")
-        vamps = _vamps(prior)
+        vamps = vamps_in(prior)
         if posterior_flow is not None and vamps:
             raise ValueError("a VampPrior mixes diagonal normals: use it without posterior_flow, or another prior.")
         if isinstance(posterior_flow, Flow) and (
@@ -273,7 +273,7 @@ class VAE(Specified, nn.Module):
         Raises:
             InputError: If encoder and VampPrior no longer share one network.
         """
-        if any(vamp.encoder is not self.encoder for vamp in _vamps(self.prior)):
+        if any(vamp.encoder is not self.encoder for vamp in vamps_in(self.prior)):
             raise InputError("the VampPrior has another encoder than its VAE: a model file holds one for both.")
         return super().specification()
 
@@ -291,10 +291,12 @@ class VAE(Specified, nn.Module):
             context: Not used.
         """
         flows = [part for part in (self.posterior_flow, self.prior) if isinstance(part, (Flow, Transform))]
-        vamps = _vamps(self.prior)
+        vamps = vamps_in(self.prior)
         if not flows and not vamps:
             return
-        levels = grey(as_tensor(x)).to(self._dtype)
+        x = as_tensor(x)
+        # Floats may be anything, for a decoder and a loss of one's own.
+        levels = (x if x.is_floating_point() and not vamps else grey(x)).to(self._dtype)
         for vamp in vamps:
             vamp.initialize(levels)
         mean, log_std, own = self._encoded(levels)
@@ -313,8 +315,3 @@ class VAE(Specified, nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.decoder.parameters()).dtype
-
-
-def _vamps(prior: nn.Module) -> list[VampPrior]:
-    """Return every VampPrior in a prior."""
-    return [module for module in prior.modules() if isinstance(module, VampPrior)]

@@ -85,6 +85,11 @@ class VampPrior(Specified, Base):
         self.initialized.fill_(True)
 
 
+def vamps_in(prior: nn.Module) -> list[VampPrior]:
+    """Return every VampPrior in a prior: itself, the base of a flow, one of several bases side by side."""
+    return [module for module in prior.modules() if isinstance(module, VampPrior)]
+
+
 PRIORS: dict[str, Callable[[int], Flow | Base]] = {
     "normal": StandardNormal,
     "mixture": lambda features: GaussianMixture(features, 100),
