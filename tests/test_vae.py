@@ -286,6 +286,9 @@ def test_a_start_can_be_learned_from_any_numbers_unless_they_become_images():
     for prior in ("normal", "flow"):
         model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior=prior)
         model.initialize(torch.randn(5, PIXELS))  # no grey levels: a decoder of one's own may model them
+    prior = pf.Flow(pf.transforms.ActNorm(2), pf.bases.StandardNormal(2))
+    vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(7,), prior=prior).initialize(torch.randn(5, PIXELS))
+    assert prior.transform.initialized
 
 
 def test_samples_of_a_mixture_are_not_called_differentiable():

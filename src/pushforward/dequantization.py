@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.bases.density import normal_log_prob
 from pushforward.flow import Flow
 from pushforward.specification import Specified
 
@@ -83,7 +84,7 @@ class VariationalDequantization(Specified, nn.Module):
         # (n, K, D) and (n, K)
         v, log_q = self.noise.sample_and_log_prob(num_samples, self._centred(k), generator=generator)
         # log q(u) = log q(v) - log N(v; 0, 1)
-        log_q = log_q + 0.5 * (v.square() + math.log(2 * math.pi)).sum(-1)
+        log_q = log_q - normal_log_prob(v)
         k = k[:, None]
         # As with uniform noise neither end is reached: a sum that rounds up would leave a logit's domain.
         inside = torch.minimum(k + torch.special.ndtr(v).clamp(min=2.0**-25), torch.nextafter(k + 1, k))

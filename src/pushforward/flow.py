@@ -9,10 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases import Base
+from pushforward.bases.density import check_draw
 from pushforward.distribution import FlowDistribution
 from pushforward.pieces import as_tensor, pieces
 from pushforward.specification import Specified
-from pushforward.transforms.base import Compose, Step, Transform, check_context, check_list, shared_features
+from pushforward.transforms.base import (
+    Compose,
+    Step,
+    Transform,
+    check_context,
+    check_list,
+    shared_context,
+    shared_features,
+)
 from pushforward.transforms.fixed import fixed, is_learned
 
 
@@ -58,12 +67,9 @@ class Flow(Specified, nn.Module):
         self.preprocessing = nn.ModuleList(preprocessing)
         self.context_preprocessing = nn.ModuleList(context_preprocessing)
         parts: list[Transform | Base] = [*preprocessing, transform, base]
-        needed = {part.context_features for part in parts} - {0}
-        if len(needed) > 1:
-            raise ValueError(f"the parts of a flow must share one context; got context_features {sorted(needed)}.")
+        self.context_features = shared_context("the parts of a flow", parts)
         shared_features(self, (*preprocessing, transform, base))
         self.features = base.features
-        self.context_features: int = needed.pop() if needed else 0
         self.exact_log_det = all(part.exact_log_det for part in (*preprocessing, transform))
         self.forward_passes = max(part.forward_passes for part in (*preprocessing, transform))
         self.eval()
@@ -159,10 +165,7 @@ class Flow(Specified, nn.Module):
         self, num_samples: int, context: Any, temperature: float, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor | None]:
         """Draw latents, (*B, num_samples, D), and give context the axis that stretches over the samples."""
-        if not isinstance(num_samples, int) or num_samples < 0:
-            raise ValueError(f"num_samples must be an integer of at least 0; got {num_samples!r}.")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive; got {temperature}.")
+        check_draw(num_samples, temperature)
         batch: tuple[int, ...] = ()
         if context is not None:
             context = as_tensor(context)

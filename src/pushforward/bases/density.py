@@ -59,6 +59,14 @@ def check_features(features: int) -> int:
     return features
 
 
+def check_draw(num_samples: int, temperature: float) -> None:
+    """Raise ValueError unless so many samples can be drawn at this temperature."""
+    if not isinstance(num_samples, int) or num_samples < 0:
+        raise ValueError(f"num_samples must be an integer of at least 0; got {num_samples!r}.")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive; got {temperature}.")
+
+
 class Base(nn.Module, ABC):
     """A density on the latent space.
 

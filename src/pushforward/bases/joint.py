@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pushforward.bases.density import Base
 from pushforward.specification import Specified
+from pushforward.transforms.base import shared_context
 
 
 class Joint(Specified, Base):
@@ -29,12 +30,9 @@ class Joint(Specified, Base):
         super().__init__()
         if not isinstance(bases, Sequence) or not bases or not all(isinstance(base, Base) for base in bases):
             raise ValueError("bases must be a list of at least one base.")
-        needed = {base.context_features for base in bases} - {0}
-        if len(needed) > 1:
-            raise ValueError(f"the bases must share one context; got context_features {sorted(needed)}.")
+        self.context_features = shared_context("the bases", bases)
         self.bases = nn.ModuleList(bases)
         self.features = sum(base.features for base in bases)
-        self.context_features = needed.pop() if needed else 0
         self.has_rsample = all(base.has_rsample for base in bases)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102

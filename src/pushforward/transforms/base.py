@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -122,6 +122,14 @@ def shared_features(owner: nn.Module, parts: Iterable[nn.Module]) -> int | None:
     return next(iter(found), None)  # type: ignore[return-value]
 
 
+def shared_context(parts_named: str, parts: Iterable[Any]) -> int:
+    """Return the size of the context that parts share, 0 where none takes one; ValueError if they disagree."""
+    needed = {part.context_features for part in parts} - {0}
+    if len(needed) > 1:
+        raise ValueError(f"{parts_named} must share one context; got context_features {sorted(needed)}.")
+    return needed.pop() if needed else 0
+
+
 class Compose(Specified, Transform):
     """Several transforms, one after another: `forward` runs them first to last, `inverse` last to first.
 
@@ -151,15 +159,10 @@ class Compose(Specified, Transform):
             raise ValueError(
                 f"names must be unique, one a transform; got {list(names)} for {len(transforms)} transforms."
             )
-        needed = {part.context_features for part in transforms} - {0}
-        if len(needed) > 1:
-            raise ValueError(
-                f"transforms in one Compose must share one context; got context_features {sorted(needed)}."
-            )
+        self.context_features = shared_context("transforms in one Compose", transforms)
         self.transforms = nn.ModuleList(transforms)
         self.names = tuple(names)
         self.features = shared_features(self, transforms)
-        self.context_features = needed.pop() if needed else 0
         self.exact_log_det = all(part.exact_log_det for part in transforms)
         self.forward_passes = max((part.forward_passes for part in transforms), default=1)
         self.inverse_passes = max((part.inverse_passes for part in transforms), default=1)

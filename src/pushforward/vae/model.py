@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.bases import Base
-from pushforward.bases.density import normal_log_prob
+from pushforward.bases.density import check_draw, normal_log_prob
 from pushforward.errors import InputError
 from pushforward.flow import Flow
 from pushforward.pieces import as_tensor
@@ -250,11 +250,8 @@ class VAE(Specified, nn.Module):
         Raises:
             ValueError: If the number of samples or the temperature is not valid.
         """
-        if not isinstance(num_samples, int) or num_samples < 0:
-            raise ValueError(f"num_samples must be an integer of at least 0; got {num_samples!r}.")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive; got {temperature}.")
         if isinstance(self.prior, Base):
+            check_draw(num_samples, temperature)
             return self.prior.sample((num_samples,), temperature=temperature, generator=generator)
         return self.prior.sample(num_samples, temperature=temperature, generator=generator)
 
