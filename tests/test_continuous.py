@@ -14,7 +14,7 @@ import pushforward as pf
 from pushforward.errors import RunError
 from pushforward.nets import HyperNetwork, TimeMLP
 from pushforward.nets.velocity import time_features
-from pushforward.ode import METHODS, integrate, integrate_adjoint
+from pushforward.numerics.ode import METHODS, integrate, integrate_adjoint
 from pushforward.transforms import Compose, Continuous, Scale
 from zoo import perturb
 

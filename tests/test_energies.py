@@ -8,7 +8,7 @@ import torch
 
 from pushforward.bases import DiagonalNormal
 from pushforward.data import ENERGIES, Energy
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies.energies import _kl
 from pushforward.transforms import Compose
 

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 import pushforward as pf
 import zoo
-from pushforward import pieces as pieces_module
 from pushforward.bases import Box, DiagonalNormal, FromTorch, GaussianMixture, StandardNormal
+from pushforward.numerics import chunking
 from pushforward.transforms import (
     Affine,
     Asinh,
@@ -255,8 +255,8 @@ def test_large_batches_pass_in_pieces_with_the_same_result(name, monkeypatch):
         ]
 
     whole = results()
-    monkeypatch.setattr(pieces_module, "CHUNK_NUMBERS", 300 * flow.features)
-    assert len(list(pieces_module.pieces(x, own))) == 7
+    monkeypatch.setattr(chunking, "CHUNK_NUMBERS", 300 * flow.features)
+    assert len(list(chunking.chunks(x, own))) == 7
     for got, expected in zip(results(), whole, strict=True):
         assert_close(got, expected, rtol=1e-5, atol=1e-5)
 

@@ -19,9 +19,10 @@ from torch import distributions, nn
 
 import pushforward as pf
 import zoo
-from pushforward import container, model_file
+from pushforward import model_file
 from pushforward.errors import InputError, RunError
 from pushforward.specification import Specified
+from pushforward.storage import safe_container
 
 
 @pytest.fixture
@@ -147,8 +148,8 @@ def test_an_autoencoder_whose_prior_has_lost_its_encoder_is_not_saved(path):
 
 def test_copies_of_one_network_that_differ_are_refused(path):
     pf.save(vamp_vae(), path)
-    document, tensors = container.read(path)
-    container.write(path, document, {**tensors, "encoder.last.bias": tensors["encoder.last.bias"] + 7})
+    document, tensors = safe_container.read(path)
+    safe_container.write(path, document, {**tensors, "encoder.last.bias": tensors["encoder.last.bias"] + 7})
     with pytest.raises(InputError, match="tensors encoder.last.bias and prior.encoder.last.bias differ, and stand for"):
         pf.load(path, kind=pf.vae.VAE)
 
@@ -160,7 +161,7 @@ def test_autoencoders_inside_one_another_are_refused_at_once(path):
     for _ in range(28):
         prior = {"type": "VampPrior", "encoder": network, **sizes}
         inner = {"type": "VAE", "encoder": inner, "decoder": network, "prior": prior, "posterior_flow": None}
-    container.write(path, {"flow": inner}, {"x": torch.zeros(1)})
+    safe_container.write(path, {"flow": inner}, {"x": torch.zeros(1)})
     with pytest.raises(InputError, match="it holds a VAE inside another model"):
         pf.load(path)
 
@@ -271,12 +272,12 @@ def test_metadata_come_back(path):
 
 
 def test_metadata_that_were_not_given_are_none(path):
-    container.write(path, {"flow": {"type": "Flow"}}, {})
+    safe_container.write(path, {"flow": {"type": "Flow"}}, {})
     assert model_file.read_metadata(path)["summary"] is None
 
 
 def test_metadata_of_another_kind_are_refused(path):
-    container.write(path, {"summary": [1, 2]}, {})
+    safe_container.write(path, {"summary": [1, 2]}, {})
     with pytest.raises(InputError, match=r"its summary is \[1, 2\], of another kind than pushforward writes"):
         model_file.read_metadata(path)
 
@@ -568,7 +569,7 @@ def rebuild(flow, path, *, change=None, tensors=None):
     if change is not None:
         specification = change(specification) or specification
     state = {**flow.state_dict(), **(tensors or {})}
-    container.write(path, {"flow": specification}, {name: t for name, t in state.items() if t is not None})
+    safe_container.write(path, {"flow": specification}, {name: t for name, t in state.items() if t is not None})
     return path
 
 

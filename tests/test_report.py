@@ -11,9 +11,9 @@ import torch
 from matplotlib.figure import Figure
 
 import pushforward as pf
-from pushforward import plots
-from pushforward.pages import number, seconds
-from pushforward.report import describe, render, write_report
+from pushforward.report import plots
+from pushforward.report.pages import number, seconds
+from pushforward.report.table_report import describe, render, write_report
 from pushforward.tables.fitting import fit_table
 
 EVIL = '<b>&"$x'

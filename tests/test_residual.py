@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.nets import MLP
-from pushforward.roots import bracketed_root, newton_step
+from pushforward.numerics.roots import bracketed_root, newton_step
 from pushforward.transforms import Planar, Radial, Sylvester
 from pushforward.transforms.residual import MARGIN
 from zoo import perturb

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
 from pushforward.studies import digit_autoencoders, digit_codes, digit_gaussians, digit_models, digit_pictures, run
 from pushforward.studies import digit_schemes as schemes
 from pushforward.studies.digit_quality import Judge
-from pushforward.training.rows import dequantized
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from torch import nn
 import pushforward as pf
 from pushforward.data.digits import LabelledImages
 from pushforward.errors import RunError
-from pushforward.latent_paths import LatentPath
+from pushforward.flows.dequantization import dequantized
+from pushforward.flows.latent_path import LatentPath
 from pushforward.losses import Batch
 from pushforward.studies import (
     mnist_additive,
@@ -22,7 +23,6 @@ from pushforward.studies import (
     run,
 )
 from pushforward.studies import mnist_additive_models as additive_models
-from pushforward.training.rows import dequantized
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, masks
 
 D = mnist_models.PIXELS

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.flows.dequantization import dequantized
 from pushforward.studies import digit_autoencoders, digit_models, mnist_8x8, run
 from pushforward.studies import digit_schemes as schemes
 from pushforward.studies.digit_quality import Judge
 from pushforward.studies.record import Record, file_name
-from pushforward.training.rows import dequantized
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,20 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = (
-    "bases", "data", "losses", "metrics", "nets", "plots", "recipes", "report", "studies", "tables", "training",
-    "transforms", "vae",
-)  # fmt: skip
+_MODULES = {
+    name: f"pushforward.{name}"
+    for name in (
+        "bases", "data", "flows", "losses", "metrics", "nets", "recipes", "report", "studies", "tables", "training",
+        "transforms", "vae",
+    )
+} | {"plots": "pushforward.report.plots"}  # fmt: skip
 _NAMES = {
-    "Flow": "pushforward.flow",
-    "VariationalDequantization": "pushforward.dequantization",
+    "Flow": "pushforward.flows",
+    "VariationalDequantization": "pushforward.flows",
     "fit": "pushforward.training",
     "History": "pushforward.training",
     "verify": "pushforward.verification",
-    "latent_path": "pushforward.latent_paths",
+    "latent_path": "pushforward.flows",
     "save": "pushforward.model_file",
     "load": "pushforward.model_file",
     "InputError": "pushforward.errors",
@@ -31,7 +34,7 @@ __all__ = [*_MODULES, *_NAMES]  # noqa: PLE0604
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"pushforward.{name}")
+        return importlib.import_module(_MODULES[name])
     if name in _NAMES:
         value = getattr(importlib.import_module(_NAMES[name]), name)
         globals()[name] = value

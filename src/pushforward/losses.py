@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pushforward.flow import Flow
+from pushforward.flows import Flow
+from pushforward.flows.binarization import binarize as binarized
 from pushforward.transforms import Compose, Continuous
 from pushforward.transforms.conditioning import seen
-from pushforward.vae.binary import binarize as binarized
 
 
 class Batch(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.flow import Flow
-from pushforward.jacobian import Map, sensitivity
+from pushforward.flows import Flow
+from pushforward.numerics.jacobian import Map, sensitivity
 from pushforward.transforms.base import Step, Transform, check_context
 
 TOLERANCE = 1e-6

@@ -13,7 +13,7 @@ from torch import Tensor
 from pushforward import model_file
 from pushforward.data import TOYS, Density
 from pushforward.errors import InputError
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.tables import Schema, Table, read_table
 
 MODEL = "model.safetensors"

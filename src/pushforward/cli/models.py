@@ -9,8 +9,8 @@ import torch
 from pushforward.cli.inputs import Model, open_model, read_context, read_rows
 from pushforward.cli.screen import say, show, warn
 from pushforward.errors import InputError, RunError
-from pushforward.flow import Flow
-from pushforward.pages import number
+from pushforward.flows import Flow
+from pushforward.report.pages import number
 from pushforward.tables import write_table
 from pushforward.tables.evaluation import evaluate, evaluate_against
 from pushforward.tables.files import SUFFIXES

@@ -4,7 +4,7 @@ from pushforward.data.digits import Digits, LabelledImages, digits
 from pushforward.data.energies import ENERGIES, Energy
 from pushforward.data.images import Images, images, pixel_units
 from pushforward.data.mnist import mnist, mnist_sample
-from pushforward.data.three_sets import THREE_SETS, Sample, three_sets
+from pushforward.data.probai_samples import THREE_SETS, Sample, three_sets
 from pushforward.data.toy import (
     TOYS,
     ToyData,

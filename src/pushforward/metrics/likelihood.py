@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pushforward.training.rows import dequantized
+from pushforward.flows.dequantization import dequantized
 from pushforward.transforms import Compose, Transform
 from pushforward.transforms.base import check_list
 

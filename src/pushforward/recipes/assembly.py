@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pushforward.bases import Base, StandardNormal
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.nets import MLP, MaskedMLP
 from pushforward.transforms import (
     Autoregressive,

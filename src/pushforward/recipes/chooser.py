@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.recipes.published import nsf, realnvp
 from pushforward.transforms import Asinh
 

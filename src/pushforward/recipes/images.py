@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pushforward.bases import Base
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.nets import ConvNet
 from pushforward.recipes.assembly import stepped_flow
 from pushforward.transforms import (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from pushforward.bases import Base, StandardNormal
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.nets import HyperNetwork, TimeMLP
 from pushforward.recipes.assembly import autoregressive_flow, coupling_flow, network_options, parts_of, residual_flow
 from pushforward.transforms import Additive, Affine, Compose, Continuous, Elementwise, RationalQuadratic, Transform

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies import digit_models, digit_pictures, digit_schemes
 from pushforward.studies.digit_autoencoders import (
     Autoencoded,

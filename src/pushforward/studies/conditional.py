@@ -9,7 +9,7 @@ import torch
 
 from pushforward import metrics
 from pushforward.data import Density, ToyData
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies import conditional_pictures
 from pushforward.studies.conditional_models import (
     QUICK,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pushforward import metrics
+from pushforward.flows.dequantization import dequantized
 from pushforward.studies import conditional_schemes, digit_codes, digit_images, digit_models, digit_pictures, pictures
 from pushforward.studies.digit_gaussians import LabelGaussians
 from pushforward.studies.digit_models import (
@@ -20,7 +21,6 @@ from pushforward.studies.digit_models import (
 )
 from pushforward.studies.digit_quality import Judge
 from pushforward.studies.record import Record, spread
-from pushforward.training.rows import dequantized
 
 TITLE = "Digits given their label"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 4"

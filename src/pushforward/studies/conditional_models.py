@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pushforward import metrics, recipes
 from pushforward.data import Density, ToyData, hexagon, two_moons
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies.record import Record
 from pushforward.studies.toys import TEST_SEED, spline_flow
 from pushforward.verification import verify

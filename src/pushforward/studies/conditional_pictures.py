@@ -5,7 +5,7 @@ from functools import partial
 import torch
 
 from pushforward.data import ToyData
-from pushforward.plots import DATA, SAMPLES
+from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies import pictures
 from pushforward.studies.conditional_models import Found, Merged, Size, file_name, one_hot
 from pushforward.studies.record import Record

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import torch
 
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies import digit_models, digit_pictures, digit_schemes
 from pushforward.studies.digit_models import NUM_LABELS, PIXELS, Task
 from pushforward.studies.digit_quality import Judge

@@ -5,11 +5,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pushforward.data.digits import LabelledImages
-from pushforward.flow import Flow
+from pushforward.flows import Flow
+from pushforward.flows.dequantization import dequantized
 from pushforward.metrics import LatentNormality
 from pushforward.studies import digit_models, digit_pictures, pictures
 from pushforward.studies.record import spread
-from pushforward.training.rows import dequantized
 
 NORMALITY_NOTE = (
     "Codes against N(0, I), mean (lowest to highest) over the seeds: the largest mean of a dimension, the range of the "

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pushforward.data.toy_density import data_generator
+from pushforward.flows.dequantization import dequantized
 from pushforward.studies.digit_models import NUM_LABELS, PIXELS
 from pushforward.tables.baselines import Baseline, Gaussian
-from pushforward.training.rows import dequantized
 from pushforward.transforms import Compose, Standardize, Transform
 
 ENOUGH_ROWS = 21_000  # for a covariance of 64 to 784 features

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from pushforward import losses, metrics, recipes
 from pushforward.data.digits import LEVELS, LabelledImages, digits
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies.mnist_models import RUNS
 from pushforward.studies.record import Record, file_name
 from pushforward.training import History

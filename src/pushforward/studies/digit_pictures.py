@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pushforward.data.digits import LEVELS
-from pushforward.plots import BLACK, LABEL_COLOURS
+from pushforward.report.plots import BLACK, LABEL_COLOURS
 
 SIDE = 8
 

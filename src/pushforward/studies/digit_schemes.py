@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward import losses
 from pushforward.data.digits import LEVELS
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.studies import digit_models
 from pushforward.studies.digit_models import NUM_LABELS, PIXELS, Recipe, Task, to_levels

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pushforward import recipes
 from pushforward.data.digits import LEVELS
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import latent_normality
-from pushforward.plots import latent_quantiles
+from pushforward.report.plots import latent_quantiles
 from pushforward.studies import digit_codes, digit_models, digit_pictures, pictures
 from pushforward.studies.digit_gaussians import whole_gaussian
 from pushforward.studies.digit_models import (

@@ -6,9 +6,9 @@ import torch
 
 from pushforward import recipes
 from pushforward.data.energies import ENERGIES, Energy
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.losses import reverse_kl
-from pushforward.plots import SAMPLES
+from pushforward.report.plots import SAMPLES
 from pushforward.studies import pictures
 from pushforward.studies.record import Record
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pushforward import recipes
 from pushforward.data import ToyData, hexagon, two_moons
-from pushforward.flow import Flow
-from pushforward.plots import DATA, SAMPLES
+from pushforward.flows import Flow
+from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies import pictures, toys
 from pushforward.studies.record import Record
 from pushforward.verification import verify

@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward import metrics, recipes
 from pushforward.data import mnist, mnist_sample, pixel_units
 from pushforward.data.digits import Digits
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies import digit_pictures, pictures
 from pushforward.studies.digit_gaussians import whole_gaussian
 from pushforward.studies.mnist_models import RUNS, paper_spline

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pushforward import Flow, nets, transforms
 from pushforward.bases import StandardNormal
-from pushforward.plots import DATA, SAMPLES
+from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies import pictures
 from pushforward.studies.record import Record
 from pushforward.transforms import Affine, Compose, Coupling, Inverse, RationalQuadratic, Scale, Shift, Transform

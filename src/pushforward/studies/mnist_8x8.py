@@ -3,7 +3,7 @@
 import torch
 
 from pushforward.data import LabelledImages, mnist, mnist_sample, pixel_units
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies import bottleneck, conditional_digits, digit_models, digits, pictures
 from pushforward.studies.digit_gaussians import gaussian_mixture, whole_gaussian
 from pushforward.studies.digit_models import ADAM, Recipe, Task, less_or_more

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pushforward.data.digits import Digits
 from pushforward.errors import RunError
-from pushforward.flow import Flow
-from pushforward.latent_paths import LatentPath, latent_path
+from pushforward.flows import Flow
+from pushforward.flows.latent_path import LatentPath, latent_path
 from pushforward.studies import mnist_pictures, pictures
 from pushforward.studies.mnist_additive_models import (
     LEADING,

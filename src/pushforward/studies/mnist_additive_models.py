@@ -10,9 +10,9 @@ from torch import Tensor
 from pushforward import recipes
 from pushforward.bases import GaussianMixture, Joint, StandardNormal
 from pushforward.data import pixel_units
-from pushforward.flow import Flow
+from pushforward.flows import Flow
+from pushforward.flows.dequantization import dequantized
 from pushforward.studies.mnist_models import LEVELS, PIXELS, coupling
-from pushforward.training.rows import dequantized
 from pushforward.transforms import (
     Additive,
     Affine,

@@ -9,7 +9,7 @@ from torch import Tensor
 from pushforward import metrics
 from pushforward.data import pixel_units
 from pushforward.data.digits import Digits
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies import mnist_pictures
 from pushforward.studies.mnist_judge import Verdict, accuracy, trained_judge, verdict
 from pushforward.studies.mnist_models import (

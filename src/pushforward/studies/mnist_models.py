@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.bases import StandardNormal
 from pushforward.data import mnist, mnist_sample, pixel_units
 from pushforward.data.digits import Digits
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.nets import MLP
 from pushforward.studies.record import Record
 from pushforward.training import History

@@ -9,9 +9,9 @@ from pushforward import recipes
 from pushforward.bases import Box
 from pushforward.data import Density, ToyData, two_moons
 from pushforward.errors import InputError, RunError
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import excess
-from pushforward.plots import SAMPLES
+from pushforward.report.plots import SAMPLES
 from pushforward.studies import pictures, toys
 from pushforward.studies.gan import train_gan
 from pushforward.studies.record import Record

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pushforward.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
+from pushforward.report.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
 
 FLOOR = -10.0  # log density below which a picture shows no difference, nats
 POINTS = 10_000  # drawn in one panel

@@ -15,8 +15,8 @@ import torch
 
 from pushforward import __version__
 from pushforward.errors import InputError
-from pushforward.pages import page, png
-from pushforward.writing import replacing
+from pushforward.report.pages import page, png
+from pushforward.storage.whole_files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

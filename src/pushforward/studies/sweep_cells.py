@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pushforward import metrics, recipes
 from pushforward.data import two_moons
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies.conditional_models import source_flow
 from pushforward.studies.toys import TEST_SEED
 from pushforward.training import fit

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from pushforward.plots import BLACK, DATA, LABEL_COLOURS, SAMPLES
+from pushforward.report.plots import BLACK, DATA, LABEL_COLOURS, SAMPLES
 from pushforward.studies import pictures
 from pushforward.studies.record import shown
 from pushforward.studies.sweep_cells import SETTINGS, truth

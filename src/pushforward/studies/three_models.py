@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pushforward import losses, recipes
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.studies.record import Record
 from pushforward.training import History
 from pushforward.transforms import Continuous, Standardize

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pushforward import metrics
 from pushforward.data import THREE_SETS, Sample, three_sets
-from pushforward.flow import Flow
-from pushforward.plots import DATA, SAMPLES
+from pushforward.flows import Flow
+from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies import pictures, three_costs
 from pushforward.studies.animation import animation
 from pushforward.studies.record import Record, spread

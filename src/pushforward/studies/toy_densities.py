@@ -7,9 +7,9 @@ from torch import Tensor
 
 from pushforward import recipes
 from pushforward.data import TOYS, ToyData
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import excess
-from pushforward.plots import SAMPLES
+from pushforward.report.plots import SAMPLES
 from pushforward.studies import pictures, toys
 from pushforward.studies.record import Record, shown
 from pushforward.transforms import Standardize

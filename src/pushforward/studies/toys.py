@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import metrics, plots, recipes
+from pushforward import metrics, recipes
 from pushforward.data import Density
-from pushforward.flow import Flow
+from pushforward.flows import Flow
+from pushforward.report import plots
 from pushforward.studies.record import Record, spread
 from pushforward.transforms import Standardize
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from pushforward import metrics, recipes
 from pushforward.data import Density, ToyData, two_moons
-from pushforward.flow import Flow
-from pushforward.plots import BLACK, DATA, SAMPLES
+from pushforward.flows import Flow
+from pushforward.report.plots import BLACK, DATA, SAMPLES
 from pushforward.studies import moons_questions, pictures, toys
 from pushforward.studies.record import Record
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pushforward.plots import BLACK, BLUE, LABEL_COLOURS, VERMILION
+from pushforward.report.plots import BLACK, BLUE, LABEL_COLOURS, VERMILION
 from pushforward.studies.digit_pictures import sheet, sheets
 from pushforward.studies.pictures import board, curves, frame, window
 

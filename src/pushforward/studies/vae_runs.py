@@ -25,9 +25,9 @@ from pushforward import losses, metrics, recipes
 from pushforward.data import mnist, mnist_sample
 from pushforward.data.digits import Digits
 from pushforward.errors import RunError
+from pushforward.storage.whole_files import replacing
 from pushforward.training import fit
 from pushforward.vae import VAE, binarize, mlp_vae
-from pushforward.writing import replacing
 
 RUN, MEASURED, ARRAYS, CHECKPOINT = "run.json", "measured.json", "arrays.safetensors", "checkpoint.safetensors"
 WARM_UP, WARM_UP_WEIGHT = "warm-up", 0.3  # folder, and weight of the KL term while warming up

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Density
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality, Score, excess, latent_normality, nll
 
 ROUND_TRIP_ROWS = 10_000

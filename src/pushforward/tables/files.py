@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from pushforward.errors import InputError
+from pushforward.storage.whole_files import replacing
 from pushforward.tables.columns import Table, check_names, numbered
 from pushforward.tables.frames import from_array, from_frame
 from pushforward.tables.text import parse_csv
-from pushforward.writing import replacing
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,7 +13,7 @@ from torch import Tensor
 from pushforward import losses, recipes
 from pushforward.data import Density
 from pushforward.errors import InputError
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import Score, nll
 from pushforward.tables.baselines import fit_baselines
 from pushforward.tables.checks import check_for_fitting, column_warnings

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.writing import replacing
+from pushforward.storage.whole_files import replacing
 
 NAME = "checkpoint.safetensors"
 KEY = "pushforward"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import RunError
+from pushforward.storage.whole_files import replacing
 from pushforward.training.batches import LoaderBatches
 from pushforward.training.checkpoint import write_checkpoint
 from pushforward.training.divergence import MOST_FAILURES, SNAPSHOT_STEPS, Watch, check_initial
@@ -18,7 +19,6 @@ from pushforward.training.rows import Rows
 from pushforward.training.schedule import Plan, rate_factor
 from pushforward.training.setting import Setting
 from pushforward.training.weights import load_optimizer, optimizer_tensors
-from pushforward.writing import replacing
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 REPORTS = 100

@@ -10,17 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError
+from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
-
-
-def dequantized(x: Tensor, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Add uniform noise to integers: k -> k + u, u in (0, 1) drawn from the generator.
-
-    Neither end is reached: a sum that rounds up to k + 1, or a u of 0, would leave a logit's domain.
-    """
-    k = x.to(dtype)
-    noise = torch.rand(k.shape, generator=generator, dtype=dtype, device=k.device).clamp_(min=2.0**-25)
-    return torch.minimum(k + noise, torch.nextafter(k + 1, k))
 
 
 @dataclass(frozen=True)

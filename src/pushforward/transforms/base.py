@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
-from pushforward.pieces import pieces
+from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
 
 
@@ -67,11 +67,11 @@ class Transform(nn.Module, ABC):
         return [Step(type(self).__name__, *self.inverse(y, context))]
 
 
-def check_context(owner: nn.Module, context: Tensor | None, batch: Sequence[int]) -> None:
+def check_context(owner: object, context: Tensor | None, batch: Sequence[int]) -> None:
     """Raise ValueError unless `context` is what `owner` needs for data of batch shape `batch`.
 
     Args:
-        owner: A module with `context_features` (a module without it takes none).
+        owner: What takes context, with `context_features` (without that attribute it takes none).
         context: (C,), or the batch axes of the data (an axis of size 1 stretches) and C.
         batch: The data's batch shape.
     """
@@ -214,7 +214,7 @@ class Compose(Specified, Transform):
             own = context if part.context_features else None
             part.initialize(x, own)
             if position + 1 < len(self):  # what the last part gives no one waits for
-                x = torch.cat([part(*rows)[0] for rows in pieces(x, own)]).reshape(x.shape)
+                x = torch.cat([part(*rows)[0] for rows in chunks(x, own)]).reshape(x.shape)
 
     def redraw(self, generator: torch.Generator) -> None:  # noqa: D102
         for part in self:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.ode import check_method, integrate, integrate_adjoint
+from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.specification import Specified
 from pushforward.transforms.base import Step, Transform, check_context
 from pushforward.transforms.conditioning import seen

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.roots import bracketed_root, newton_step
+from pushforward.numerics.roots import bracketed_root, newton_step
 from pushforward.specification import Specified
 from pushforward.transforms.base import Transform, check_context
 from pushforward.transforms.conditioning import seen

@@ -1,6 +1,6 @@
 """Variational autoencoders for binary images, whose prior and posterior can be any flow."""
 
-from pushforward.vae.binary import BINARIZATIONS, binarize
+from pushforward.flows.binarization import BINARIZATIONS, binarize
 from pushforward.vae.mlp import mlp_vae
 from pushforward.vae.model import VAE, Terms
 from pushforward.vae.priors import PRIORS, VampPrior

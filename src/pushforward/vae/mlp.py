@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pushforward.bases import Base
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.nets import MLP
 from pushforward.nets.mlp import check_sizes
 from pushforward.transforms import Transform

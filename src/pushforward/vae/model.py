@@ -11,11 +11,11 @@ from torch.nn import functional
 from pushforward.bases import Base
 from pushforward.bases.density import check_draw, normal_log_prob
 from pushforward.errors import InputError
-from pushforward.flow import Flow
-from pushforward.pieces import as_tensor
+from pushforward.flows import Flow
+from pushforward.flows.binarization import check_binary, grey
+from pushforward.numerics.arrays import as_tensor
 from pushforward.specification import Specified
 from pushforward.transforms import Transform
-from pushforward.vae.binary import check_binary, grey
 from pushforward.vae.priors import vamps_in
 
 # Without gradients, images times samples pass through in pieces of at most so many rows.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pushforward import recipes
 from pushforward.bases import Base, GaussianMixture, StandardNormal
 from pushforward.bases.density import check_features, mixture_log_prob
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.specification import Specified
 
 EDGE = 0.02  # pseudo-inputs begin at least so far from 0 and 1, where a logit is infinite

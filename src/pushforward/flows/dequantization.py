@@ -1,4 +1,4 @@
-"""Variational dequantization: learned noise between integer levels, as a conditional flow q(u|x)."""
+"""Dequantization: noise between integer levels, uniform or learned as a conditional flow q(u|x)."""
 
 import math
 from typing import Any
@@ -7,8 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases.density import normal_log_prob
-from pushforward.flow import Flow
+from pushforward.flows.flow import Flow
 from pushforward.specification import Specified
+
+
+def dequantized(x: Tensor, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Add uniform noise to integers: k -> k + u, u in (0, 1) drawn from the generator.
+
+    Neither end is reached: a sum that rounds up to k + 1, or a u of 0, would leave a logit's domain.
+    """
+    k = x.to(dtype)
+    noise = torch.rand(k.shape, generator=generator, dtype=dtype, device=k.device).clamp_(min=2.0**-25)
+    return torch.minimum(k + noise, torch.nextafter(k + 1, k))
 
 
 class VariationalDequantization(Specified, nn.Module):

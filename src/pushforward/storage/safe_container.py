@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.writing import replacing
+from pushforward.storage.whole_files import replacing
 
 FORMAT_VERSION = 1
 KEY = "pushforward"

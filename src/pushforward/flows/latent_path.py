@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pushforward.flow import Flow
+from pushforward.flows.flow import Flow
 
 LEAST_SINE = 1e-4  # of the angle between two latents: nearer to one line, the turning formula divides 0 by 0
 

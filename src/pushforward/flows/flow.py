@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from pushforward.bases import Base
 from pushforward.bases.density import check_draw
-from pushforward.distribution import FlowDistribution
-from pushforward.pieces import as_tensor, pieces
+from pushforward.flows.distribution import FlowDistribution
+from pushforward.numerics.arrays import as_tensor
+from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
 from pushforward.transforms.base import (
     Compose,
@@ -90,7 +91,7 @@ class Flow(Specified, nn.Module):
             ValueError: If a shape does not fit, context is missing or unwanted, or x holds integers.
         """
         x, context = self._check(x, context)
-        parts = [self._encode_and_log_prob(*piece)[1] for piece in pieces(x, context)]
+        parts = [self._encode_and_log_prob(*piece)[1] for piece in chunks(x, context)]
         return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(x.shape[:-1])
 
     def _encode_and_log_prob(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -100,7 +101,7 @@ class Flow(Specified, nn.Module):
     def encode(self, x: Any, context: Any = None) -> Tensor:
         """Return the latent z of data x: (*batch, D) -> (*batch, D)."""
         x, context = self._check(x, context)
-        parts = [self._forward(*piece)[0] for piece in pieces(x, context)]
+        parts = [self._forward(*piece)[0] for piece in chunks(x, context)]
         return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(x.shape)
 
     def encode_and_log_prob(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,7 @@ class Flow(Specified, nn.Module):
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """Return the data x of latent z: (*batch, D) -> (*batch, D)."""
         z, context = self._check(z, context)
-        parts = [self._inverse(*piece)[0] for piece in pieces(z.to(self._dtype), context)]
+        parts = [self._inverse(*piece)[0] for piece in chunks(z.to(self._dtype), context)]
         return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(z.shape)
 
     # ---- sampling ------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class Flow(Specified, nn.Module):
             (num_samples, D), or (*B, num_samples, D) with context.
         """
         z, context = self._draw(num_samples, context, temperature, generator)
-        parts = [self._inverse(*piece)[0] for piece in pieces(z, context)]
+        parts = [self._inverse(*piece)[0] for piece in chunks(z, context)]
         return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(z.shape)
 
     def sample_and_log_prob(

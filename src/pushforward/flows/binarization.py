@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.pieces import as_tensor
+from pushforward.numerics.arrays import as_tensor
 
 BINARIZATIONS = ("dynamic", "threshold", "none")
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pushforward import __version__, plots
-from pushforward.flow import Flow
-from pushforward.pages import page, seconds
+from pushforward import __version__
+from pushforward.flows import Flow
+from pushforward.report import plots
+from pushforward.report.pages import page, seconds
+from pushforward.storage.whole_files import replacing
 from pushforward.tables.fitting import TableFit
-from pushforward.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

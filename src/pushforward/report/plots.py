@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from pushforward.flow import Flow
+from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality
 
 if TYPE_CHECKING:

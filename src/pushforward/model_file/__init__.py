@@ -9,11 +9,12 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from pushforward import __version__, bases, container, nets, transforms, vae
-from pushforward.dequantization import VariationalDequantization
+from pushforward import __version__, bases, nets, transforms, vae
 from pushforward.errors import InputError
-from pushforward.flow import Flow
-from pushforward.rebuilding import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain, rebuild
+from pushforward.flows import Flow
+from pushforward.flows.dequantization import VariationalDequantization
+from pushforward.model_file.rebuilding import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain, rebuild
+from pushforward.storage import safe_container
 
 MODELS = (Flow, vae.VAE, VariationalDequantization)
 """What a file can hold; anything else of a model is a part of one of these."""
@@ -126,7 +127,7 @@ def save(
     document = {
         "flow": specification, "schema": schema, "seed": seed, "versions": versions, "plan": plan, "summary": summary,
     }  # fmt: skip
-    container.write(Path(path), document, tensors)
+    safe_container.write(Path(path), document, tensors)
 
 
 @overload
@@ -163,7 +164,7 @@ def load(
     for name in types:
         if name in TYPES or name == "Tensor":
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
-    document, tensors = container.read(Path(path))
+    document, tensors = safe_container.read(Path(path))
     try:
         return _restore(document.get("flow"), tensors, {**TYPES, **types}, kind)
     except InputError as error:
@@ -178,7 +179,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         InputError: If the file cannot be read, is damaged, or is from a newer version.
     """
-    document, _ = container.read(Path(path))
+    document, _ = safe_container.read(Path(path))
     metadata = {name: document.get(name) for name in ("flow", "schema", "seed", "versions", "plan", "summary")}
     for name, value in metadata.items():
         if value is not None and not isinstance(value, int if name == "seed" else dict):

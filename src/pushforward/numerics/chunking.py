@@ -1,26 +1,17 @@
-"""Rows on their way into a flow: any array as a tensor, and many rows in pieces that stay in the cache."""
+"""Many rows on their way through a map, in chunks whose intermediate values stay in the processor's cache."""
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-# Without gradients, rows pass through in pieces of about this many numbers: the intermediate values stay in the cache.
+# Without gradients, rows pass through in chunks of about this many numbers: the intermediate values stay in the cache.
 CHUNK_NUMBERS = 1 << 17
 
 
-def as_tensor(value: Any) -> Tensor:
-    """Return an array or tensor as a tensor, without a copy where torch can do without."""
-    if isinstance(value, np.ndarray) and (not value.flags.writeable or min(value.strides, default=0) < 0):
-        value = value.copy()  # torch takes neither read-only nor reversed arrays
-    return value if isinstance(value, Tensor) else torch.as_tensor(value)
-
-
-def pieces(x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the whole, or, where no gradient is wanted, pieces of flattened rows that fit the cache.
+def chunks(x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield the whole, or, where no gradient is wanted, chunks of flattened rows that fit the cache.
 
     Args:
         x: (*batch, D).

@@ -2,15 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributions
 
+from pushforward.bases import Base
 from pushforward.transforms.base import check_context
 
-if TYPE_CHECKING:
-    from pushforward.flow import Flow
+
+class Samplable(Protocol):
+    """What a distribution needs of a flow."""
+
+    features: int
+    context_features: int
+    base: Base
+
+    def log_prob(self, x: Any, context: Any = None) -> Tensor:
+        """Return log p(x | context), (*batch,)."""
+        ...
+
+    def sample(self, num_samples: int, context: Any = None) -> Tensor:
+        """Draw samples without gradients."""
+
+    def sample_and_log_prob(self, num_samples: int, context: Any = None) -> tuple[Tensor, Tensor]:
+        """Draw samples with gradients, and their log_prob."""
 
 
 class FlowDistribution(distributions.Distribution):
@@ -24,7 +40,7 @@ class FlowDistribution(distributions.Distribution):
 
     arg_constraints: dict[str, Any] = {}
 
-    def __init__(self, flow: "Flow", context: Tensor | None = None, *, batch_shape: Sequence[int] = ()) -> None:
+    def __init__(self, flow: Samplable, context: Tensor | None = None, *, batch_shape: Sequence[int] = ()) -> None:
         batch_shape = tuple(batch_shape) if context is None else tuple(context.shape[:-1])
         check_context(flow, context, batch_shape)
         self.flow, self.context = flow, context

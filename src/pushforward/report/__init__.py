@@ -1,0 +1,1 @@
+"""What people look at: pictures, pages from templates, and the report of a fitted table."""
