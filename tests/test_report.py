@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 import pushforward as pf
 from pushforward.report import plots
-from pushforward.report.pages import number, seconds
 from pushforward.report.table_report import describe, render, write_report
+from pushforward.report.wording import number, seconds
 from pushforward.tables.fitting import fit_table
 
 EVIL = '<b>&"$x'

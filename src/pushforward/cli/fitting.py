@@ -13,8 +13,8 @@ from pushforward.cli.inputs import MODEL, read_data
 from pushforward.cli.models import draw
 from pushforward.cli.screen import say, show, warn
 from pushforward.errors import InputError, RunError
-from pushforward.report.pages import number, seconds
 from pushforward.report.table_report import likelihoods, write_report
+from pushforward.report.wording import number, seconds
 from pushforward.tables import check_for_fitting, write_table
 from pushforward.tables.fitting import TableFit, check_recipe, fit_table
 

@@ -10,7 +10,7 @@ from pushforward.cli.inputs import Model, open_model, read_context, read_rows
 from pushforward.cli.screen import say, show, warn
 from pushforward.errors import InputError, RunError
 from pushforward.flows import Flow
-from pushforward.report.pages import number
+from pushforward.report.wording import number
 from pushforward.tables import write_table
 from pushforward.tables.evaluation import evaluate, evaluate_against
 from pushforward.tables.files import SUFFIXES

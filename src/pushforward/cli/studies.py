@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pushforward.cli.screen import say
 from pushforward.errors import InputError
-from pushforward.report.pages import seconds
+from pushforward.report.wording import seconds
 from pushforward.studies import STUDIES, run
 from pushforward.studies.record import PAGE
 

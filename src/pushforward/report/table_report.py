@@ -13,7 +13,8 @@ import torch
 from pushforward import __version__
 from pushforward.flows import Flow
 from pushforward.report import plots
-from pushforward.report.pages import page, seconds
+from pushforward.report.rendering import page
+from pushforward.report.wording import seconds
 from pushforward.storage.whole_files import replacing
 from pushforward.tables.fitting import TableFit
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pushforward.report.pages import png
 from pushforward.report.plots import SAMPLES
+from pushforward.report.rendering import png
 from pushforward.studies import pictures
 
 FRAME, PAUSE = 90, 1500  # milliseconds

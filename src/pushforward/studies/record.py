@@ -15,7 +15,7 @@ import torch
 
 from pushforward import __version__
 from pushforward.errors import InputError
-from pushforward.report.pages import page, png
+from pushforward.report.rendering import page, png
 from pushforward.storage.whole_files import replacing
 
 if TYPE_CHECKING:

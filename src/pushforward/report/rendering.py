@@ -1,9 +1,10 @@
-"""Pages from templates, and what they show: numbers, times and pictures as text."""
+"""Templates to pages, and figures to PNG files and to addresses that need no file."""
 
 import base64
 import io
-import math
 from typing import TYPE_CHECKING, Any
+
+from pushforward.report.wording import number, seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,15 +46,3 @@ def address(image: bytes, suffix: str = "png") -> str:
 def picture(figure: "Figure") -> str:
     """Return a figure as the address of an image that needs no file."""
     return address(png(figure))
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Return a number for a table: fixed digits, or an exponent where these would hide or swamp it."""
-    if not math.isfinite(value) or 10**-digits <= abs(value) < 1e6 or value == 0:
-        return f"{value:.{digits}f}"
-    return f"{value:.1e}"
-
-
-def seconds(value: float) -> str:
-    """Return a time in words, "2 min 5 s"."""
-    return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {value % 60:.0f} s"
