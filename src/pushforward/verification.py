@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pushforward.flows import Flow
 from pushforward.numerics.jacobian import Map, sensitivity
-from pushforward.transforms.base import Step, Transform, check_context
+from pushforward.transforms.base import Step, Transform
+from pushforward.transforms.checks import check_context
 
 TOLERANCE = 1e-6
 # Roundings allowed for: a flow makes a few dozen operations on a number.

@@ -74,11 +74,13 @@ class Base(nn.Module, ABC):
         features: Number of features D.
         context_features: Size of the context it needs; 0 for none.
         has_rsample: Whether `sample` is differentiable.
+        support: Says where alone the density is above zero; empty where that is everywhere.
     """
 
     features: int
     context_features: int = 0
     has_rsample: bool = True
+    support: str = ""
 
     @abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -205,6 +207,7 @@ class Box(Specified, Base):
         high: Upper end.
     """
 
+    support = "a Box base gives density only inside [low, high]"
     _like: Tensor
 
     def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:

@@ -52,6 +52,7 @@ class FromTorch(Specified, Base):
         tensor([0., -inf])
     """
 
+    support = "a FromTorch base gives density only on its distribution's support"
     _inside: Tensor
 
     def __init__(self, distribution: distributions.Distribution, features: int) -> None:

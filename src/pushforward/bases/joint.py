@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pushforward.bases.density import Base
 from pushforward.specification import Specified
-from pushforward.transforms.base import shared_context
+from pushforward.transforms.checks import shared_context
 
 
 class Joint(Specified, Base):
@@ -34,6 +34,7 @@ class Joint(Specified, Base):
         self.bases = nn.ModuleList(bases)
         self.features = sum(base.features for base in bases)
         self.has_rsample = all(base.has_rsample for base in bases)
+        self.support = " and ".join(dict.fromkeys(base.support for base in bases if base.support))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         parts = z.split([base.features for base in self.bases], -1)

@@ -1,7 +1,6 @@
 """A flow: a base density carried through an invertible map, in the units of the user's data."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,19 +10,13 @@ from torch import Tensor, nn
 from pushforward.bases import Base
 from pushforward.bases.density import check_draw
 from pushforward.flows.distribution import FlowDistribution
+from pushforward.flows.user_rows import rows_of
 from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
-from pushforward.transforms.base import (
-    Compose,
-    Step,
-    Transform,
-    check_context,
-    check_list,
-    shared_context,
-    shared_features,
-)
-from pushforward.transforms.fixed import fixed, is_learned
+from pushforward.transforms.base import Compose, Step, Transform
+from pushforward.transforms.checks import check_context, check_list, shared_context, shared_features
+from pushforward.transforms.parts import FromParts, is_learned
 
 
 class Flow(Specified, nn.Module):
@@ -71,8 +64,6 @@ class Flow(Specified, nn.Module):
         self.context_features = shared_context("the parts of a flow", parts)
         shared_features(self, (*preprocessing, transform, base))
         self.features = base.features
-        self.exact_log_det = all(part.exact_log_det for part in (*preprocessing, transform))
-        self.forward_passes = max(part.forward_passes for part in (*preprocessing, transform))
         self.eval()
 
     # ---- density -------------------------------------------------------------------------------------------------
@@ -91,8 +82,7 @@ class Flow(Specified, nn.Module):
             ValueError: If a shape does not fit, context is missing or unwanted, or x holds integers.
         """
         x, context = self._check(x, context)
-        parts = [self._encode_and_log_prob(*piece)[1] for piece in chunks(x, context)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(x.shape[:-1])
+        return _in_chunks(lambda *rows: self._encode_and_log_prob(*rows)[1], x, context, x.shape[:-1])
 
     def _encode_and_log_prob(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_det = self._forward(x, context)
@@ -101,8 +91,7 @@ class Flow(Specified, nn.Module):
     def encode(self, x: Any, context: Any = None) -> Tensor:
         """Return the latent z of data x: (*batch, D) -> (*batch, D)."""
         x, context = self._check(x, context)
-        parts = [self._forward(*piece)[0] for piece in chunks(x, context)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(x.shape)
+        return _in_chunks(lambda *rows: self._forward(*rows)[0], x, context, x.shape)
 
     def encode_and_log_prob(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """Return `encode(x)` and `log_prob(x)` from one pass, for losses that need both."""
@@ -117,8 +106,7 @@ class Flow(Specified, nn.Module):
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """Return the data x of latent z: (*batch, D) -> (*batch, D)."""
         z, context = self._check(z, context)
-        parts = [self._inverse(*piece)[0] for piece in chunks(z.to(self._dtype), context)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(z.shape)
+        return _in_chunks(lambda *rows: self._inverse(*rows)[0], z.to(self._dtype), context, z.shape)
 
     # ---- sampling ------------------------------------------------------------------------------------------------
 
@@ -143,8 +131,7 @@ class Flow(Specified, nn.Module):
             (num_samples, D), or (*B, num_samples, D) with context.
         """
         z, context = self._draw(num_samples, context, temperature, generator)
-        parts = [self._inverse(*piece)[0] for piece in chunks(z, context)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts).reshape(z.shape)
+        return _in_chunks(lambda *rows: self._inverse(*rows)[0], z, context, z.shape)
 
     def sample_and_log_prob(
         self,
@@ -177,6 +164,15 @@ class Flow(Specified, nn.Module):
         z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
         return z.to(self._dtype), context
 
+    # ---- what it is made of ----------------------------------------------------------------------------------------
+
+    exact_log_det = FromParts[bool](all)
+    forward_passes = FromParts[int](max)
+
+    def parts(self) -> list[Transform]:
+        """Return the preprocessing and the transform, data to latent."""
+        return [*self.preprocessing, self.transform]
+
     # ---- every step ----------------------------------------------------------------------------------------------
 
     def steps(self, x: Any, context: Any = None) -> list[Step]:
@@ -186,7 +182,7 @@ class Flow(Specified, nn.Module):
         """
         x, context = self._check(x, context)
         steps: list[Step] = []
-        for part in self._parts():
+        for part in self.parts():
             if part is self.transform:
                 x = x.to(self._dtype)
             steps += part.steps(x, context if part.context_features else None)
@@ -198,7 +194,7 @@ class Flow(Specified, nn.Module):
         z, context = self._check(z, context)
         z = z.to(self._dtype)
         steps: list[Step] = []
-        for part in reversed(list(self._parts())):
+        for part in reversed(self.parts()):
             steps += part.steps_inverse(z, context if part.context_features else None)
             z = steps[-1].value if steps else z
         return steps
@@ -212,15 +208,15 @@ class Flow(Specified, nn.Module):
         Raises:
             ValueError: If there are not that many learned steps.
         """
-        steps = list(self.transform) if isinstance(self.transform, Compose) else [self.transform]
-        names = self.transform.names if isinstance(self.transform, Compose) else (type(self.transform).__name__,)
+        sequence = self.transform.in_sequence()
+        steps = [step for _, step in sequence]
         learned = [position for position, step in enumerate(steps) if is_learned(step)]
         if not isinstance(num_layers, int) or not 0 <= num_layers <= len(learned):
             raise ValueError(f"num_layers must be from 0 to {len(learned)}, the learned steps; got {num_layers!r}.")
         for position in learned[: len(learned) - num_layers]:
-            steps[position] = fixed(steps[position])
+            steps[position] = steps[position].fixed()
         flow = Flow(
-            Compose(steps, names=names),
+            Compose(steps, names=[name for name, _ in sequence]),
             self.base,
             list(self.preprocessing),  # type: ignore[arg-type]
             context_preprocessing=list(self.context_preprocessing),  # type: ignore[arg-type]
@@ -242,7 +238,7 @@ class Flow(Specified, nn.Module):
                 part.initialize(seen)  # type: ignore[operator]
                 seen, _ = part(seen)
         x, context = self._check(x, context)
-        for part in self._parts():
+        for part in self.parts():
             own = context if part.context_features else None
             if part is self.transform:
                 x = x.to(self._dtype)
@@ -252,14 +248,10 @@ class Flow(Specified, nn.Module):
 
     def redraw(self, generator: torch.Generator) -> None:
         """Draw the random probes of estimated log_dets anew."""
-        for part in self._parts():
+        for part in self.parts():
             part.redraw(generator)
 
     # ---- inside --------------------------------------------------------------------------------------------------
-
-    def _parts(self) -> Iterator[Transform]:
-        yield from self.preprocessing  # type: ignore[misc]
-        yield self.transform
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -268,19 +260,7 @@ class Flow(Specified, nn.Module):
         return next((tensor.dtype for tensor in numbers if tensor.is_floating_point()), torch.get_default_dtype())
 
     def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
-        x = as_tensor(x)
-        if x.ndim == 0 or x.shape[-1] != self.features:
-            flat = x.ndim > 2 and math.prod(x.shape[1:]) == self.features
-            remedy = ": flatten images, channels first, with x.flatten(1)" if flat else ""
-            raise ValueError(
-                f"x must have {self.features} features on the last axis; got shape {tuple(x.shape)}{remedy}."
-            )
-        if not x.is_floating_point():
-            raise ValueError(
-                f"x holds integers ({str(x.dtype).removeprefix('torch.')}), which have no density: convert continuous "
-                "data with x.float(); for pixel or count data use pf.fit(..., dequantize=256) and "
-                "pf.metrics.nll(..., dequantize=256)."
-            )
+        x = rows_of(x, self.features)
         return x, self._check_context(None if context is None else as_tensor(context), x.shape[:-1])
 
     def _check_context(self, context: Tensor | None, batch: Sequence[int]) -> Tensor | None:
@@ -313,3 +293,9 @@ class Flow(Specified, nn.Module):
             z, log_det = part.inverse(z, context if part.context_features else None)  # type: ignore[operator]
             total = total + log_det
         return z, total
+
+
+def _in_chunks(function: Callable[..., Tensor], rows: Tensor, context: Tensor | None, shape: Sequence[int]) -> Tensor:
+    """Return a function of rows and context, computed chunk by chunk where no gradient is wanted, in a shape."""
+    results = [function(*chunk) for chunk in chunks(rows, context)]
+    return results[0] if len(results) == 1 else torch.cat(results).reshape(tuple(shape))

@@ -17,6 +17,7 @@ from pushforward.report.rendering import page
 from pushforward.report.wording import seconds
 from pushforward.storage.whole_files import replacing
 from pushforward.tables.fitting import TableFit
+from pushforward.transforms import Transform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,11 +97,11 @@ def describe(flow: Flow) -> str:
     return (f"{before}, then " if before else "") + (layers or "no layers") + f"; base {type(flow.base).__name__}"
 
 
-def _layers(transform: torch.nn.Module) -> Iterator[str]:
-    parts = getattr(transform, "transforms", None) or [getattr(transform, "transform", None)]
-    if parts != [None]:
-        for part in parts:
-            yield from _layers(part)
+def _layers(transform: Transform) -> Iterator[str]:
+    parts = transform.parts()
+    for part in parts:
+        yield from _layers(part)
+    if parts:
         return
     family = getattr(transform, "univariate", None)
     yield type(transform).__name__ + (f" of {type(family).__name__}" if family is not None else "")

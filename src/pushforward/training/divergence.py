@@ -85,13 +85,10 @@ class Watch:
 
 def support_hint(model: nn.Module) -> str:
     """Explain a log_prob of -inf: outside the support."""
-    parts = {type(part).__name__ for part in getattr(model, "base", nn.Module()).modules()}
-    base = next((name for name in ("Box", "FromTorch") if name in parts), None)
-    if base:
-        where = "inside [low, high]" if base == "Box" else "on its distribution's support"
+    if where := getattr(getattr(model, "base", None), "support", ""):
         return (
-            f"log_prob = -inf means outside the support: a {base} base gives density only {where}, and outside there "
-            "is no gradient that leads back. Rescale the data into it, or use base=StandardNormal(features)."
+            f"log_prob = -inf means outside the support: {where}, and outside there is no gradient that leads back. "
+            "Rescale the data into it, or use base=StandardNormal(features)."
         )
     return (
         "log_prob = -inf means outside the support of the base or outside the domain of a transform (a Logit takes "

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.specification import Specified
-from pushforward.transforms.base import Transform, check_context
+from pushforward.transforms.base import Transform
+from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import parameters_from
 from pushforward.transforms.univariate import Univariate
 

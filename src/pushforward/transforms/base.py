@@ -1,14 +1,17 @@
 """The contract of a transform (data -> latent), its composition and its inverse."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
+from pushforward.transforms.checks import check_context, shared_context, shared_features
+from pushforward.transforms.parts import FromParts, outermost, twin_with
 
 
 class Step(NamedTuple):
@@ -25,12 +28,14 @@ class Transform(nn.Module, ABC):
     A subclass implements `forward` and `inverse`; nothing else is needed. Both are pure: they depend on x, context and
     the module's own tensors alone, and branch on no tensor's value.
 
+    A subclass that wraps other transforms keeps them as modules: what it does not say itself follows from `parts()`.
+
     Attributes:
         features: Number of features D; None where any number will do.
         context_features: Number of context features C it needs; 0 means it takes none.
-        exact_log_det: False where log_det is an estimate.
+        exact_log_det: False where log_det is an estimate, as it is where a part's is.
         forward_passes: Passes through a network that `forward` needs one after another: 1, or D where it undoes an
-            autoregressive map.
+            autoregressive map; the most that a part needs.
         inverse_passes: The same for `inverse`.
 
     Shape:
@@ -40,9 +45,9 @@ class Transform(nn.Module, ABC):
 
     features: int | None = None
     context_features: int = 0
-    exact_log_det: bool = True
-    forward_passes: int = 1
-    inverse_passes: int = 1
+    exact_log_det = FromParts[bool](all)
+    forward_passes = FromParts[int](lambda passes: max(passes, default=1))
+    inverse_passes = FromParts[int](lambda passes: max(passes, default=1))
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -52,82 +57,72 @@ class Transform(nn.Module, ABC):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latent to data: y -> x, log|det dx/dy|, which is minus the forward's at x."""
 
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:  # noqa: B027
-        """Learn from training rows, once, before the first step; most transforms have nothing to learn."""
+    # ---- what it is made of --------------------------------------------------------------------------------------
 
-    def redraw(self, generator: torch.Generator) -> None:  # noqa: B027
-        """Draw the transform's random probes anew, once a training step; most transforms have none."""
+    def parts(self) -> "list[Transform]":
+        """Return the transforms directly inside this one: among its modules, those within no other transform."""
+        return list(outermost(self, Transform))  # type: ignore[type-abstract]
+
+    def in_sequence(self) -> "list[tuple[str, Transform]]":
+        """Return the named maps, data to latent, that it runs one after another; itself where it is one map."""
+        return [(type(self).__name__, self)]
+
+    def fixed(self) -> "Transform":
+        """Return what stays when all that is learned is left out: its fixed mixing, around that of its parts."""
+        learned = set(self.parameters())
+        if not learned:
+            return self
+        parts = self.parts()
+        stays: dict[nn.Module, Transform] = {part: part.fixed() for part in parts}
+        if learned - {parameter for part in parts for parameter in part.parameters()}:
+            return Compose([stays[part] for part in parts])  # the map around the parts is itself learned
+        twin = twin_with(self, stays)
+        if self.context_features == shared_context("the parts", parts):
+            twin.context_features = shared_context("the parts", stays.values())
+        return twin
+
+    # ---- hooks of `fit` ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Learn from training rows, once, before the first step: by default, each part from the rows that reach it."""
+        hooks: dict[nn.Module, RemovableHandle] = {}
+
+        def learn_first(part: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            hooks[part].remove()
+            part.initialize(*arguments, **named)  # type: ignore[operator]
+
+        for part in self.parts():
+            hooks[part] = part.register_forward_pre_hook(learn_first, with_kwargs=True)
+        try:
+            if hooks:
+                self(x, context)
+        finally:
+            for hook in hooks.values():
+                hook.remove()
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Draw random probes anew, once a training step: by default, those of the parts."""
+        for part in self.parts():
+            part.redraw(generator)
+
+    # ---- every step ----------------------------------------------------------------------------------------------
 
     def steps(self, x: Tensor, context: Tensor | None = None) -> list[Step]:
         """Return every step of `forward`; the last value is the result, the log_dets add up to its log_det."""
-        return [Step(type(self).__name__, *self(x, context))]
+        steps = []
+        for name, part in self.in_sequence():
+            x, log_det = part(x, context if part.context_features else None)
+            steps.append(Step(name, x, log_det))
+        return steps
 
     def steps_inverse(self, y: Tensor, context: Tensor | None = None) -> list[Step]:
         """Return every step of `inverse`; the last value is the result."""
-        return [Step(type(self).__name__, *self.inverse(y, context))]
-
-
-def check_context(owner: object, context: Tensor | None, batch: Sequence[int]) -> None:
-    """Raise ValueError unless `context` is what `owner` needs for data of batch shape `batch`.
-
-    Args:
-        owner: What takes context, with `context_features` (without that attribute it takes none).
-        context: (C,), or the batch axes of the data (an axis of size 1 stretches) and C.
-        batch: The data's batch shape.
-    """
-    needed = getattr(owner, "context_features", 0)
-    name = type(owner).__name__
-    if context is None:
-        if needed:
-            raise ValueError(f"{name} needs context with {needed} features; none was given.")
-        return
-    if not needed:
-        raise ValueError(f"{name} takes no context; got one of shape {tuple(context.shape)}.")
-    if context.shape[-1:] != (needed,):
-        labels = needed > 1 and (context.ndim < 2 or context.shape[-1] == 1)
-        remedy = f": labels go in as torch.nn.functional.one_hot(labels, {needed})" if labels else ""
-        raise ValueError(
-            f"{name} needs context with {needed} features on the last axis; got shape {tuple(context.shape)}{remedy}."
-        )
-    got, want = tuple(context.shape[:-1]), tuple(batch)
-    if got == () or (len(got) == len(want) and all(g in (1, w) for g, w in zip(got, want, strict=True))):
-        return
-    remedy = "give context of shape (C,) or one row of context for each row of x"
-    if 0 < len(got) < len(want):
-        # The axes that are there are the leading ones if they fit in front, the trailing ones otherwise.
-        if all(g in (1, w) for g, w in zip(got, want, strict=False)):
-            remedy = "use context[:" + ", None" * (len(want) - len(got)) + "]"
-            if len(got) > 1:
-                remedy = "use context[" + ":, " * len(got) + "None, " * (len(want) - len(got)) + ":]"
-        elif all(g in (1, w) for g, w in zip(got[::-1], want[::-1], strict=False)):
-            remedy = "use context[" + "None, " * (len(want) - len(got)) + "...]"
-    raise ValueError(f"context has batch {got}, x has batch {want}: {remedy}.")
-
-
-def check_list(name: str, transforms: object) -> None:
-    """Raise ValueError if one transform, or a name, was given where a list of transforms is wanted."""
-    if isinstance(transforms, str) or not isinstance(transforms, Iterable):
-        raise ValueError(
-            f"{name} must be a list of transforms, such as [pf.transforms.Scale(2.0)] or "
-            f"pf.data.pixel_units('logit'); got {transforms!r}."
-        )
-
-
-def shared_features(owner: nn.Module, parts: Iterable[nn.Module]) -> int | None:
-    """Return the number of features D that the parts share, None where any will do; ValueError if they disagree."""
-    found = {part.features: type(part).__name__ for part in parts if isinstance(getattr(part, "features", None), int)}
-    if len(found) > 1:
-        named = ", ".join(f"{name} {features}" for features, name in found.items())
-        raise ValueError(f"the parts of a {type(owner).__name__} must have the same number of features; got {named}.")
-    return next(iter(found), None)  # type: ignore[return-value]
-
-
-def shared_context(parts_named: str, parts: Iterable[Any]) -> int:
-    """Return the size of the context that parts share, 0 where none takes one; ValueError if they disagree."""
-    needed = {part.context_features for part in parts} - {0}
-    if len(needed) > 1:
-        raise ValueError(f"{parts_named} must share one context; got context_features {sorted(needed)}.")
-    return needed.pop() if needed else 0
+        steps = []
+        for name, part in reversed(self.in_sequence()):
+            y, log_det = part.inverse(y, context if part.context_features else None)
+            steps.append(Step(name, y, log_det))
+        return steps
 
 
 class Compose(Specified, Transform):
@@ -163,9 +158,6 @@ class Compose(Specified, Transform):
         self.transforms = nn.ModuleList(transforms)
         self.names = tuple(names)
         self.features = shared_features(self, transforms)
-        self.exact_log_det = all(part.exact_log_det for part in transforms)
-        self.forward_passes = max((part.forward_passes for part in transforms), default=1)
-        self.inverse_passes = max((part.inverse_passes for part in transforms), default=1)
 
     def __len__(self) -> int:
         return len(self.transforms)
@@ -216,34 +208,29 @@ class Compose(Specified, Transform):
             if position + 1 < len(self):  # what the last part gives no one waits for
                 x = torch.cat([part(*rows)[0] for rows in chunks(x, own)]).reshape(x.shape)
 
-    def redraw(self, generator: torch.Generator) -> None:  # noqa: D102
-        for part in self:
-            part.redraw(generator)
+    def parts(self) -> list[Transform]:  # noqa: D102
+        return list(self)
+
+    def in_sequence(self) -> list[tuple[str, Transform]]:
+        """Return the parts, first to last, under their names."""
+        return list(zip(self.names, self, strict=True))
 
     def steps(self, x: Tensor, context: Tensor | None = None) -> list[Step]:
         """Return one step a part, first to last, under the parts' names."""
         check_context(self, context, x.shape[:-1])
-        steps = []
-        for name, part in zip(self.names, self, strict=True):
-            x, log_det = part(x, context if part.context_features else None)
-            steps.append(Step(name, x, log_det))
-        return steps
+        return super().steps(x, context)
 
     def steps_inverse(self, y: Tensor, context: Tensor | None = None) -> list[Step]:
         """Return one step a part, last to first, under the parts' names."""
         check_context(self, context, y.shape[:-1])
-        steps = []
-        for name, part in zip(reversed(self.names), reversed(self.transforms), strict=True):
-            y, log_det = part.inverse(y, context if part.context_features else None)  # type: ignore[operator]
-            steps.append(Step(name, y, log_det))
-        return steps
+        return super().steps_inverse(y, context)
 
 
 class Inverse(Specified, Transform):
     """A transform run backwards: `forward` is the other's `inverse`.
 
-    An inverse autoregressive flow is `Inverse(Autoregressive(...))`. `initialize` does nothing: data that arrive at
-    this side are not what the inner transform would learn from.
+    An inverse autoregressive flow is `Inverse(Autoregressive(...))`. The steps of the other are its steps, in the other
+    order. `initialize` does nothing: data that arrive at this side are not what the inner transform would learn from.
 
     Args:
         transform: The transform to invert.
@@ -252,10 +239,7 @@ class Inverse(Specified, Transform):
     def __init__(self, transform: Transform) -> None:
         super().__init__()
         self.transform = transform
-        self.features = transform.features
-        self.context_features = transform.context_features
-        self.exact_log_det = transform.exact_log_det
-        self.forward_passes, self.inverse_passes = transform.inverse_passes, transform.forward_passes
+        self.features, self.context_features = transform.features, transform.context_features
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         return self.transform.inverse(x, context)
@@ -263,8 +247,20 @@ class Inverse(Specified, Transform):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         return self.transform(y, context)
 
-    def redraw(self, generator: torch.Generator) -> None:  # noqa: D102
-        self.transform.redraw(generator)
+    @property
+    def forward_passes(self) -> int:  # noqa: D102
+        return self.transform.inverse_passes
+
+    @property
+    def inverse_passes(self) -> int:  # noqa: D102
+        return self.transform.forward_passes
+
+    def in_sequence(self) -> list[tuple[str, Transform]]:
+        """Return the other's maps, last to first, each run backwards."""
+        return [(name, Inverse(part)) for name, part in reversed(self.transform.in_sequence())]
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Do nothing."""
 
     def steps(self, x: Tensor, context: Tensor | None = None) -> list[Step]:  # noqa: D102
         return self.transform.steps_inverse(x, context)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.specification import Specified
-from pushforward.transforms.base import Step, Transform, check_context
+from pushforward.transforms.base import Step, Transform
+from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import seen
 
 SEGMENTS = 8  # that `steps` shows

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from pushforward.specification import Specified
-from pushforward.transforms.base import Transform, check_context
+from pushforward.transforms.base import Transform
+from pushforward.transforms.checks import check_context
 from pushforward.transforms.linear import Permutation
 
 
@@ -72,8 +73,6 @@ class PerPixel(Specified, Transform):
         self.transform = transform
         self.features = math.prod(self.shape)
         self.context_features = transform.context_features
-        self.exact_log_det = transform.exact_log_det
-        self.forward_passes, self.inverse_passes = transform.forward_passes, transform.inverse_passes
 
     def _pixels(self, x: Tensor) -> Tensor:
         channels, height, width = self.shape
@@ -97,9 +96,6 @@ class PerPixel(Specified, Transform):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Let the map learn from the pixels of all images."""
         self.transform.initialize(self._pixels(x), self._for_pixels(context))
-
-    def redraw(self, generator: torch.Generator) -> None:  # noqa: D102
-        self.transform.redraw(generator)
 
 
 class OnFeatures(Specified, Transform):
@@ -144,8 +140,6 @@ class OnFeatures(Specified, Transform):
             )
         self.transform = transform
         self.context_features = transform.context_features
-        self.exact_log_det = transform.exact_log_det
-        self.forward_passes, self.inverse_passes = transform.forward_passes, transform.inverse_passes
         self.register_buffer("indices", indices.clone())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
@@ -161,6 +155,3 @@ class OnFeatures(Specified, Transform):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Let the map learn from its own features."""
         self.transform.initialize(x.index_select(-1, self.indices), context)
-
-    def redraw(self, generator: torch.Generator) -> None:  # noqa: D102
-        self.transform.redraw(generator)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.specification import Specified
-from pushforward.transforms.base import Transform, check_context
+from pushforward.transforms.base import Transform
+from pushforward.transforms.checks import check_context
 
 
 class Permutation(Specified, Transform):
