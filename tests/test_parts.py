@@ -186,14 +186,8 @@ class TestInverse:
         one, mirror, two, three = flow.transform.transform
         x = torch.randn(5, 4)
         expected, log_det = x, torch.zeros(5)
-        kept = [
-            three if num_layers == 3 else None,
-            two if num_layers >= 2 else None,
-            mirror,
-            one if num_layers else None,
-        ]
-        for part in kept:
-            if part is not None:
+        for part, least in ((three, 3), (two, 2), (mirror, 0), (one, 1)):
+            if num_layers >= least:
                 expected, step = part.inverse(expected)
                 log_det = log_det + step
         found = flow.from_base(num_layers)
@@ -212,6 +206,6 @@ class TestInverse:
 
 def test_a_base_says_where_its_density_is() -> None:
     assert StandardNormal(2).support == ""
-    assert Box(2).support == "inside [low, high]"
+    assert "inside [low, high]" in Box(2).support
     exponential = FromTorch(torch.distributions.Exponential(1.0), 1)
     assert Joint([StandardNormal(1), exponential]).support == exponential.support != ""
