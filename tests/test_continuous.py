@@ -137,7 +137,7 @@ def test_adjoint_gradients_are_those_through_the_steps(options):
         ({"trace": "skilling"}, "trace must be one of exact, hutchinson; got 'skilling'."),
         ({"tolerance": 0.0}, "tolerance must be above 0; got 0.0."),
         ({"method": "rk4", "num_steps": 2.5}, "num_steps must be an integer of at least 1; got 2.5."),
-        ({"num_probes": 1.5}, "num_probes must be an integer; got 1.5."),
+        ({"num_probes": 1.5}, "num_probes must be an integer of at least 1; got 1.5."),
         ({"train_steps": 0}, "train_steps must be an integer of at least 1; got 0."),
     ],
 )

@@ -186,8 +186,8 @@ def test_dropout_acts_while_training_alone():
         ((masks.halves(4), (2, 2), 2), {}, r"for images of \(2, 2\)"),
         ((torch.arange(4), (1, 2, 2), 2), {}, r"got int64 of shape \(4,\)"),
         ((torch.ones(4, dtype=torch.bool), (1, 2, 2), 2), {}, "it keeps 4 of 4"),
-        ((masks.halves(4), (1, 2, 2), 0), {}, "num_params must be integers of at least 1; got 0"),
-        ((masks.halves(4), (1, 2, 2), 2), {"num_blocks": 0}, "num_blocks must be integers of at least 1; got 0"),
+        ((masks.halves(4), (1, 2, 2), 0), {}, "num_params must be an integer of at least 1; got 0"),
+        ((masks.halves(4), (1, 2, 2), 2), {"num_blocks": 0}, "num_blocks must be an integer of at least 1; got 0"),
         ((masks.halves(4), (1, 2, 2), 2), {"activation": "sine"}, "activation must be one of relu, .*; got 'sine'"),
     ],
 )
@@ -380,7 +380,7 @@ def test_training_on_dequantized_images_lowers_the_nll(name):
         ("glow", (1, 8, 0), {}, r"integers of at least 1; got \(1, 8, 0\)"),
         ("glow", (1, 8, 8), {"num_levels": 0}, "num_levels must be an integer of at least 1; got 0"),
         ("realnvp_image", (1, 8, 8), {"num_layers": 0}, "num_layers must be an integer of at least 1; got 0"),
-        ("glow", (1, 8, 8), {"hidden_channels": 0}, "hidden_channels must be integers of at least 1; got 0"),
+        ("glow", (1, 8, 8), {"hidden_channels": 0}, "hidden_channels must be an integer of at least 1; got 0"),
         ("glow", (1, 8, 8), {"log_scale": "exp"}, "log_scale must be one of soft, tanh, plain; got 'exp'"),
     ],
 )

@@ -316,7 +316,7 @@ def test_wrong_scale_is_seen_in_64_dimensions_and_dependence_in_two():
         (lambda: pf.metrics.nll(Gaussian(), torch.full((4, 2), 0.5), dequantize=256), "needs integers from 0 to 255"),
         (lambda: pf.metrics.nll(Gaussian(), torch.full((4, 2), 17), dequantize=17), "values from 17 to 17"),
         (lambda: pf.metrics.excess(Gaussian(), Gaussian(), 1, 0), "n at least 2"),
-        (lambda: pf.metrics.bits_per_dim(1.0, 0), "features must be at least 1; got 0"),
+        (lambda: pf.metrics.bits_per_dim(1.0, 0), "features must be an integer of at least 1; got 0"),
         (lambda: pf.metrics.mmd(torch.zeros(5, 2), torch.zeros(5, 3)), "\\(5, 2\\) and \\(5, 3\\)"),
         (lambda: pf.metrics.mmd(torch.zeros(5, 2), torch.zeros(1, 2)), "at least 2 each"),
         (lambda: pf.metrics.mmd(torch.zeros(5, 2), torch.zeros(5, 2)), "the median distance between points is 0"),

@@ -411,7 +411,7 @@ def test_parts_that_do_not_fit_are_named():
         vaes.mlp_vae(PIXELS, latent_features=2, prior=pf.bases.StandardNormal(3))
     with pytest.raises(ValueError, match="posterior_flow must be a Flow, a transform or None; got str"):
         vaes.mlp_vae(PIXELS, posterior_flow="planar")
-    with pytest.raises(ValueError, match="latent_features must be integers of at least 1; got 0"):
+    with pytest.raises(ValueError, match="latent_features must be an integer of at least 1; got 0"):
         vaes.mlp_vae(PIXELS, latent_features=0)
     with pytest.raises(ValueError, match="decoder must return 6 logits, one a pixel; it returns 1"):
         vaes.VAE(encoder, pf.nets.MLP(2, 1), normal).elbo(torch.zeros(1, PIXELS))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pushforward.flows import Flow
 from pushforward.flows.binarization import binarize as binarized
 from pushforward.transforms import Compose, Continuous
-from pushforward.transforms.conditioning import seen
+from pushforward.transforms.conditioning import bounded
 
 
 class Batch(NamedTuple):
@@ -195,7 +195,7 @@ def flow_matching(
                 )
             z = z[_cheapest_pairs(x, z)]
         t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device)
-    given = seen(context) if context is not None and continuous.context_features else None
+    given = bounded(context) if context is not None and continuous.context_features else None
     moved = continuous.velocity(t, torch.lerp(z, x, t[:, None]), given)
     return (moved - (x - z)).square().sum(-1)
 

@@ -214,8 +214,8 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
         report.log_det_error = _compare(report, "log_det", problem, ld, true_ld, number, ld_size, rounding_ld)
     if isinstance(subject, Flow):
         with torch.no_grad():
-            seen = subject._check_context(context, x.shape[:-1])
-            base = flat(subject.base.log_prob(y, seen if subject.base.context_features else None)).double()
+            latent_context = subject._check_context(context, x.shape[:-1])
+            base = flat(subject.base.log_prob(y, latent_context if subject.base.context_features else None)).double()
             encoded, decoded = flat(subject.encode(x, *given)).double(), flat(subject.decode(y, *given)).double()
             log_prob = flat(subject.log_prob(x, *given)).double()
         problem = "it is not the last step's value"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import require_count
+from pushforward.numerics.noise import normal_noise
 from pushforward.specification import Specified
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -23,7 +25,8 @@ def mixture_log_prob(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tenso
 
     Args:
         z: (*batch, D).
-        mean, log_std: Of the components, (K, D).
+        mean: Of the components, (K, D).
+        log_std: Of the components, (K, D).
         log_weight: Log shares of the components, (K,), or one number for all.
     """
     if mean.numel() <= DIRECT or z.dtype == torch.float64:
@@ -52,17 +55,9 @@ def _squared_distances(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return squares.masked_fill(infinite.any(-1, keepdim=True) & ~squares.isnan(), torch.inf)
 
 
-def check_features(features: int) -> int:
-    """Return `features`, or raise ValueError unless it is an integer of at least 1."""
-    if not isinstance(features, int) or features < 1:
-        raise ValueError(f"features must be an integer of at least 1; got {features!r}.")
-    return features
-
-
 def check_draw(num_samples: int, temperature: float) -> None:
     """Raise ValueError unless so many samples can be drawn at this temperature."""
-    if not isinstance(num_samples, int) or num_samples < 0:
-        raise ValueError(f"num_samples must be an integer of at least 0; got {num_samples!r}.")
+    require_count("num_samples", num_samples, 0)
     if not temperature > 0:
         raise ValueError(f"temperature must be positive; got {temperature}.")
 
@@ -109,7 +104,7 @@ class StandardNormal(Specified, Base):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = check_features(features)
+        self.features = require_count("features", features)
         # Tells samples their dtype and device.
         self.register_buffer("_like", torch.zeros(()))
 
@@ -124,7 +119,7 @@ class StandardNormal(Specified, Base):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        return temperature * _randn((*shape, self.features), self._like, generator)
+        return temperature * normal_noise((*shape, self.features), self._like, generator)
 
 
 class DiagonalNormal(Specified, Base):
@@ -136,7 +131,7 @@ class DiagonalNormal(Specified, Base):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = check_features(features)
+        self.features = require_count("features", features)
         self.mean = nn.Parameter(torch.zeros(features))
         self.log_std = nn.Parameter(torch.zeros(features))
 
@@ -151,7 +146,7 @@ class DiagonalNormal(Specified, Base):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        noise = _randn((*shape, self.features), self.mean, generator)
+        noise = normal_noise((*shape, self.features), self.mean, generator)
         return self.mean + temperature * self.log_std.exp() * noise
 
 
@@ -167,10 +162,8 @@ class GaussianMixture(Specified, Base):
 
     def __init__(self, features: int, num_components: int = 8) -> None:
         super().__init__()
-        self.features = check_features(features)
-        if not isinstance(num_components, int) or num_components < 1:
-            raise ValueError(f"num_components must be an integer of at least 1; got {num_components!r}.")
-        self.num_components = num_components
+        self.features = require_count("features", features)
+        self.num_components = require_count("num_components", num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.mean = nn.Parameter(torch.randn(num_components, features))
         self.log_std = nn.Parameter(torch.zeros(num_components, features))
@@ -187,7 +180,7 @@ class GaussianMixture(Specified, Base):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         count = math.prod(shape)
-        noise = _randn((*shape, self.features), self.mean, generator)
+        noise = normal_noise((*shape, self.features), self.mean, generator)
         if count == 0:
             return noise
         component = torch.multinomial(self.logits.detach().softmax(-1), count, True, generator=generator)
@@ -212,7 +205,7 @@ class Box(Specified, Base):
 
     def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
-        self.features = check_features(features)
+        self.features = require_count("features", features)
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"low must be below high, both finite; got low={low}, high={high}.")
         self.low, self.high = float(low), float(high)
@@ -237,10 +230,6 @@ class Box(Specified, Base):
             (*shape, self.features), generator=generator, dtype=self._like.dtype, device=self._like.device
         )
         return self.low + (self.high - self.low) * uniform
-
-
-def _randn(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
 
 
 def refuse_temperature(base: Base, temperature: float) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributions
 
-from pushforward.bases.density import Base, check_features, refuse_temperature
-from pushforward.errors import InputError
+from pushforward.bases.density import Base, refuse_temperature
+from pushforward.errors import InputError, require_count
 from pushforward.specification import Specified
 
 # The distributions a model file can hold, and the arguments that define each.
@@ -57,7 +57,7 @@ class FromTorch(Specified, Base):
 
     def __init__(self, distribution: distributions.Distribution, features: int) -> None:
         super().__init__()
-        self.features = check_features(features)
+        self.features = require_count("features", features)
         shape = tuple(distribution.batch_shape)
         if tuple(distribution.event_shape) != () or shape not in ((), (features,)):
             raise ValueError(
@@ -99,7 +99,7 @@ class FromTorch(Specified, Base):
             raise ValueError(f"distribution must be one of {', '.join(SAVEABLE_DISTRIBUTIONS)}; got {distribution!r}.")
         base = cls.__new__(cls)
         Base.__init__(base)
-        base.features, base._name, base._fixed = check_features(features), distribution, None
+        base.features, base._name, base._fixed = require_count("features", features), distribution, None
         for name in (*SAVEABLE_DISTRIBUTIONS[distribution], "_inside"):
             base.register_buffer(name, torch.empty(tuple(shape)))
         return base

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count
+
 # Rows evaluated at once: a chunk times a few hundred quadrature nodes stays near the processor's cache.
 _CHUNK = 1024
 
@@ -97,8 +99,7 @@ class Density(ABC):
 
     def draw(self, num_samples: int, generator: torch.Generator, *, label: int | None = None) -> tuple[Tensor, Tensor]:
         """Draw points, (num_samples, 2) in float64, and labels, (num_samples,), from a generator of one's own."""
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1; got {num_samples}.")
+        require_count("num_samples", num_samples)
         if label is None:
             proportions = torch.tensor(self.label_proportions or (1.0,), dtype=torch.float64)
             labels = torch.multinomial(proportions, num_samples, replacement=True, generator=generator)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases.density import normal_log_prob
+from pushforward.errors import require_count
 from pushforward.flows.flow import Flow
 from pushforward.specification import Specified
 
@@ -60,9 +61,7 @@ class VariationalDequantization(Specified, nn.Module):
                 f"noise must have the flow's {flow.features} features, and as many of context; got {noise.features} "
                 f"features and context_features={noise.context_features}."
             )
-        if not isinstance(levels, int) or levels < 2:
-            raise ValueError(f"levels must be an integer of at least 2; got {levels!r}.")
-        self.flow, self.noise, self.levels = flow, noise, levels
+        self.flow, self.noise, self.levels = flow, noise, require_count("levels", levels, 2)
         self.features, self.context_features = flow.features, flow.context_features
         self.eval()
 
@@ -87,8 +86,7 @@ class VariationalDequantization(Specified, nn.Module):
         Raises:
             ValueError: If x is not of such integers, or `num_samples` is below 1.
         """
-        if not isinstance(num_samples, int) or num_samples < 1:
-            raise ValueError(f"num_samples must be an integer of at least 1; got {num_samples!r}.")
+        require_count("num_samples", num_samples)
         self._check(x)
         k = x.to(next(self.noise.parameters()).dtype)
         # (n, K, D) and (n, K)

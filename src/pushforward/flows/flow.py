@@ -233,10 +233,10 @@ class Flow(Specified, nn.Module):
     def initialize(self, x: Any, context: Any = None) -> None:
         """Let every part learn from training rows what it learns from data, once; data -> latent."""
         if context is not None:
-            seen = as_tensor(context)
+            given = as_tensor(context)
             for part in self.context_preprocessing:
-                part.initialize(seen)  # type: ignore[operator]
-                seen, _ = part(seen)
+                part.initialize(given)  # type: ignore[operator]
+                given, _ = part(given)
         x, context = self._check(x, context)
         for part in self.parts():
             own = context if part.context_features else None

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count
 from pushforward.flows.flow import Flow
 
 LEAST_SINE = 1e-4  # of the angle between two latents: nearer to one line, the turning formula divides 0 by 0
@@ -59,8 +60,7 @@ def latent_path(
     """
     if not isinstance(flow, Flow):
         raise ValueError(f"flow must be a Flow; got {type(flow).__name__}.")
-    if not isinstance(num_points, int) or num_points < 2:
-        raise ValueError(f"num_points must be an integer of at least 2, for both ends; got {num_points!r}.")
+    require_count("num_points", num_points, 2)  # both ends
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
     start, end = torch.as_tensor(start), torch.as_tensor(end)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count
 from pushforward.flows.dequantization import dequantized
 from pushforward.transforms import Compose, Transform
 from pushforward.transforms.checks import check_list
@@ -170,8 +171,7 @@ def bits_per_dim(nats: float, features: int, *, bin_width: float = 1.0) -> float
     Raises:
         ValueError: If features is below 1, or the width is not above 0.
     """
-    if features < 1:
-        raise ValueError(f"features must be at least 1; got {features}.")
+    require_count("features", features)
     if not 0 < bin_width < math.inf:
         raise ValueError(f"bin_width must be above 0; got {bin_width}.")
     return (nats / features - math.log(bin_width)) / math.log(2)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count
+
 # Rows of a kernel matrix held at once: 10,000 x 10,000 needs 20 MB instead of 800.
 _CHUNK = 256
 # Points that decide the median distance.
@@ -79,8 +81,7 @@ def mmd_null(
         num_permutations: Number of random splits.
         seed: Seed of the splits.
     """
-    if num_permutations < 1:
-        raise ValueError(f"num_permutations must be at least 1; got {num_permutations}.")
+    require_count("num_permutations", num_permutations)
     a, b = _samples(a, b)
     widths = _bandwidths(a, b, bandwidth)
     pooled, generator = torch.cat([a, b]), torch.Generator().manual_seed(seed)

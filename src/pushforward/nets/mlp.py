@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.errors import require_count
 from pushforward.specification import Specified
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -27,12 +28,14 @@ def activation_named(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def check_sizes(**sizes: int | Sequence[int]) -> None:
-    """Raise ValueError naming the first size that is not a positive integer (context_features may be 0)."""
+    """Raise InputError naming the first size that is not a positive integer (context_features may be 0)."""
     for name, value in sizes.items():
         least = 0 if name in ("context_features", "in_features") else 1
-        for size in value if isinstance(value, Sequence) else (value,):
-            if not isinstance(size, int) or size < least:
-                raise ValueError(f"{name} must be integers of at least {least}; got {value!r}.")
+        if isinstance(value, Sequence):
+            for position, size in enumerate(value):
+                require_count(f"{name}[{position}]", size, least)
+        else:
+            require_count(name, value, least)
 
 
 class Input(nn.Module):

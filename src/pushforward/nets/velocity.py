@@ -10,8 +10,7 @@ from torch.nn import functional
 from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
 from pushforward.specification import Specified
 
-# The activations by their names in `nets`, each with its slope, which the divergence needs.
-Sloped = tuple[Tensor, Tensor]
+Sloped = tuple[Tensor, Tensor]  # an activation's value and slope
 
 
 def _relu(a: Tensor) -> Sloped:
@@ -33,6 +32,7 @@ def _tanh(a: Tensor) -> Sloped:
     return h, 1 - h.square()
 
 
+# The activations of `nets.mlp`, each with its slope, which the divergence needs.
 SLOPED: dict[str, Callable[[Tensor], Sloped]] = {"relu": _relu, "gelu": _gelu, "silu": _silu, "tanh": _tanh}
 TIME_FEATURES = 5
 
@@ -156,10 +156,10 @@ class HyperNetwork(Specified, nn.Module):
 
     def _weights(self, t: Tensor, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return u and w, (..., M, D), and b, (..., M)."""
-        seen = t.to(x.dtype)[..., None]
+        inputs = t.to(x.dtype)[..., None]
         if context is not None:
-            seen = torch.cat((seen.expand(*context.shape[:-1], 1), context.to(x.dtype)), -1)
-        h = torch.tanh(self.second(torch.tanh(self.first(seen))))
+            inputs = torch.cat((inputs.expand(*context.shape[:-1], 1), context.to(x.dtype)), -1)
+        h = torch.tanh(self.second(torch.tanh(self.first(inputs))))
         w, b = self.inner(h).split((self.width * self.features, self.width), -1)
         u = self.outer(h) * torch.sigmoid(self.gate(h))
         shape = (self.width, self.features)

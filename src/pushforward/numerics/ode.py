@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import RunError
+from pushforward.errors import RunError, require_count
 
 # (t, y, context) -> dy/dt; context is what was given to `integrate`, for the rows of y
 Velocity = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -84,8 +84,8 @@ def check_method(method: str, num_steps: int | None) -> None:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if num_steps is None and not METHODS[method].errors:
         raise ValueError(f"{method} has no error estimate: give num_steps, or use dopri5 or tsit5.")
-    if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
-        raise ValueError(f"num_steps must be an integer of at least 1; got {num_steps!r}.")
+    if num_steps is not None:
+        require_count("num_steps", num_steps)
 
 
 def integrate(

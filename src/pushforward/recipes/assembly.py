@@ -1,12 +1,14 @@
-"""How the recipes put their parts together."""
+"""How the recipes put their parts together: steps of layers with their mixing, between data and base."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pushforward.bases import Base, StandardNormal
+from pushforward.errors import require_count
 from pushforward.flows import Flow
 from pushforward.nets import MLP, MaskedMLP
 from pushforward.transforms import (
@@ -28,6 +30,8 @@ from pushforward.transforms import (
 )
 
 MOST_RIDGES = 32  # of a Sylvester map: its inverse solves for one after another
+Steps = list[list[Transform]]  # the parts of each step
+
 MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
 
 
@@ -43,26 +47,32 @@ def network_options(
     }
 
 
-def parts_of(step: Transform) -> list[Transform]:
-    """Return the parts of a step, which is one part or several."""
-    return list(step) if isinstance(step, Compose) else [step]
+@dataclass(frozen=True)
+class Ends:
+    """What stands at both ends of a flow's steps; the base is N(0, I) where none is given."""
+
+    base: Base | None = None
+    preprocessing: Sequence[Transform] = ()
+    context_preprocessing: Sequence[Transform] = ()
+
+    def around(self, transform: Transform, features: int) -> Flow:
+        """Return the flow."""
+        base = StandardNormal(features) if self.base is None else self.base
+        return Flow(transform, base, self.preprocessing, context_preprocessing=self.context_preprocessing)
 
 
-def stepped_flow(
-    steps: list[list[Transform]], features: int, base: Base | None, preprocessing: Sequence[Transform]
-) -> Flow:
+def stepped_flow(steps: Steps, features: int, ends: Ends) -> Flow:
     """Return the flow whose named steps are `layer 1`, `layer 2`, ..."""
     transform = Compose(
         [parts[0] if len(parts) == 1 else Compose(parts) for parts in steps],
         names=[f"layer {number}" for number in range(1, len(steps) + 1)],
     )
-    return Flow(transform, StandardNormal(features) if base is None else base, preprocessing)
+    return ends.around(transform, features)
 
 
 def _check(features: int, num_layers: int, mixing: str) -> None:
-    for name, value in (("features", features), ("num_layers", num_layers)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+    require_count("features", features)
+    require_count("num_layers", num_layers)
     if mixing not in MIXINGS:
         raise ValueError(f"mixing must be one of {', '.join(MIXINGS)}; got {mixing!r}.")
 
@@ -119,21 +129,14 @@ def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor
     return layers
 
 
-def coupling_flow(
-    features: int,
-    univariate: Univariate,
-    num_layers: int,
-    networks: dict[str, Any],
-    mixing: str,
-    mask: str | Tensor,
-    base: Base | None,
-    preprocessing: Sequence[Transform],
-) -> Flow:
-    """Return couplings with their mixing, one named step a layer; elementwise maps where there is one feature."""
+def coupling_steps(
+    features: int, univariate: Univariate, num_layers: int, networks: dict[str, Any], mixing: str, mask: str | Tensor
+) -> Steps:
+    """Return couplings with their mixing, one step a layer; elementwise maps where there is one feature."""
     _check(features, num_layers, mixing)
     if features == 1:
-        return _elementwise_flow(univariate, num_layers, networks, base, preprocessing)
-    steps: list[list[Transform]] = []
+        return _elementwise_steps(univariate, num_layers, networks)
+    steps: Steps = []
     kepts = _layer_masks(features, num_layers, mixing, mask)
     for layer, kept in enumerate(kepts):
         num_kept = int(kept.sum())
@@ -143,25 +146,23 @@ def coupling_flow(
             permute = mixing == "permute"
             mixed = [_permuted_roles(kepts[layer - 1], kept, layer)] if permute else _mix(features, mixing)
         steps.append([*mixed, Coupling(kept, univariate, net)])
-    return stepped_flow(steps, features, base, preprocessing)
+    return steps
 
 
-def autoregressive_flow(
+def autoregressive_steps(
     features: int,
     univariate: Univariate,
     num_layers: int,
     networks: dict[str, Any],
     mixing: str,
-    base: Base | None,
-    preprocessing: Sequence[Transform],
     *,
     inverted: bool = False,
-) -> Flow:
-    """Return autoregressive maps (or their inverses) with their mixing, one named step a layer."""
+) -> Steps:
+    """Return autoregressive maps (or their inverses) with their mixing, one step a layer."""
     _check(features, num_layers, mixing)
     if features == 1:
-        return _elementwise_flow(univariate, num_layers, networks, base, preprocessing)
-    steps: list[list[Transform]] = []
+        return _elementwise_steps(univariate, num_layers, networks)
+    steps: Steps = []
     for layer in range(num_layers):
         order = torch.arange(features)
         if mixing in ("swap", "flip") and layer % 2:
@@ -170,26 +171,17 @@ def autoregressive_flow(
         step: Transform = Autoregressive(order, univariate, net)
         mixed = _mix(features, mixing) if layer and mixing not in ("swap", "flip") else []
         steps.append([*mixed, Inverse(step) if inverted else step])
-    return stepped_flow(steps, features, base, preprocessing)
+    return steps
 
 
-def residual_flow(
-    features: int,
-    kind: str,
-    num_layers: int,
-    networks: dict[str, Any],
-    base: Base | None,
-    preprocessing: Sequence[Transform],
-    *,
-    inverted: bool,
-) -> Flow:
-    """Return planar, radial or Sylvester maps (or their inverses), one named step a layer."""
+def residual_steps(features: int, kind: str, num_layers: int, networks: dict[str, Any], *, inverted: bool) -> Steps:
+    """Return planar, radial or Sylvester maps (or their inverses), one step a layer."""
     _check(features, num_layers, "swap")
     if kind not in ("planar", "radial", "sylvester"):
         raise ValueError(f"kind must be planar, radial or sylvester; got {kind!r}.")
     if kind == "sylvester" and networks["context_features"]:
         raise ValueError("sylvester maps take no context; use kind planar or radial, or context_features=0.")
-    steps: list[list[Transform]] = []
+    steps: Steps = []
     for _ in range(num_layers):
         step: Transform
         if kind == "sylvester":
@@ -198,19 +190,13 @@ def residual_flow(
             make, size = (Planar, 2 * features + 1) if kind == "planar" else (Radial, features + 2)
             step = make(features, conditioner=MLP(0, size, **networks) if networks["context_features"] else None)
         steps.append([Inverse(step) if inverted else step])
-    return stepped_flow(steps, features, base, preprocessing)
+    return steps
 
 
-def _elementwise_flow(
-    univariate: Univariate,
-    num_layers: int,
-    networks: dict[str, Any],
-    base: Base | None,
-    preprocessing: Sequence[Transform],
-) -> Flow:
-    """Return the flow of one feature: there is nothing to couple it with but the context."""
-    steps: list[list[Transform]] = []
+def _elementwise_steps(univariate: Univariate, num_layers: int, networks: dict[str, Any]) -> Steps:
+    """Return the steps of one feature: there is nothing to couple it with but the context."""
+    steps: Steps = []
     for _ in range(num_layers):
         net = MLP(0, univariate.num_params, **networks) if networks["context_features"] else None
         steps.append([Elementwise(1, univariate, net)])
-    return stepped_flow(steps, 1, base, preprocessing)
+    return steps

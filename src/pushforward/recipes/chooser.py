@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from pushforward.flows import Flow
-from pushforward.recipes.published import nsf, realnvp
+from pushforward.recipes.couplings import nsf, realnvp
 from pushforward.transforms import Asinh
 
 MOST_SPLINE_FEATURES = 100
@@ -44,10 +44,9 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
         "context_features": 0 if context is None else context.shape[-1],
         "dropout": 0.1 if small else 0.0,
         "mixing": "swap" if features <= 2 and shallow else "lu",
+        "preprocessing": [Asinh(features)],
+        "context_preprocessing": [] if context is None else [Asinh(context.shape[-1])],
     }
     if features > MOST_SPLINE_FEATURES:
-        flow = realnvp(features, **options)
-    else:
-        flow = nsf(features, bins=16 if features == 1 else 8, **options)
-    context_preprocessing = [] if context is None else [Asinh(context.shape[-1])]
-    return Flow(flow.transform, flow.base, [Asinh(features)], context_preprocessing=context_preprocessing)
+        return realnvp(features, **options)
+    return nsf(features, bins=16 if features == 1 else 8, **options)

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from pushforward.bases import Base
+from pushforward.errors import require_count
 from pushforward.flows import Flow
 from pushforward.nets import ConvNet
-from pushforward.recipes.assembly import stepped_flow
+from pushforward.recipes.assembly import Ends, Steps, stepped_flow
 from pushforward.transforms import (
     ActNorm,
     Affine,
@@ -39,6 +40,7 @@ def glow(
     log_scale: str = "soft",
     base: Base | None = None,
     preprocessing: Sequence[Transform] = (),
+    context_preprocessing: Sequence[Transform] = (),
 ) -> Flow:
     """Levels of squeezing and steps of ActNorm, 1 x 1 convolution by LU and coupling (Glow, arXiv:1807.03039).
 
@@ -60,6 +62,7 @@ def glow(
         base: Density of the latent; `StandardNormal(C H W)` by default.
         preprocessing: Transforms next to the data. For 8-bit pixels, which `fit(..., dequantize=256)` turns into
             numbers in (0, 256), `[Scale(1 / 256), Logit(1e-6)]` keeps samples in that range.
+        context_preprocessing: Transforms of the context, such as `[Standardize(context_features)]`.
 
     Raises:
         ValueError: If a size or a name is not valid, or the image cannot be halved so often.
@@ -72,7 +75,7 @@ def glow(
     networks = _networks(hidden_channels, num_blocks, context_features, activation, dropout)
     size, univariate = _checked(shape, num_levels, num_layers, num_levels), Affine(log_scale)
     features = math.prod(size)
-    steps: list[list[Transform]] = []
+    steps: Steps = []
     for _ in range(num_levels):
         before: list[Transform] = [squeeze(size)]
         size = _squeezed(size)
@@ -82,7 +85,7 @@ def glow(
             steps.append(_on_first(size, features, [*before, PerPixel(size, ActNorm(size[0])), mix, coupling]))
             before = []
         size = (size[0] // 2, *size[1:])
-    return stepped_flow(steps, features, base, preprocessing)
+    return stepped_flow(steps, features, Ends(base, preprocessing, context_preprocessing))
 
 
 def realnvp_image(
@@ -98,6 +101,7 @@ def realnvp_image(
     log_scale: str = "soft",
     base: Base | None = None,
     preprocessing: Sequence[Transform] = (),
+    context_preprocessing: Sequence[Transform] = (),
 ) -> Flow:
     """Levels of chequerboard couplings, squeezing and channel couplings (RealNVP, arXiv:1605.08803, 3.6).
 
@@ -105,12 +109,19 @@ def realnvp_image(
     has one more chequerboard coupling and neither squeezes nor couples channels. ActNorm before each coupling stands
     where the paper has batch normalization.
 
-    Other arguments are those of `glow`.
-
     Args:
         shape: Channels C, height H and width W; H and W can be halved `num_levels` - 1 times.
         num_levels: Number of levels.
         num_layers: Number of couplings of each kind at each level; each is one learned step of the flow.
+        hidden_channels: Channels of the conditioners' hidden layers.
+        num_blocks: Residual blocks of a conditioner.
+        context_features: Size of the context seen by every conditioner; 0 for none.
+        activation: "relu", "gelu", "silu" or "tanh".
+        dropout: Share of hidden values dropped while training.
+        log_scale: "soft" (bounded by 2), "tanh" (bounded by 1) or "plain".
+        base: Density of the latent; `StandardNormal(C H W)` by default.
+        preprocessing: Transforms next to the data, as for `glow`.
+        context_preprocessing: Transforms of the context.
 
     Raises:
         ValueError: If a size or a name is not valid, or the image cannot be halved so often.
@@ -123,7 +134,7 @@ def realnvp_image(
     networks = _networks(hidden_channels, num_blocks, context_features, activation, dropout)
     size, univariate = _checked(shape, num_levels, num_layers, num_levels - 1), Affine(log_scale)
     features = math.prod(size)
-    steps: list[list[Transform]] = []
+    steps: Steps = []
     for level in range(num_levels):
         last = level == num_levels - 1
         for layer in range(num_layers + last):
@@ -139,7 +150,7 @@ def realnvp_image(
             steps.append(_on_first(size, features, [*before, PerPixel(size, ActNorm(size[0])), coupling]))
             before = []
         size = (size[0] // 2, *size[1:])
-    return stepped_flow(steps, features, base, preprocessing)
+    return stepped_flow(steps, features, Ends(base, preprocessing, context_preprocessing))
 
 
 def _networks(
@@ -163,9 +174,8 @@ def _checked(shape: Sequence[int], num_levels: int, num_layers: int, num_squeeze
         or not all(isinstance(size, int) and size > 0 for size in shape)
     ):
         raise ValueError(f"shape must be (channels, height, width), integers of at least 1; got {shape!r}.")
-    for name, value in (("num_levels", num_levels), ("num_layers", num_layers)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+    require_count("num_levels", num_levels)
+    require_count("num_layers", num_layers)
     channels, height, width = shape
     sizes = [f"{height} x {width}"]
     for squeezes in range(num_squeezes):

@@ -9,7 +9,7 @@ from pushforward.transforms.univariate import Univariate
 LARGEST_SEEN = 1e6
 
 
-def seen(x: Tensor) -> Tensor:
+def bounded(x: Tensor) -> Tensor:
     """Return what a conditioner sees of x."""
     return functional.hardtanh(x, -LARGEST_SEEN, LARGEST_SEEN)  # clamp with a cheaper gradient
 
@@ -22,7 +22,7 @@ def parameters_from(
     Raises:
         ValueError: If the conditioner's output has another size.
     """
-    params = conditioner(seen(x), None if context is None else seen(context))
+    params = conditioner(bounded(x), None if context is None else bounded(context))
     size = num_transformed * univariate.num_params
     if params.shape[-1] != size:
         raise ValueError(

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import require_count
 from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.specification import Specified
 from pushforward.transforms.base import Step, Transform
 from pushforward.transforms.checks import check_context
-from pushforward.transforms.conditioning import seen
+from pushforward.transforms.conditioning import bounded
 
 SEGMENTS = 8  # that `steps` shows
 TRACES = ("exact", "hutchinson")
@@ -71,15 +72,14 @@ class Continuous(Specified, Transform):
     ) -> None:
         super().__init__()
         check_method(method, num_steps)
-        if train_steps is not None and (not isinstance(train_steps, int) or train_steps < 1):
-            raise ValueError(f"train_steps must be an integer of at least 1; got {train_steps!r}.")
+        if train_steps is not None:
+            require_count("train_steps", train_steps)
         if trace not in TRACES:
             raise ValueError(f"trace must be one of {', '.join(TRACES)}; got {trace!r}.")
-        for name, value in (("tolerance", tolerance), ("max_steps", max_steps), ("num_probes", num_probes)):
-            if not value > 0:
-                raise ValueError(f"{name} must be above 0; got {value}.")
-            if name != "tolerance" and not isinstance(value, int):
-                raise ValueError(f"{name} must be an integer; got {value!r}.")
+        if not tolerance > 0:
+            raise ValueError(f"tolerance must be above 0; got {tolerance}.")
+        require_count("max_steps", max_steps)
+        require_count("num_probes", num_probes)
         features = getattr(velocity, "features", None)
         if not isinstance(features, int):
             raise ValueError(f"{type(velocity).__name__} needs an integer attribute `features`, the number it moves.")
@@ -165,7 +165,7 @@ class Continuous(Specified, Transform):
         batch = x.shape[:-1]
         rows = torch.cat((x, x.new_zeros(*batch, num_integrals)), -1).reshape(-1, self.features + num_integrals)
         if context is not None:
-            context = seen(context.expand(*batch, self.context_features)).reshape(-1, self.context_features)
+            context = bounded(context.expand(*batch, self.context_features)).reshape(-1, self.context_features)
         options = {
             "method": self.method,
             "num_steps": num_steps,

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.errors import require_count
 from pushforward.numerics.roots import bracketed_root, newton_step
 from pushforward.specification import Specified
 from pushforward.transforms.base import Transform
 from pushforward.transforms.checks import check_context
-from pushforward.transforms.conditioning import seen
+from pushforward.transforms.conditioning import bounded
 
 MARGIN = 0.05  # the slope along which a map could fold stays above this, so that float32 can invert it
 _ZERO = math.log(math.expm1(1 - MARGIN))  # softplus(_ZERO) = 1 - MARGIN
@@ -52,7 +53,7 @@ class Planar(Specified, Transform):
 
     def __init__(self, features: int, *, conditioner: nn.Module | None = None) -> None:
         super().__init__()
-        self.features = _checked(features=features)
+        self.features = require_count("features", features)
         self.conditioner = conditioner
         self.context_features = getattr(conditioner, "context_features", 0)
         # u is zero, so the map starts as the identity; w is not, or nothing would ever train.
@@ -114,7 +115,7 @@ class Radial(Specified, Transform):
 
     def __init__(self, features: int, *, conditioner: nn.Module | None = None) -> None:
         super().__init__()
-        self.features = _checked(features=features)
+        self.features = require_count("features", features)
         self.conditioner = conditioner
         self.context_features = getattr(conditioner, "context_features", 0)
         self.centre = nn.Parameter(torch.randn(features))
@@ -187,8 +188,8 @@ class Sylvester(Specified, Transform):
 
     def __init__(self, features: int, *, rank: int | None = None, mode: str = "householder") -> None:
         super().__init__()
-        self.features = _checked(features=features)
-        self.rank = features if rank is None else _checked(rank=rank)
+        self.features = require_count("features", features)
+        self.rank = features if rank is None else require_count("rank", rank)
         if self.rank > features:
             raise ValueError(f"rank must be at most the number of features, {features}; got {rank}.")
         if mode not in ("householder", "orthogonal"):
@@ -256,7 +257,7 @@ def _ridge(v: Tensor, target: Tensor, outer: Tensor, inner: Tensor, offset: Tens
 
 def _conditioned(conditioner: nn.Module, x: Tensor, context: Tensor | None, size: int) -> Tensor:
     """Return what the conditioner adds to the parameters, (*batch, size)."""
-    more = conditioner(x[..., :0], None if context is None else seen(context))
+    more = conditioner(x[..., :0], None if context is None else bounded(context))
     if more.shape[-1] != size:
         raise ValueError(f"the conditioner must return {size} numbers; got {more.shape[-1]}.")
     return more
@@ -266,10 +267,3 @@ def _length(v: Tensor) -> Tensor:
     """Return |v| along the last axis, (..., 1), without overflow and with a finite gradient at 0."""
     largest = v.detach().abs().amax(-1, keepdim=True).clamp(min=1e-12)
     return largest * ((v / largest).square().sum(-1, keepdim=True) + 1e-30).sqrt()
-
-
-def _checked(**size: int) -> int:
-    ((name, value),) = size.items()
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
-    return value

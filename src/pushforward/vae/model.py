@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from pushforward.bases import Base
 from pushforward.bases.density import check_draw, normal_log_prob
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_count
 from pushforward.flows import Flow
 from pushforward.flows.binarization import check_binary, grey
 from pushforward.numerics.arrays import as_tensor
+from pushforward.numerics.noise import normal_noise
 from pushforward.specification import Specified
 from pushforward.transforms import Transform
 from pushforward.vae.priors import vamps_in
@@ -151,7 +152,7 @@ class VAE(Specified, nn.Module):
         mean, log_std, context = self.posterior(x)
         mean, log_std = mean.unsqueeze(-2), log_std.unsqueeze(-2)
         shape = (*mean.shape[:-2], num_samples, self.latent_features)
-        noise = torch.randn(shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        noise = normal_noise(shape, mean, generator)
         z = mean + log_std.exp() * noise
         log_q = normal_log_prob(noise) - log_std.sum(-1)
         z, log_det = self._refine(z, None if context is None else context.unsqueeze(-2))
@@ -184,8 +185,7 @@ class VAE(Specified, nn.Module):
         x = as_tensor(x)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (n, D); got {tuple(x.shape)}: flatten images with x.flatten(1).")
-        if not isinstance(num_samples, int) or num_samples < 1:
-            raise ValueError(f"num_samples must be an integer of at least 1; got {num_samples!r}.")
+        require_count("num_samples", num_samples)
         z, log_q = self.encode(x, num_samples, generator=generator)
         logits = self.decoder(z)
         if logits.shape[-1] != x.shape[-1]:  # one logit would be shared by all pixels, silently

@@ -1,4 +1,4 @@
-"""Priors of a variational autoencoder, and the autoencoder that takes one by name."""
+"""Priors of a variational autoencoder: those that have a name, and the VampPrior."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from pushforward import recipes
 from pushforward.bases import Base, GaussianMixture, StandardNormal
-from pushforward.bases.density import check_features, mixture_log_prob
+from pushforward.bases.density import mixture_log_prob
+from pushforward.errors import require_count
 from pushforward.flows import Flow
+from pushforward.numerics.noise import normal_noise
 from pushforward.specification import Specified
 
 EDGE = 0.02  # pseudo-inputs begin at least so far from 0 and 1, where a logit is infinite
@@ -36,17 +38,16 @@ class VampPrior(Specified, Base):
 
     def __init__(self, encoder: nn.Module, features: int, data_features: int, num_components: int = 500) -> None:
         super().__init__()
-        self.features = check_features(features)
-        for name, value in (("data_features", data_features), ("num_components", num_components)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1; got {value!r}.")
+        self.features = require_count("features", features)
+        self.data_features = require_count("data_features", data_features)
+        self.num_components = require_count("num_components", num_components)
         for name, wanted in (("in_features", data_features), ("out_features", 2 * features)):
             if getattr(encoder, name, wanted) != wanted:
                 raise ValueError(
                     f"the encoder of a VampPrior must have {name}={wanted} (data_features in, mean and log standard "
                     f"deviation of {features} latents out); got {getattr(encoder, name)}."
                 )
-        self.encoder, self.data_features, self.num_components = encoder, data_features, num_components
+        self.encoder = encoder
         self.pseudo_logits = nn.Parameter(torch.randn(num_components, data_features))
         self.register_buffer("initialized", torch.tensor(False))
 
@@ -69,7 +70,7 @@ class VampPrior(Specified, Base):
     ) -> Tensor:
         mean, log_std = self.components()
         chosen = torch.randint(self.num_components, tuple(shape), generator=generator, device=mean.device)
-        noise = torch.randn((*shape, self.features), generator=generator, dtype=mean.dtype, device=mean.device)
+        noise = normal_noise((*shape, self.features), mean, generator)
         return mean[chosen] + temperature * log_std[chosen].exp() * noise
 
     @torch.no_grad()

@@ -1,0 +1,11 @@
+"""Standard normal noise of the dtype and on the device of other numbers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def normal_noise(shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw N(0, 1) numbers of a shape, with the dtype and device of `like`."""
+    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=like.device)
