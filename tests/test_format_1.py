@@ -1,10 +1,10 @@
 """Files of format 1 are read for ever, and give the densities that they gave.
 
-The files of format_1/ were written by pushforward 0.1.0: one for each recipe and base, `parts` with what no recipe uses, an
-autoencoder with each kind of prior, and learned dequantization. Widths are tiny, every parameter was perturbed, so that no
-step is the identity, and the flow was initialized on random rows. expected.json holds rows and what 0.1.0 said of them after
-`pf.load(...).double()`. `maf_narrow` has fewer hidden units than sets of inputs: which unit stands for which set was decided
-by float32 rounding, and stands in the file's masks alone.
+The files of format_1/ were written by pushforward 0.1.0: one for each recipe and base, `parts` with what no recipe
+uses, an autoencoder with each kind of prior, and learned dequantization. Widths are tiny, every parameter was
+perturbed, so that no step is the identity, and the flow was initialized on random rows. expected.json holds rows and
+what 0.1.0 said of them after `pf.load(...).double()`. `maf_narrow` has fewer hidden units than sets of inputs: which
+unit stands for which set was decided by float32 rounding, and stands in the file's masks alone.
 """
 
 import json

@@ -21,6 +21,7 @@ import pushforward as pf
 import zoo
 from pushforward import model_file
 from pushforward.errors import InputError, RunError
+from pushforward.model_file import MODEL_FILE
 from pushforward.specification import Specified
 from pushforward.storage import safe_container
 
@@ -148,8 +149,8 @@ def test_an_autoencoder_whose_prior_has_lost_its_encoder_is_not_saved(path):
 
 def test_copies_of_one_network_that_differ_are_refused(path):
     pf.save(vamp_vae(), path)
-    document, tensors = safe_container.read(path)
-    safe_container.write(path, document, {**tensors, "encoder.last.bias": tensors["encoder.last.bias"] + 7})
+    document, tensors = safe_container.read(path, MODEL_FILE)
+    safe_container.write(path, document, {**tensors, "encoder.last.bias": tensors["encoder.last.bias"] + 7}, MODEL_FILE)
     with pytest.raises(InputError, match="tensors encoder.last.bias and prior.encoder.last.bias differ, and stand for"):
         pf.load(path, kind=pf.vae.VAE)
 
@@ -161,7 +162,7 @@ def test_autoencoders_inside_one_another_are_refused_at_once(path):
     for _ in range(28):
         prior = {"type": "VampPrior", "encoder": network, **sizes}
         inner = {"type": "VAE", "encoder": inner, "decoder": network, "prior": prior, "posterior_flow": None}
-    safe_container.write(path, {"flow": inner}, {"x": torch.zeros(1)})
+    safe_container.write(path, {"flow": inner}, {"x": torch.zeros(1)}, MODEL_FILE)
     with pytest.raises(InputError, match="it holds a VAE inside another model"):
         pf.load(path)
 
@@ -271,13 +272,23 @@ def test_metadata_come_back(path):
     assert metadata["flow"]["type"] == "Flow"
 
 
+def test_a_model_and_its_metadata_come_from_one_reading(path, monkeypatch):
+    pf.save(zoo.FLOWS["maf"](), path, seed=3)
+    opened = []
+    monkeypatch.setattr(pathlib.Path, "open", lambda self, mode: opened.append(self) or open(self, mode))  # noqa: PTH123
+    flow, metadata = model_file.load_with_metadata(path)
+    assert opened == [path]
+    assert metadata == model_file.read_metadata(path)
+    assert_same(zoo.FLOWS["maf"](), flow)
+
+
 def test_metadata_that_were_not_given_are_none(path):
-    safe_container.write(path, {"flow": {"type": "Flow"}}, {})
+    safe_container.write(path, {"flow": {"type": "Flow"}}, {}, MODEL_FILE)
     assert model_file.read_metadata(path)["summary"] is None
 
 
 def test_metadata_of_another_kind_are_refused(path):
-    safe_container.write(path, {"summary": [1, 2]}, {})
+    safe_container.write(path, {"summary": [1, 2]}, {}, MODEL_FILE)
     with pytest.raises(InputError, match=r"its summary is \[1, 2\], of another kind than pushforward writes"):
         model_file.read_metadata(path)
 
@@ -569,7 +580,9 @@ def rebuild(flow, path, *, change=None, tensors=None):
     if change is not None:
         specification = change(specification) or specification
     state = {**flow.state_dict(), **(tensors or {})}
-    safe_container.write(path, {"flow": specification}, {name: t for name, t in state.items() if t is not None})
+    safe_container.write(
+        path, {"flow": specification}, {name: t for name, t in state.items() if t is not None}, MODEL_FILE
+    )
     return path
 
 

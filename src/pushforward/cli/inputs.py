@@ -89,7 +89,7 @@ def open_model(path: Path) -> Model:
         if not (path / MODEL).exists():
             raise InputError(f"{path}: holds no {MODEL} (name a model file, or the folder of a finished fit)")
         path = path / MODEL
-    flow, stored = model_file.load(path), model_file.read_metadata(path)
+    flow, stored = model_file.load_with_metadata(path)
     if stored["schema"] is None:
         names = [f"x{number}" for number in range(1, flow.features + 1)]
         given = [f"c{number}" for number in range(1, flow.context_features + 1)]

@@ -40,21 +40,13 @@ class FileKind:
     right_file: str
 
 
-MODEL_FILE = FileKind(
-    key="pushforward",
-    format_version=1,
-    name="model file",
-    copy_again="copy the file again from where it came",
-    right_file="give a file written by pushforward.save",
-)
-
 # The digest is that of the file with these zeros in its place: it covers every byte.
 _NO_DIGEST = "0" * 64
 # A string without an end goes on to the end of the text.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
-def write(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: FileKind = MODEL_FILE) -> None:
+def write(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: FileKind) -> None:
     """Write a file that `read` reads; the same content gives the same bytes.
 
     Raises:
@@ -83,7 +75,7 @@ def write(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]
         file.write(memoryview(data)[place + len(_NO_DIGEST) :])
 
 
-def read(path: Path, kind: FileKind = MODEL_FILE) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(path: Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the document and the tensors of a file.
 
     Raises:

@@ -1,7 +1,6 @@
 """From a specification back to the object, with empty tensors: a stranger's values, looked up in a closed table."""
 
 import inspect
-import math
 import threading
 import types as python_types
 import typing
@@ -14,11 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pushforward.errors import InputError
+from pushforward.model_file.format import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain
 
-MAX_NODES = 10_000  # values in a specification
-MAX_INTEGER = 2**31 - 1
-
-SAVE_AGAIN = "save the flow again with pushforward.save"
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -28,7 +24,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def rebuild(specification: Any, types: Mapping[str, Callable[..., Any]], *, place: str, max_parameters: int) -> Any:
+def build(specification: Any, types: Mapping[str, Callable[..., Any]], *, place: str, max_parameters: int) -> Any:
     """Return what a specification describes, its tensors on the meta device.
 
     Args:
@@ -45,19 +41,6 @@ def rebuild(specification: Any, types: Mapping[str, Callable[..., Any]], *, plac
         raise InputError(f"its specification has more than {MAX_NODES} values ({SAVE_AGAIN})")
     with torch.device("meta"), _at_most(max_parameters):
         return _build(specification, place, types)
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value without parts can stand in a specification."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, str) or (isinstance(value, int) and abs(value) <= MAX_INTEGER)
-
-
-def count_nodes(node: Any) -> int:
-    """Return the number of values in a tree."""
-    items = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
-    return 1 + sum(count_nodes(item) for item in items)
 
 
 @contextmanager
