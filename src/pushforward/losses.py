@@ -11,6 +11,8 @@ from pushforward.flows.binarization import binarize as binarized
 from pushforward.transforms import Compose, Continuous
 from pushforward.transforms.conditioning import bounded
 
+__all__ = ["Batch", "bottleneck", "dequantized_nll", "elbo", "flow_matching", "nll", "regularized_nll", "reverse_kl"]
+
 
 class Batch(NamedTuple):
     """What a loss is given at one step.

@@ -164,8 +164,6 @@ class Flow(Specified, nn.Module):
         z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
         return z.to(self._dtype), context
 
-    # ---- what it is made of ----------------------------------------------------------------------------------------
-
     exact_log_det = FromParts[bool](all)
     forward_passes = FromParts[int](max)
 

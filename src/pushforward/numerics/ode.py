@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pushforward.errors import RunError, require_count
 
+__all__ = ["METHODS", "Tableau", "check_method", "integrate", "integrate_adjoint"]
+
 # (t, y, context) -> dy/dt; context is what was given to `integrate`, for the rows of y
 Velocity = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 

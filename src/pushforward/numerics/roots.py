@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+__all__ = ["bracketed_root", "newton_step"]
+
 ITERATIONS = 48
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+__all__ = ["MASKS", "alternating", "chequerboard", "halves", "random"]
+
 
 def halves(features: int) -> Tensor:
     """Keep the first half (the larger one if D is odd), transform the rest."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,28 +18,10 @@ from pushforward.numerics.noise import normal_noise
 from pushforward.specification import Specified
 from pushforward.transforms import Transform
 from pushforward.vae.priors import vamps_in
+from pushforward.vae.terms import Terms
 
 # Without gradients, images times samples pass through in pieces of at most so many rows.
 CHUNK_ROWS = 4096
-
-
-class Terms(NamedTuple):
-    """The parts of the bound at samples z of q(z|x), each (n, num_samples), nats.
-
-    Attributes:
-        likelihood: log p(x|z), of the decoder's Bernoullis.
-        prior: log p(z).
-        posterior: log q(z|x), the posterior flow's share included.
-    """
-
-    likelihood: Tensor
-    prior: Tensor
-    posterior: Tensor
-
-    @property
-    def log_weight(self) -> Tensor:
-        """Return log p(x|z) + log p(z) - log q(z|x), (n, num_samples): its mean over samples is the ELBO."""
-        return self.likelihood + self.prior - self.posterior
 
 
 class VAE(Specified, nn.Module):
