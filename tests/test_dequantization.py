@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.studies.digit_gaussians import gaussian_mixture, whole_gaussian
+from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.training import batches
 from pushforward.transforms import Affine, Compose, Elementwise, Scale, Shift
 from test_images import real_files

@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 import pushforward as pf
 from pushforward.__main__ import main
 from pushforward.errors import InputError
-from pushforward.studies import STUDIES, gan, layers, moons_questions, pictures, run, toys
-from pushforward.studies.record import Record, shown, spread
+from pushforward.studies import STUDIES, run
+from pushforward.studies.kit import pictures
+from pushforward.studies.kit.record import Record
+from pushforward.studies.kit.tables import shown, spread
+from pushforward.studies.plane import gan, layers, moons_questions, quality
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def test_a_record_writes_numbers_pictures_and_two_reports(record):
     record.table("Title", ["name", "value"], [["x|y", 0.5]])
     record.picture("empty", Figure(figsize=(1, 1)), "An empty picture.")
     record.answer("Why?", "Because.")
-    record.write()
+    record.finish()
     found = json.loads((record.out / "results.json").read_text())
     assert found["numbers"] == {"a": {"b": [1.0, 2.0], "c": None}}
     assert found["command"] == "pushforward study layers --seed 3"
@@ -55,7 +58,7 @@ def test_the_quick_form_runs_one_seed(record):
     assert record.seeds() == [3, 4, 5]
     record.quick = True
     assert record.seeds() == [3]
-    assert record.command() == "pushforward study layers --quick --seed 3"
+    assert record.to_dict()["command"] == "pushforward study layers --quick --seed 3"
 
 
 @pytest.mark.parametrize(
@@ -135,13 +138,13 @@ def test_quality_sees_a_wrong_density_and_accepts_the_truth():
 
     flow = Truth()
     flow.offset = 0.0
-    right = toys.quality(flow, data.density, 0, quick=True)
+    right = quality.quality(flow, data.density, 0, 2_000)
     flow.offset = 0.1
-    wrong = toys.quality(flow, data.density, 0, quick=True)
+    wrong = quality.quality(flow, data.density, 0, 2_000)
     assert abs(right.excess) < 1e-6
-    assert right.inside
+    assert right.mmd <= right.mmd_limit
     assert wrong.excess == pytest.approx(1.0, abs=0.1)  # two coordinates, each (.1 / .1)^2 / 2
-    assert not wrong.inside
+    assert wrong.mmd > wrong.mmd_limit
 
 
 def test_a_gan_is_repeated_by_its_seed_and_leaves_the_generator_alone():

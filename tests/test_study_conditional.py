@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pushforward import data
-from pushforward.studies import conditional, conditional_models
-from pushforward.studies.conditional_models import QUICK, RECIPES, TASKS, Merged, judge, one_hot, source_flow
-from pushforward.studies.record import Record
+from pushforward.studies.kit.record import Record
+from pushforward.studies.plane import conditional, conditional_models
+from pushforward.studies.plane.conditional_models import QUICK, RECIPES, TASKS, Merged, judge, one_hot, source_flow
 from pushforward.transforms import Affine, Coupling, Orthogonal
 
 TASK = "hexagon, 2 labels"

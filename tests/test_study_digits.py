@@ -8,9 +8,14 @@ import torch
 import pushforward as pf
 from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
-from pushforward.studies import digit_autoencoders, digit_codes, digit_gaussians, digit_models, digit_pictures, run
-from pushforward.studies import digit_schemes as schemes
-from pushforward.studies.digit_quality import Judge
+from pushforward.studies import run
+from pushforward.studies.digits import autoencoders as digit_autoencoders
+from pushforward.studies.digits import codes as digit_codes
+from pushforward.studies.digits import gaussians as digit_gaussians
+from pushforward.studies.digits import models as digit_models
+from pushforward.studies.digits import schemes
+from pushforward.studies.digits.quality import Judge
+from pushforward.studies.kit import images as digit_pictures
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +176,7 @@ def test_a_difference_says_which_way_it_goes():
 @pytest.mark.parametrize("name", ["digits", "bottleneck", "conditional-digits"])
 def test_the_short_form_runs_and_answers(name, tmp_path, monkeypatch):
     if name != "bottleneck":  # whose pictures are quickly drawn; those of the others take longer than all the rest
-        monkeypatch.setattr("pushforward.studies.record.png", lambda figure: b"")
+        monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
     record = run(name, quick=True, out=tmp_path, progress=False)
     assert sum(block.kind == "question" for block in record.blocks) >= 4
     assert sum(block.kind == "picture" for block in record.blocks) >= 3

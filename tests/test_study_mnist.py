@@ -13,16 +13,14 @@ from pushforward.errors import RunError
 from pushforward.flows.dequantization import dequantized
 from pushforward.flows.latent_path import LatentPath
 from pushforward.losses import Batch
-from pushforward.studies import (
-    mnist_additive,
-    mnist_judge,
-    mnist_masked,
-    mnist_models,
-    mnist_pictures,
-    mnist_scores,
-    run,
-)
-from pushforward.studies import mnist_additive_models as additive_models
+from pushforward.studies import STUDIES, run
+from pushforward.studies.mnist import additive as mnist_additive
+from pushforward.studies.mnist import additive_models
+from pushforward.studies.mnist import classifier as mnist_judge
+from pushforward.studies.mnist import masked as mnist_masked
+from pushforward.studies.mnist import models as mnist_models
+from pushforward.studies.mnist import pictures as mnist_pictures
+from pushforward.studies.mnist import scores as mnist_scores
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, masks
 
 D = mnist_models.PIXELS
@@ -255,14 +253,14 @@ def test_a_path_that_misses_its_ends_is_refused():
 
 
 def test_a_killed_study_goes_on_from_its_checkpoints(data, tmp_path):
-    from pushforward.studies.record import Record
+    from pushforward.studies.kit.record import Record
 
     recipe = mnist_models.Recipe(lambda images: pf.Flow(
         Compose([Elementwise(D, Affine("plain"))]), pf.bases.StandardNormal(D), pf.data.pixel_units("1/256")
     ), 1.0)  # fmt: skip
     records = [Record("mnist-masked", "", "", tmp_path) for _ in range(2)]
     flows = [mnist_models.train(record, "a run", recipe, data)[0] for record in records]
-    assert (tmp_path / mnist_models.RUNS / "a-run" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "checkpoints" / "a-run" / "checkpoint.safetensors").exists()
     assert records[0].runs[0]["steps"] == records[1].runs[0]["steps"]
     x = data.test.x[:3].float() + 0.5
     assert torch.equal(flows[0].log_prob(x), flows[1].log_prob(x))
@@ -280,10 +278,10 @@ def test_images_of_layers_are_stretched_but_for_the_last():
 
 @pytest.mark.parametrize("name", ["mnist-masked", "mnist-additive"])
 def test_the_short_form_runs_and_answers(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.studies.record.png", lambda figure: b"")
+    monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
     few = LabelledImages(torch.zeros(10, D, dtype=torch.uint8), torch.zeros(10).long())
     alike = {"alike": mnist_scores.likelihood(EveryImageAlike(), few)}
-    monkeypatch.setattr(f"pushforward.studies.{name.replace('-', '_')}.baselines", lambda record, data: alike)
+    monkeypatch.setattr(f"pushforward.studies.{STUDIES[name].module}.baselines", lambda record, data: alike)
     record = run(name, quick=True, out=tmp_path, progress=False)
     assert sum(block.kind == "question" for block in record.blocks) >= 3
     assert sum(block.kind == "picture" for block in record.blocks) >= 5

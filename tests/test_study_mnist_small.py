@@ -8,15 +8,18 @@ import torch
 
 import pushforward as pf
 from pushforward.flows.dequantization import dequantized
-from pushforward.studies import digit_autoencoders, digit_models, mnist_8x8, run
-from pushforward.studies import digit_schemes as schemes
-from pushforward.studies.digit_quality import Judge
-from pushforward.studies.record import Record, file_name
+from pushforward.studies import run
+from pushforward.studies.digits import autoencoders as digit_autoencoders
+from pushforward.studies.digits import models as digit_models
+from pushforward.studies.digits import schemes
+from pushforward.studies.digits.quality import Judge
+from pushforward.studies.kit.record import Record, file_name
+from pushforward.studies.mnist import eight_by_eight as mnist_8x8
 
 
 @pytest.fixture(scope="module")
-def data():
-    return mnist_8x8.load(Record("mnist-8x8", "", "", None, quick=True))
+def data(tmp_path_factory):
+    return mnist_8x8.load(Record("mnist-8x8", "", "", tmp_path_factory.mktemp("mnist"), quick=True))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,7 @@ def test_a_label_becomes_the_name_of_a_folder():
 def test_a_killed_training_goes_on(record, data):
     recipe = digit_models.Recipe(mnist_8x8.affine_flow, 3, {"batch_size": 32})
     first, history = digit_models.train_with_history(record.of_part("plain"), "ours, seed 0", recipe, data, 0)
-    assert (record.out / "runs" / "plain-ours-seed-0" / "checkpoint.safetensors").exists()
+    assert (record.out / "checkpoints" / "plain-ours-seed-0" / "checkpoint.safetensors").exists()
     again, _ = digit_models.train_with_history(record.of_part("plain"), "ours, seed 0", recipe, data, 0)
     assert history.steps == 3
     x = digit_models.middles(data.test.x)
@@ -122,7 +125,7 @@ def test_a_killed_training_goes_on(record, data):
 
 
 def test_the_short_form_runs_and_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.studies.record.png", lambda figure: b"")
+    monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
     record = run("mnist-8x8", quick=True, out=tmp_path, progress=False)
     assert sum(block.kind == "question" for block in record.blocks) >= 15
     names = [block.title for block in record.blocks if block.kind == "picture"]

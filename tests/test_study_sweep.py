@@ -9,10 +9,11 @@ import time
 import pytest
 
 from pushforward.errors import RunError
-from pushforward.studies import sweep, sweep_journal
-from pushforward.studies.record import Record
-from pushforward.studies.sweep_cells import FIRST, LEVELS, MOST, SETTINGS, Cell, planned, random_settings
-from pushforward.studies.sweep_journal import finished, open_journal, plan, run_cells
+from pushforward.studies.kit.record import Record
+from pushforward.studies.sweep import journal as sweep_journal
+from pushforward.studies.sweep import study as sweep
+from pushforward.studies.sweep.cells import FIRST, LEVELS, MOST, SETTINGS, Cell, planned, random_settings
+from pushforward.studies.sweep.journal import finished, open_journal, plan, run_cells
 
 TINY = {"points": 128, "epochs": 1, "learning_rate": 1e-3, "width": 4, "blocks": 1}
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.studies import three_models, three_sets
-from pushforward.studies.record import Record
-from pushforward.studies.three_models import Model, Trained
+from pushforward.studies.continuous import models as three_models
+from pushforward.studies.continuous import three_sets
+from pushforward.studies.continuous.models import Model, Trained
+from pushforward.studies.kit.record import Record
 from pushforward.training import History
 
 

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from pushforward import vae
 from pushforward.errors import RunError
 from pushforward.studies import run as run_study
-from pushforward.studies import vae_pictures, vae_prior, vae_runs
-from pushforward.studies.vae_runs import Run
+from pushforward.studies.vae import pictures as vae_pictures
+from pushforward.studies.vae import priors as vae_prior
+from pushforward.studies.vae import runs as vae_runs
+from pushforward.studies.vae.runs import Run
 
 TINY = Run(
     "normal", 2, epochs=2, batch_size=100, hidden=8, elbo_samples=2, iwae_images=20, iwae_samples=5, compared=30,

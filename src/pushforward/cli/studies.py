@@ -6,14 +6,13 @@ from pushforward.cli.screen import say
 from pushforward.errors import InputError
 from pushforward.report.wording import seconds
 from pushforward.studies import STUDIES, run
-from pushforward.studies.record import PAGE
 
 
 def study_command(name: str, *, quick: bool, seed: int, out: Path | None) -> None:
     """Run a study; its answers go to the terminal, everything else to its folder. Without a name list them."""
     if not name:
-        for known, about in STUDIES.items():
-            say(f"{known:<19} {about}")
+        for known, study in STUDIES.items():
+            say(f"{known:<19} {study.about}")
         return
     if seed < 0:
         raise InputError(f"--seed must be at least 0; got {seed}")
@@ -21,4 +20,4 @@ def study_command(name: str, *, quick: bool, seed: int, out: Path | None) -> Non
     for block in record.blocks:
         if block.kind == "question":
             say(f"{block.title}\n  {block.text}")
-    say(f"took {seconds(record.to_dict()['seconds'])}; report: {record.out / PAGE}")
+    say(f"took {seconds(record.seconds)}; report: {record.page}")

@@ -1,0 +1,162 @@
+"""Models trained alike from several seeds, scored by a function, and shown as one table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import nn
+
+from pushforward.studies.kit.record import Record, num_parameters
+from pushforward.studies.kit.tables import Columns
+from pushforward.training import History
+
+Score = TypeVar("Score")
+QUICK = {"num_steps": 30}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that is compared with others, and how it is trained.
+
+    Attributes:
+        name: As tables and answers call it.
+        make: Returns it untrained; torch's generator, seeded before, decides its weights.
+        options: Those of `pf.fit`.
+        quick: Length of the training in the quick form, in place of the one among the options.
+    """
+
+    name: str
+    make: Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    quick: Mapping[str, Any] = field(default_factory=lambda: QUICK)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model trained from one seed; one that is not trained by `pf.fit` has no history."""
+
+    model: Any
+    seed: int
+    history: History | None = None
+
+    @property
+    def parameters(self) -> int:
+        """How many trained numbers the model has."""
+        return num_parameters(self.model)
+
+
+def train(
+    record: Record,
+    label: str,
+    candidate: Candidate,
+    rows: Any,
+    seed: int,
+    *,
+    arguments: Sequence[Any] = (),
+    **options: Any,
+) -> Trained:
+    """Train one candidate from one seed.
+
+    Args:
+        record: Keeps what the training took.
+        label: Name of the run.
+        candidate: What to train.
+        rows: Training rows, or a tuple of rows and context.
+        seed: Of the weights and of the training.
+        arguments: Handed to the candidate's `make`.
+        **options: Of `Record.fit`; the candidate's own come before them.
+    """
+    torch.manual_seed(seed)
+    model = candidate.make(*arguments)
+    rows = rows if isinstance(rows, tuple) else (rows,)
+    history = record.fit(label, model, *rows, seed=seed, quick=candidate.quick, **{**options, **candidate.options})
+    return Trained(model, seed, history)
+
+
+@dataclass
+class Comparison:
+    """Models of several names, each trained from several seeds.
+
+    Attributes:
+        record: Keeps scores and tables.
+        names: Key of a model in the numbers -> its name in tables.
+        trained: Key -> the model of every seed.
+
+    Example:
+        >>> flows = Comparison(record).train({"affine": Candidate("affine couplings", make)}, lambda seed: data[seed].x)
+        >>> scores = flows.score(lambda one: quality(one.model, data[one.seed].density), keep="{key}")
+        >>> flows.table("Nats.", "model", QUALITY_COLUMNS, scores)
+    """
+
+    record: Record
+    names: dict[str, str] = field(default_factory=dict)
+    trained: dict[str, list[Trained]] = field(default_factory=dict)
+
+    def train(
+        self,
+        candidates: Mapping[str, Candidate],
+        rows: Callable[[int], Any],
+        *,
+        seeds: Sequence[int] | None = None,
+        label: str = "{key}, seed {seed}",
+        **options: Any,
+    ) -> Self:
+        """Train candidates from every seed and add them.
+
+        Args:
+            candidates: By the key of their numbers.
+            rows: From a seed to what `train` takes as rows.
+            seeds: By default those of the record.
+            label: Name of a run, where "{key}", "{name}" and "{seed}" stand for those of the candidate.
+            **options: Those of the function `train`, for all candidates.
+        """
+        for key, candidate in candidates.items():
+            self.names[key], self.trained[key] = candidate.name, []
+            for seed in self.record.seeds() if seeds is None else seeds:
+                named = label.format(key=key, name=candidate.name, seed=seed)
+                self.trained[key].append(train(self.record, named, candidate, rows(seed), seed, **options))
+        return self
+
+    def add(self, key: str, name: str, trained: Sequence[Trained]) -> Self:
+        """Add a model that was made in another way."""
+        self.names[key], self.trained[key] = name, list(trained)
+        return self
+
+    def first(self, key: str) -> Any:
+        """Return the model of the first seed."""
+        return self.trained[key][0].model
+
+    def score(
+        self, judge: Callable[[Trained], Score], *, keep: str = "", by_seed: bool = False
+    ) -> dict[str, list[Score]]:
+        """Judge every model of every seed, and keep the scores as numbers after each seed.
+
+        Args:
+            judge: From a trained model to its score, a dataclass.
+            keep: Key of the numbers, where "{key}" stands for that of the model; "" keeps none.
+            by_seed: Whether the numbers are a list of tables, one a seed, and not a table of lists, one a field.
+        """
+        scores: dict[str, list[Score]] = {}
+        for key, trained in self.trained.items():
+            mine = scores[key] = []
+            for one in trained:
+                mine.append(judge(one))
+                if keep:
+                    self.record.number(keep.format(key=key), listed(mine, by_seed=by_seed), again=len(mine) > 1)
+        return scores
+
+    def table(self, title: str, first: str, columns: Columns, scores: Mapping[str, Sequence[Any]]) -> None:
+        """Add a table of scores with a row for each model; `first` heads the column of their names."""
+        self.record.scores(title, first, columns, {self.names[key]: found for key, found in scores.items()})
+
+
+def listed(scores: Sequence[Any], *, by_seed: bool = False) -> Any:
+    """Return scores, dataclasses, as numbers to keep: a table of lists, or a list of tables."""
+    tables = [asdict(score) for score in scores]
+    return tables if by_seed else {name: [table[name] for table in tables] for name in tables[0]}
+
+
+def drawn(model: Any, num_samples: int, seed: int, **options: Any) -> Any:
+    """Return samples of a model that a seed repeats; options are those of its `sample`."""
+    return model.sample(num_samples, generator=torch.Generator().manual_seed(seed), **options)

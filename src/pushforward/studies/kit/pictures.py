@@ -1,0 +1,118 @@
+"""Panels that the studies draw in: points and log densities in the plane, curves over training, bars over seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pushforward.report.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
+
+FLOOR = -10.0  # log density below which a picture shows no difference, nats
+POINTS = 10_000  # drawn in one panel
+
+Densities = Mapping[str, Callable[..., Tensor]]  # title -> log density in nats of points (*batch, 2)
+Window = tuple[float, float, float, float]  # left, right, bottom, top in units of x
+SOURCE_WINDOW: Window = (-2.5, 2.5, -2.5, 2.5)  # of the source's pictures of standardized points
+
+
+def window(x: Tensor, margin: float = 0.1) -> Window:
+    """Return a square window around points, (left, right, bottom, top)."""
+    low, high = x.min(0).values, x.max(0).values
+    centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)
+    left, right, bottom, top = torch.stack([centre - half, centre + half], 1).flatten().tolist()
+    return left, right, bottom, top
+
+
+def board(num_columns: int, num_rows: int = 1, *, size: float = 3.1, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of square panels and its axes, row by row."""
+    figure = Figure(figsize=(size * num_columns, size * num_rows + 0.3), layout="constrained")
+    return figure, list(figure.subplots(num_rows, num_columns, squeeze=False, **shared).flat)
+
+
+def points(
+    axes: Axes,
+    x: Tensor,
+    title: str,
+    area: Window,
+    *,
+    labels: Tensor | None = None,
+    colour: str = BLACK,
+    size: float = 1.5,
+) -> None:
+    """Draw points, one colour a label where labels are given."""
+    across, up = x[:POINTS].detach().cpu().numpy().T
+    if labels is not None:
+        colours = [LABEL_COLOURS[int(label) % len(LABEL_COLOURS)] for label in labels[:POINTS]]
+    else:
+        colours = [colour] * len(across)
+    axes.scatter(across, up, s=size, c=colours, alpha=0.45, linewidths=0, rasterized=True)
+    frame(axes, title, area)
+
+
+def log_densities(
+    figure: Figure,
+    panels: Sequence[Axes],
+    densities: Densities,
+    area: Window,
+    *,
+    grid: int,
+) -> None:
+    """Draw log densities in nats, cut at the floor, one panel a title, on one scale with one colour bar."""
+    values = [on_grid(log_prob, area, grid).numpy() for log_prob in densities.values()]
+    top = max(value.max() for value in values)
+    for axes, title, value in zip(panels, densities, values, strict=True):
+        image = axes.imshow(value, origin="lower", extent=area, cmap=DENSITY_MAP, vmin=FLOOR, vmax=top)
+        frame(axes, title, area)
+    figure.colorbar(image, ax=list(panels), shrink=0.75, label="log density (nats)", extend="min", aspect=25)
+
+
+@torch.no_grad()
+def on_grid(log_prob: Callable[..., Tensor], area: Window, grid: int) -> Tensor:
+    """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
+    left, right, bottom, top = area
+    across = torch.linspace(left, right, grid)
+    up = torch.linspace(bottom, top, grid)
+    corners = torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
+    return log_prob(corners).float().nan_to_num(neginf=FLOOR).clamp(min=FLOOR)
+
+
+def frame(axes: Axes, title: str, area: Window, names: tuple[str, str] = ("$x_1$", "$x_2$")) -> None:
+    """Give a square panel its title, limits and axis names."""
+    axes.set_title(title, fontsize=10)
+    axes.set(xlim=area[:2], ylim=area[2:], aspect="equal", xlabel=names[0], ylabel=names[1])
+    axes.tick_params(labelsize=8)
+
+
+def curves(
+    axes: Axes, lines: dict[str, tuple[Sequence[float], Sequence[float]]], across: str, up: str, title: str = ""
+) -> None:
+    """Draw named curves; a name is its legend."""
+    for index, (name, (x, y)) in enumerate(lines.items()):
+        axes.plot(
+            x, y, color=LABEL_COLOURS[index % len(LABEL_COLOURS)], label=name, linewidth=1.6, marker="o", markersize=3
+        )
+    axes.set(xlabel=across, ylabel=up)
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    if len(lines) > 1:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def spread_bars(
+    axes: Axes, names: Sequence[str], values: Sequence[Sequence[float]], across: str, title: str = ""
+) -> None:
+    """Draw one horizontal bar a name, as long as the mean, and a dot for each seed."""
+    for row, (name, seeds) in enumerate(zip(names, values, strict=True)):
+        axes.barh(row, float(np.mean(seeds)), color=LABEL_COLOURS[row % len(LABEL_COLOURS)], alpha=0.6, label=name)
+        axes.plot(seeds, [row] * len(seeds), linestyle="", marker="o", color=BLACK, markersize=3.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(across)
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, axis="x")

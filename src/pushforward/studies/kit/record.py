@@ -1,0 +1,282 @@
+"""What a study finds, on the disk as it comes: numbers as JSON, pictures; at the end two forms of a report."""
+
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from pushforward import __version__
+from pushforward.report.rendering import page, png
+from pushforward.storage.folders import writable_folder
+from pushforward.storage.whole_files import replacing
+from pushforward.studies.kit.tables import Columns, cells, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pushforward.training import History
+
+RESULTS, PAGE, SUMMARY = "results.json", "report.html", "README.md"
+CHECKPOINTS = "checkpoints"  # folder in the study's own, while it runs
+LENGTHS = ("num_steps", "epochs", "max_seconds")  # options of `fit`, of which the quick form has its own
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of the report: kind is "heading", "text", "question", "table" or "picture"."""
+
+    kind: str
+    title: str = ""
+    text: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    image: bytes = b""
+    suffix: str = "png"
+
+
+@dataclass
+class Record:
+    """Keeps what a study finds, in the order of its report.
+
+    Numbers and pictures are in the folder as soon as they are found, so that a study that is killed leaves what it
+    measured; `finish` adds the report.
+
+    Attributes:
+        name: The study's name, as in `pushforward study NAME`.
+        title: Heading of the report.
+        source: The text whose questions the study answers.
+        out: Folder for the results.
+        seed: First seed; a study that repeats a run counts on from here.
+        quick: Whether to run the short form, which shows that everything works and measures nothing.
+        say: Called with each line of progress.
+        part: Name of the part of the study that this record adds to; see `of_part`.
+
+    Raises:
+        InputError: If the folder cannot be made or written to.
+    """
+
+    name: str
+    title: str
+    source: str
+    out: Path
+    seed: int = 0
+    quick: bool = False
+    say: Callable[[str], None] = lambda line: None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    part: str = ""
+
+    def __post_init__(self) -> None:
+        writable_folder(self.out, remedy="name another folder with --out")
+
+    def of_part(self, part: str) -> "Record":
+        """Return a record that adds to this one what a part of the study finds, under the part's name.
+
+        Numbers are kept in the table `part`; pictures and runs have its name before theirs.
+        """
+        return replace(self, part=part)
+
+    def named(self, name: str) -> str:
+        """Return the name of a picture or run, with the part's before it."""
+        return f"{self.part}-{name}" if self.part else name
+
+    # What the short form has less of
+
+    def size(self, full: T, *, quick: T) -> T:
+        """Return what the full form has of something, or what the short form has of it."""
+        return quick if self.quick else full
+
+    def seeds(self, num_seeds: int = 3) -> list[int]:
+        """Return the seeds of repeated runs; one in the quick form."""
+        return [self.seed + index for index in range(self.size(num_seeds, quick=1))]
+
+    @property
+    def grid(self) -> int:
+        """Steps of a density's grid along each axis."""
+        return self.size(500, quick=60)
+
+    def fit(
+        self,
+        label: str,
+        model: torch.nn.Module,
+        *arguments: Any,
+        quick: Mapping[str, Any] | None = None,
+        resumable: bool = False,
+        **options: Any,
+    ) -> "History":
+        """Train with `pf.fit` without a progress bar, and keep what it took.
+
+        Args:
+            label: Name of the run.
+            model: What to train.
+            *arguments: Rows and context, as for `pf.fit`.
+            quick: Length of the training in the quick form, which compiles nothing; by default that of the full form.
+            resumable: Whether to keep checkpoints in the study's folder until it is finished, and to go on from them.
+            **options: Those of `pf.fit`.
+        """
+        from pushforward.training import fit
+
+        label = self.named(label)
+        if self.quick:
+            replaced = ("compile", *LENGTHS) if quick else ("compile",)
+            options = {name: value for name, value in options.items() if name not in replaced} | dict(quick or {})
+        elif resumable:
+            options |= {"out": self.out / CHECKPOINTS / file_name(label), "resume": True}
+        history = fit(model, *arguments, progress=False, **options)
+        self.runs.append(
+            {
+                "label": label,
+                "parameters": num_parameters(model),
+                "steps": history.steps,
+                "seconds": round(history.seconds, 2),
+                "stopped": history.stopped_because,
+            }
+        )
+        self._save()
+        self.say(f"  {label}: {history.steps:,} steps in {history.seconds:.0f} s")
+        return history
+
+    # What was found
+
+    def heading(self, title: str) -> None:
+        """Begin a section."""
+        self.blocks.append(Block("heading", title))
+        self.say(title)
+
+    def text(self, text: str) -> None:
+        """Add a paragraph of plain text."""
+        self.blocks.append(Block("text", text=text))
+
+    def answer(self, question: str, text: str) -> None:
+        """Add a question of the source and what the numbers say to it."""
+        self.blocks.append(Block("question", question, text))
+
+    def number(self, key: str, value: Any, *, again: bool = False) -> None:
+        """Keep a number for results.json under `key`; dots make nested tables.
+
+        Args:
+            key: Its name.
+            value: A number or text, or lists, tables and tensors of them.
+            again: Whether the key is there already and its value to be replaced, as when more seeds are done.
+
+        Raises:
+            KeyError: If the key is there already, and is not to be replaced.
+        """
+        *path, last = [*filter(None, [self.part]), *key.split(".")]
+        table = self.numbers
+        for part in path:
+            table = table.setdefault(part, {})
+        if last in table and not again:
+            raise KeyError(f"the study {self.name} records {key!r} twice")
+        table[last] = _plain(value)
+        self._save()
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add a table; numbers are shown with four significant digits, text as it is."""
+        self.blocks.append(Block("table", title, header=header, rows=[[shown(cell) for cell in row] for row in rows]))
+
+    def scores(self, title: str, first: str, columns: Columns, rows: Mapping[str, Sequence[Any]]) -> None:
+        """Add a table with a row for each name, made of its scores, one a seed; `first` heads the column of names."""
+        self.table(title, [first, *(name for name, _ in columns)], [[n, *cells(columns, s)] for n, s in rows.items()])
+
+    def picture(self, name: str, figure: "Figure", caption: str) -> None:
+        """Add a figure; it is saved as `name`.png."""
+        self._image(name, png(figure), "png", caption)
+
+    def animate(self, name: str, image: bytes, caption: str) -> None:
+        """Add an animated picture; it is saved as `name`.gif."""
+        self._image(name, image, "gif", caption)
+
+    def _image(self, name: str, image: bytes, suffix: str, caption: str) -> None:
+        block = Block("picture", self.named(name), caption, image=image, suffix=suffix)
+        self.blocks.append(block)
+        self._write(f"{block.title}.{suffix}", image)
+
+    # The folder
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.out / PAGE
+
+    @property
+    def seconds(self) -> float:
+        """How long the study has run."""
+        return time.monotonic() - self.started
+
+    def to_dict(self, *, complete: bool = True) -> dict[str, Any]:
+        """Return what results.json holds."""
+        options = (" --quick" if self.quick else "") + (f" --seed {self.seed}" if self.seed else "")
+        return {
+            "study": self.name,
+            "command": f"pushforward study {self.name}{options}",
+            "seed": self.seed,
+            "quick": self.quick,
+            "complete": complete,
+            "seconds": round(self.seconds, 1),
+            "versions": {
+                "pushforward": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+            "numbers": self.numbers,
+            "runs": self.runs,
+        }
+
+    def finish(self) -> None:
+        """Write the report, and remove the checkpoints: they are large, and a repeated study is to train anew.
+
+        Raises:
+            RunError: If writing fails.
+        """
+        facts = self._save(complete=True)
+        for name, template in {PAGE: "study.html", SUMMARY: "study.md"}.items():
+            self._write(name, page(template, record=self, facts=facts).encode())
+        shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
+
+    def _save(self, *, complete: bool = False) -> dict[str, Any]:
+        facts = self.to_dict(complete=complete)
+        self._write(RESULTS, (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode())
+        return facts
+
+    def _write(self, name: str, content: bytes) -> None:
+        with replacing(self.out / name) as file:
+            file.write(content)
+
+
+def num_parameters(model: torch.nn.Module) -> int:
+    """Return how many trained numbers a model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def file_name(label: str) -> str:
+    """Return a label as the name of a file: letters and digits, and a hyphen for whatever lies between them."""
+    return re.sub("[^a-z0-9]+", "-", label.lower()).strip("-")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: tensors as lists, floats to seven digits, what is not finite as None."""
+    if isinstance(value, torch.Tensor):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    value = float(value)
+    return float(f"{value:.7g}") if math.isfinite(value) else None

@@ -1,0 +1,51 @@
+"""Scores as cells of a table: numbers in words, and one cell for a score's values over the seeds."""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+# Header of a column -> the field of a score whose values over the seeds it shows, or the cell of all these scores.
+Columns = Sequence[tuple[str, str | Callable[[Sequence[Any]], Any]]]
+
+
+def shown(value: Any) -> str:
+    """Return a table's cell: text as it is, integers with separators, other numbers to four significant digits."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size >= 10:
+        return f"{value:,.4g}" if size < 1e4 else f"{value:,.0f}"
+    return f"{value:.1e}" if 0 < size < 1e-4 else f"{value:.4f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return "mean (lowest to highest)" of one number over the seeds."""
+    mean = sum(values) / len(values)
+    return shown(mean) if len(values) == 1 else f"{shown(mean)} ({shown(min(values))} to {shown(max(values))})"
+
+
+def values(scores: Sequence[Any], field: str) -> list[Any]:
+    """Return one field of every score."""
+    return [getattr(score, field) for score in scores]
+
+
+def mean(scores: Sequence[Any], field: str) -> float:
+    """Return the mean of one field over the scores."""
+    return fmean(values(scores, field))
+
+
+def largest(field: str) -> Callable[[Sequence[Any]], Any]:
+    """Return the cell of a column that shows the largest value of a field over the seeds."""
+    return lambda scores: max(values(scores, field))
+
+
+def cells(columns: Columns, scores: Sequence[Any]) -> list[Any]:
+    """Return the cells of one row, from the scores of one model over the seeds."""
+    return [spread(values(scores, of)) if isinstance(of, str) else of(scores) for _, of in columns]

@@ -1,0 +1,1 @@
+"""Studies of points in the plane, where the exact density is known."""

@@ -1,0 +1,1 @@
+"""The study of settings on two moons, run by several processes."""

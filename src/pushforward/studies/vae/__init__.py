@@ -1,0 +1,1 @@
+"""The study of priors of a variational autoencoder."""

@@ -1,0 +1,139 @@
+"""The kit of the studies: what a killed study leaves, comparisons of models, workers, and finding studies by name."""
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+import pushforward as pf
+from pushforward.studies import STUDIES
+from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
+from pushforward.studies.kit.record import Record
+from pushforward.studies.kit.tables import cells, largest
+from pushforward.studies.kit.workers import Workers
+
+
+@pytest.fixture
+def record(tmp_path):
+    return Record("layers", "A title", "a source", tmp_path / "out", quick=True)
+
+
+def on_disk(record):
+    return json.loads((record.out / "results.json").read_text())
+
+
+def test_numbers_runs_and_pictures_are_on_the_disk_before_the_study_ends(record):
+    record.number("a.b", 1)
+    assert on_disk(record)["numbers"] == {"a": {"b": 1}}
+    record.picture("empty", Figure(figsize=(1, 1)), "An empty picture.")
+    assert (record.out / "empty.png").read_bytes().startswith(b"\x89PNG")
+    record.fit("short", pf.recipes.nice(2), torch.randn(40, 2), num_steps=2)
+    found = on_disk(record)
+    assert [run["label"] for run in found["runs"]] == ["short"]
+    assert not found["complete"]
+    record.finish()
+    assert on_disk(record)["complete"]
+
+
+def test_the_quick_form_replaces_the_length_and_compiles_nothing(record, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("pushforward.training.fit", lambda model, x, **options: asked.update(options) or History())
+    record.fit("a", torch.nn.Linear(1, 1), None, max_seconds=9, compile=True, seed=3, quick={"epochs": 2})
+    assert asked == {"progress": False, "seed": 3, "epochs": 2}
+    record.quick = False
+    record.fit("A run", torch.nn.Linear(1, 1), None, epochs=5, quick={"epochs": 2}, resumable=True)
+    assert asked["epochs"] == 5
+    assert asked["resume"]
+    assert asked["out"] == record.out / "checkpoints" / "a-run"
+
+
+class History:
+    steps, seconds, stopped_because = 1, 0.1, "done"
+
+
+@dataclass
+class Score:
+    seed: int
+    value: float
+
+
+def test_a_comparison_trains_each_candidate_from_its_seed_and_keeps_scores_by_field_or_by_seed(record):
+    candidate = Candidate("ours", lambda: pf.recipes.nice(2), {"batch_size": 8}, quick={"num_steps": 2})
+    x = {seed: torch.randn(40, 2) for seed in (0, 1)}
+    flows = Comparison(record).train(
+        {"a": candidate, "b": candidate}, x.__getitem__, seeds=[0, 1], label="{key} {seed}"
+    )
+    assert [run["label"] for run in record.runs] == ["a 0", "a 1", "b 0", "b 1"]
+    assert {run["steps"] for run in record.runs} == {2}
+    first, second = (one.model.log_prob(x[0]) for one in flows.trained["a"])
+    assert not torch.equal(first, second)
+    assert torch.equal(first, flows.first("b").log_prob(x[0]))
+    scores = flows.score(lambda one: Score(one.seed, 2.0 * one.seed), keep="by field.{key}")
+    flows.score(lambda one: Score(one.seed, 2.0 * one.seed), keep="by seed.{key}", by_seed=True)
+    assert record.numbers["by field"]["a"] == {"seed": [0, 1], "value": [0.0, 2.0]}
+    assert record.numbers["by seed"]["b"] == [{"seed": 0, "value": 0.0}, {"seed": 1, "value": 2.0}]
+    flows.table("Title", "model", (("value", "value"), ("most", largest("value"))), scores)
+    assert record.blocks[-1].header == ["model", "value", "most"]
+    assert record.blocks[-1].rows[0] == ["ours", "1.0000 (0.0000 to 2.0000)", "2.0000"]
+
+
+def test_scores_are_kept_after_each_seed(record):
+    def judged(one):
+        if one.seed == 1:
+            raise KeyboardInterrupt
+        return Score(one.seed, 7.0)
+
+    flows = Comparison(record).add("a", "a model", [Trained(None, 0), Trained(None, 1)])
+    with pytest.raises(KeyboardInterrupt):
+        flows.score(judged, keep="{key}")
+    assert on_disk(record)["numbers"]["a"]["value"] == [7.0]
+
+
+def test_cells_come_from_fields_and_from_functions():
+    assert cells((("a", "value"), ("b", len)), [Score(0, 0.5)]) == ["0.5000", 1]
+
+
+def test_the_studies_are_listed_without_loading_torch_or_any_of_them():
+    code = (
+        "import sys; from pushforward.__main__ import main; main(['study']); "
+        "print([m for m in sys.modules if m == 'torch' or m.startswith('pushforward.studies.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_where_it_is_said_to_be(name):
+    study = importlib.import_module(f"pushforward.studies.{STUDIES[name].module}")
+    assert all(isinstance(text, str) for text in (study.TITLE, study.SOURCE))
+    assert callable(study.run)
+
+
+# ---- workers ---------------------------------------------------------------------------------------------------------
+
+
+def test_workers_end_with_a_status_and_their_last_words():
+    with Workers() as workers:
+        workers.start("bad", time.sleep, "0")  # which wants a number
+        workers.start("none", importlib.import_module, "json")
+        ended = {}
+        while workers:
+            ended |= {one.name: one for one in workers.ended()}
+    assert (ended["none"].status, ended["none"].last_words) == (0, "it gave no reason")
+    assert ended["bad"].status == 1
+    assert ended["bad"].last_words.startswith("TypeError")
+
+
+def test_workers_left_are_stopped():
+    with Workers() as workers:
+        workers.start("waits", subprocess.getoutput, "sleep 60")
+        process, _ = workers._running["waits"]
+    assert process.returncode == -signal.SIGTERM
+    assert not workers
