@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from pushforward import data
+from pushforward.studies.kit.levels import one_hot
 from pushforward.studies.kit.record import Record
 from pushforward.studies.plane import conditional, conditional_models
-from pushforward.studies.plane.conditional_models import QUICK, RECIPES, TASKS, Merged, judge, one_hot, source_flow
+from pushforward.studies.plane.conditional_models import QUICK, RECIPES, TASKS, Merged, judge, source_flow
 from pushforward.transforms import Affine, Coupling, Orthogonal
 
 TASK = "hexagon, 2 labels"

@@ -78,8 +78,8 @@ def test_an_autoencoder_of_8_bit_images_starts_at_their_middle():
     torch.testing.assert_close(model.decode(model.encode(x)), torch.full((3, 64), 128.0))
 
 
-def test_a_gaussian_of_logits_beats_one_of_levels_and_both_beat_guessing(data):
-    found = mnist_8x8.rivals(Record("mnist-8x8", "", "", None, quick=True), data)
+def test_a_gaussian_of_logits_beats_one_of_levels_and_both_beat_guessing(data, tmp_path):
+    found = mnist_8x8.rivals(Record("mnist-8x8", "", "", tmp_path, quick=True), data)
     nats = {key: digit_models.held_out_nll(rival.density, data.test, 256).mean for key, rival in found.items()}
     assert nats["gaussian"] < 64 * math.log(256)
     assert nats["gaussian_logit"] < nats["gaussian"]

@@ -10,6 +10,7 @@ import torch
 from pushforward import metrics
 from pushforward.data import Density, ToyData
 from pushforward.flows import Flow
+from pushforward.studies.kit.levels import one_hot
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import shown, spread
 from pushforward.studies.plane import conditional_pictures
@@ -24,7 +25,6 @@ from pushforward.studies.plane.conditional_models import (
     compare,
     file_name,
     judge,
-    one_hot,
     train,
 )
 from pushforward.studies.plane.quality import TEST_SEED

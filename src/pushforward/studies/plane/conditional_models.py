@@ -11,6 +11,7 @@ from torch import Tensor
 from pushforward import metrics, recipes
 from pushforward.data import Density, ToyData, hexagon, two_moons
 from pushforward.flows import Flow
+from pushforward.studies.kit.levels import one_hot
 from pushforward.studies.kit.record import Record
 from pushforward.studies.plane.quality import TEST_SEED, spline_flow
 from pushforward.verification import verify
@@ -81,11 +82,6 @@ RECIPES: dict[str, Recipe] = {
         {"learning_rate": 5e-3, "batch_size": 256},
     ),
 }
-
-
-def one_hot(labels: Tensor, num_labels: int) -> Tensor:
-    """Return labels (n,) as the context of a flow, (n, num_labels)."""
-    return torch.nn.functional.one_hot(labels, num_labels).float()
 
 
 def file_name(task: str) -> str:

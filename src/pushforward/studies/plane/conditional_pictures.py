@@ -7,8 +7,9 @@ import torch
 from pushforward.data import ToyData
 from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.kit import pictures
+from pushforward.studies.kit.levels import one_hot
 from pushforward.studies.kit.record import Record
-from pushforward.studies.plane.conditional_models import Found, Merged, Size, file_name, one_hot
+from pushforward.studies.plane.conditional_models import Found, Merged, Size, file_name
 from pushforward.studies.plane.quality import TEST_SEED
 
 SHOWN = 1_500  # points in a panel
