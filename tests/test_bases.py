@@ -76,6 +76,16 @@ def test_samples_are_the_generators_and_leave_the_global_state_alone(name):
     assert base.sample(()).shape == (2,)
 
 
+@pytest.mark.parametrize("name", UNIVARIATE)
+def test_no_sample_is_infinite_whatever_the_generator_gives(name, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=torch.float32))
+    base = make(name)
+    x = base.sample((5,), generator=torch.Generator().manual_seed(0))
+    assert x.isfinite().all()
+    if name != "Kumaraswamy":  # whose icdf in torch rounds to 0
+        assert base.log_prob(x).isfinite().all()
+
+
 @every
 @torch.no_grad()
 def test_samples_follow_the_density(name):
@@ -151,6 +161,17 @@ def test_log_probs_are_torchs(monkeypatch):
         monkeypatch.setattr(density, "DIRECT", 0)
         assert_close(mixture.log_prob(z), by_differences)
     assert_close(Box(2, low=-1.0, high=3.0).log_prob(torch.zeros(2)), torch.tensor(-2 * math.log(4)))
+
+
+def test_the_components_of_a_fresh_mixture_are_spread_over_the_standard_normal():
+    mean = GaussianMixture(2, 2000).mean.detach()  # equal ones would get equal gradients and never part
+    assert_close(mean.mean(0), torch.zeros(2), rtol=0, atol=0.1)
+    assert_close(mean.std(0), torch.ones(2), rtol=0, atol=0.1)
+
+
+def test_the_ends_of_a_box_belong_to_it():
+    corners = torch.tensor([[-1.0, 3.0], [3.0, -1.0]])
+    assert_close(Box(2, low=-1.0, high=3.0).log_prob(corners), torch.full((2,), -2 * math.log(4)))
 
 
 def test_a_mixture_keeps_its_digits_far_from_the_origin():

@@ -7,15 +7,15 @@ from functools import partial
 
 import pytest
 import torch
-from scipy.stats import norm
+from scipy.stats import kstest, norm
 from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.errors import RunError
 from pushforward.nets import HyperNetwork, TimeMLP
 from pushforward.nets.velocity import time_features
-from pushforward.numerics.ode import METHODS, integrate, integrate_adjoint
-from pushforward.transforms import Compose, Continuous, Scale
+from pushforward.numerics.ode import METHODS, _step, integrate, integrate_adjoint
+from pushforward.transforms import Compose, Continuous, Inverse, OnFeatures, PerPixel, Scale
 from zoo import perturb
 
 TURN = torch.tensor([[-0.5, 2.0], [-2.0, -0.5]], dtype=torch.float64)
@@ -77,6 +77,58 @@ def test_adaptive_steps_keep_the_tolerance_and_count_evaluations(method):
     assert sum(calls) == int(count.sum())
 
 
+def bent(t, y, context=None):
+    return y.square() - t.exp() if t.ndim == 0 else y.square() - t.exp()[:, None]
+
+
+@pytest.mark.parametrize("method", ["dopri5", "tsit5"])
+def test_the_error_estimate_falls_with_the_fifth_power_of_the_step(method):
+    # It is the difference of an order 4 and an order 5 formula; a wrong weight would leave a lower power.
+    estimates = [
+        _step(bent, START, None, torch.tensor(0.1).double(), torch.tensor(size).double(), METHODS[method])[1]
+        for size in (0.02, 0.01)
+    ]
+    assert math.log2(estimates[0].abs().max() / estimates[1].abs().max()) == pytest.approx(5, abs=0.2)
+
+
+def evaluations(y, velocity=turning, tolerance=1e-6, end=1.0):
+    return integrate(velocity, y, 0.0, end, tolerance=tolerance)[1]
+
+
+def test_the_error_of_a_step_is_relative_above_one_and_absolute_below():
+    y = torch.tensor([[3.0, 4.0]]).double()
+    assert evaluations(1e3 * y) == evaluations(1e6 * y)
+    assert evaluations(1e-15 * y, tolerance=1e-9) < evaluations(y, tolerance=1e-9) / 2
+
+
+def test_the_error_of_a_step_is_the_mean_over_the_row_however_long():
+    wide = torch.block_diag(*[TURN] * 8)
+    assert torch.equal(evaluations(START.repeat(1, 8), lambda t, y, c: y @ wide.T), evaluations(START))
+
+
+@pytest.mark.parametrize(("share", "first_time"), [(0.95, True), (1.05, False)])
+def test_a_step_is_taken_again_if_its_error_is_above_the_tolerance(share, first_time):
+    # A velocity that only the first of the seven stages sees: the error is its weight times the step.
+    size, tolerance = 1e-3, 1e-5
+    speed = share * tolerance / (size * abs(METHODS["dopri5"].errors[0]))
+    found = evaluations(torch.zeros(1, 1).double(), lambda t, y, c: speed * (t == 0)[:, None], tolerance, size)
+    assert (found == 7) == first_time
+
+
+def test_after_a_step_the_next_is_as_long_as_its_error_allows():
+    asked, tolerance, share = [], 1e-5, 0.3
+    speed = share * tolerance / (1e-3 * METHODS["dopri5"].errors[0])
+
+    def push(t, y, context):
+        asked.append(t.item())
+        return speed * (t == 0)[:, None]
+
+    integrate(push, torch.zeros(1, 1).double(), 0.0, 1.0, tolerance=tolerance)
+    # Times of the first step (it is 0.001 long where y is 0), then the second stage of the next, a fifth of it on.
+    assert asked[6] == pytest.approx(1e-3)
+    assert 5 * (asked[7] - asked[6]) == pytest.approx(0.9 * share ** (-1 / 5) * 1e-3)
+
+
 def test_adaptive_steps_agree_with_torchdiffeq():
     from torchdiffeq import odeint
 
@@ -114,6 +166,12 @@ def test_a_velocity_that_blows_up_ends_in_words():
         RunError, match=re.escape("took 100 steps and 2 of 2 rows have not arrived (the slowest is at t = 0.01")
     ):
         integrate(lambda t, y, c: 50 * y**3, torch.ones(2, 1), 0.0, 1.0, max_steps=100)
+
+
+def test_a_flow_gives_up_after_as_many_steps_as_it_was_told():
+    flow = Continuous(gentle(size=1.0), max_steps=2)
+    with pytest.raises(RunError, match="took 2 steps and 5 of 5 rows have not arrived"):
+        flow(START.float())
 
 
 @pytest.mark.parametrize("options", [{"method": "rk4", "num_steps": 40}, {"tolerance": 1e-9}])
@@ -265,6 +323,27 @@ def test_hutchinson_is_unbiased_and_keeps_its_probes_until_they_are_redrawn():
     assert set(once.probes.flatten().tolist()) <= {-1.0, 1.0}
 
 
+CONTAINERS = {
+    "inverse": Inverse,
+    "the last of several": lambda part: Compose([Scale(2.0), part]),
+    "the first of several": lambda part: Compose([part, Scale(2.0)]),
+    "per pixel": lambda part: PerPixel((2, 1, 3), part),
+    "some features": lambda part: OnFeatures((3, 1), part),
+    "flow": lambda part: pf.Flow(part, pf.bases.StandardNormal(2)),
+    "preprocessing": lambda part: pf.Flow(Scale(2.0), pf.bases.StandardNormal(2), [part]),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_what_holds_an_estimate_draws_its_probes_anew_and_says_that_it_is_one(name):
+    part = Continuous(gentle(), method="rk4", num_steps=1, trace="hutchinson", num_probes=50)
+    whole, before = CONTAINERS[name](part), part.probes.clone()
+    assert not whole.exact_log_det
+    whole.redraw(torch.Generator().manual_seed(0))
+    assert not torch.equal(part.probes, before)
+    assert CONTAINERS[name](Continuous(gentle())).exact_log_det
+
+
 @pytest.mark.parametrize("options", [{"method": "rk4", "num_steps": 20}, {"tolerance": 1e-9}, {"trace": "hutchinson"}])
 def test_a_flow_with_the_adjoint_has_the_gradients_of_one_without(options):
     velocity, found, saved = gentle(context_features=1).double(), [], []
@@ -383,6 +462,35 @@ def test_matching_compares_the_velocity_with_the_straight_paths():
     z = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))  # latent at t = 0, data at t = 1
     assert_close(moved, (1 - t[:, None]) * z + t[:, None] * 2 * x)
     assert_close(loss, (torch.tensor([3.0, -1.0]) - (2 * x - z)).square().sum(-1))
+
+
+def test_matching_draws_a_time_for_each_row_evenly_between_latent_and_data():
+    velocity, x = Recorded(), torch.randn(2_000, 2)
+    pf.losses.flow_matching(
+        pf.Flow(Continuous(velocity), pf.bases.StandardNormal(2)), pf.losses.Batch(x, None, None, 2)
+    )
+    t = velocity.asked[0]
+    assert t.shape == (2_000,)
+    assert kstest(t.numpy(), "uniform").pvalue > 0.001
+
+
+def test_optimal_matching_moves_along_the_cheapest_pairs():
+    velocity, x = Recorded(), torch.randn(5, 2)
+    flow = pf.Flow(Continuous(velocity), pf.bases.StandardNormal(2))
+    batch = pf.losses.Batch(x, None, None, 5)
+    loss = pf.losses.flow_matching(flow, batch, torch.Generator().manual_seed(3), pairing="optimal")
+    z = torch.randn(5, 2, generator=torch.Generator().manual_seed(3))
+    pairings = [z[list(order)] for order in itertools.permutations(range(5))]
+    z = min(pairings, key=lambda paired: (x - paired).square().sum())
+    t, moved, _ = velocity.asked
+    assert_close(moved, (1 - t[:, None]) * z + t[:, None] * x)
+    assert_close(loss, (torch.tensor([3.0, -1.0]) - (x - z)).square().sum(-1))
+
+
+def test_optimal_matching_refuses_weights():
+    batch = pf.losses.Batch(torch.randn(5, 2), None, torch.ones(5), 5)
+    with pytest.raises(ValueError, match="would change the law given the context or with weights"):
+        pf.losses.flow_matching(pf.recipes.cnf(2), batch, pairing="optimal")
 
 
 def test_optimal_pairs_are_the_cheapest_of_all():

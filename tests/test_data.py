@@ -1,6 +1,7 @@
 """Toy densities: the truth they carry is the truth of the points they give."""
 
 import math
+from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
@@ -144,6 +145,67 @@ def test_moons_log_prob_is_the_integral_along_the_arcs(noise, x):
     assert density.log_prob(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(expected, abs=1e-8)
 
 
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("x", [(0.5, 0.2), (-1.6, 2.0), (2.9, 0.3), (-3.0, -0.1), (0.0, 0.0)])
+def test_spirals_log_prob_is_the_integral_along_the_arms(x, label):
+    def exponent(v):
+        t = 3 * np.pi * np.sqrt(v)
+        arm = (1 - 2 * label) * np.stack([-t * np.cos(t), t * np.sin(t)]) / 3
+        return -((x[0] - arm[0]) ** 2 + (x[1] - arm[1]) ** 2) / (2 * 0.1**2)
+
+    v = np.linspace(0, 1, 40_001)
+    best = exponent(v).max()
+    near = v[exponent(v) > best - 40]
+    cuts = np.linspace(near[0], near[-1], 30)
+    parts = [quad(lambda v: np.exp(exponent(v) - best), *ends, epsabs=0, epsrel=1e-11)[0] for ends in pairwise(cuts)]
+    expected = math.log(sum(parts)) + best - math.log(2 * math.pi * 0.1**2)
+    found = pf.data.spirals(2).density.log_prob(torch.tensor(x, dtype=torch.float64), label=label)
+    assert found.item() == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("arm", range(5))
+def test_pinwheel_is_a_gaussian_once_the_twist_is_undone(arm):
+    # x = 2 R(2 pi arm / 5 + exp|u| / 4) u with u ~ N((1, 0), diag(.3^2, .1^2)); the twist keeps areas.
+    u = torch.tensor([[1.0, 0.0], [0.6, 0.05], [1.7, -0.1]]).double()
+    angle = 2 * math.pi * arm / 5 + u.norm(dim=-1).exp() / 4
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).reshape(-1, 2, 2)
+    x = 2 * (turn @ u[..., None]).squeeze(-1)
+    expected = stats.multivariate_normal([1, 0], np.diag([0.3**2, 0.1**2])).logpdf(u) - math.log(4)
+    found = pf.data.pinwheel(2).density.log_prob(x, label=arm)
+    torch.testing.assert_close(found, torch.from_numpy(expected))
+
+
+CORNERS = [(math.cos(k * math.pi / 3), math.sin(k * math.pi / 3)) for k in range(6)]
+PEAKS = {  # label by label: the centre; the width and the shares
+    "two-gaussians": ([(0.75, 0.75), (0.25, 0.25)], 0.1, [0.2, 0.8]),
+    "two-blobs": ([(-0.5, 0.5), (0.5, -0.5)], 0.2, [0.5, 0.5]),
+    "hexagon": (CORNERS, 0.1, [1 / 6] * 6),
+    "eight-gaussians": (
+        [(math.sqrt(8) * math.cos(k * math.pi / 4), math.sqrt(8) * math.sin(k * math.pi / 4)) for k in range(8)],
+        0.5 / math.sqrt(2),
+        [1 / 8] * 8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PEAKS)
+def test_the_peaks_of_each_label_are_where_they_are_said_to_be(name):
+    centres, width, shares = PEAKS[name]
+    density = density_of(name)
+    assert density.label_proportions == pytest.approx(shares)
+    x = torch.randn(50, 2).double()
+    for label, centre in enumerate(centres):
+        expected = stats.multivariate_normal(centre, width**2).logpdf(x)
+        torch.testing.assert_close(density.log_prob(x, label=label), torch.from_numpy(expected))
+
+
+def test_a_hexagon_of_two_labels_gives_the_first_to_two_opposite_corners():
+    density = pf.data.hexagon(2, num_labels=2).density
+    expected = sum(stats.multivariate_normal(CORNERS[k], 0.01).pdf(CORNERS) / 2 for k in (0, 3))
+    found = density.log_prob(torch.tensor(CORNERS, dtype=torch.float64), label=0).exp()
+    torch.testing.assert_close(found, torch.from_numpy(expected))
+
+
 def test_moons_and_circles_follow_scikit_learns_laws():
     ours = pf.data.two_moons(4000).x.numpy()
     theirs = make_moons(4000, noise=0.1, random_state=0)[0]
@@ -255,6 +317,13 @@ def test_the_three_sets_are_split_at_random_and_keep_every_point(name):
     assert not torch.equal(first.test, other.test)
     everything = [torch.cat(sample).sum(-1).sort().values for sample in (first, other)]
     assert torch.equal(*everything)
+
+
+def test_the_three_sets_hold_the_files_points_column_by_column():
+    sample = pf.data.three_sets("boomerang")
+    lines = files("pushforward.data").joinpath("probai/boomerang.csv").read_text().splitlines()[1:]
+    points = {tuple(np.float32(cell) for cell in line.split(",")) for line in lines}
+    assert {tuple(row) for part in sample for row in part.numpy()} == points
 
 
 def test_an_unknown_set_is_refused():

@@ -28,6 +28,13 @@ def test_every_part_has_the_same_share_of_every_label():
     assert (shares - shares[0]).abs().max() < 0.004
 
 
+@pytest.mark.parametrize(("validation", "test"), [(0.2, 0.2), (0.1, 0.4), (0.5, 0.3)])
+def test_validation_and_test_are_shares_of_all_images(validation, test):
+    parts = pf.data.digits(validation=validation, test=test)
+    assert len(parts.validation.x) == pytest.approx(validation * 1797, abs=1)
+    assert len(parts.test.x) == pytest.approx(test * 1797, abs=1)
+
+
 def test_the_split_follows_the_seed():
     first, again, other = (pf.data.digits(seed=seed).test.x for seed in (0, 0, 1))
     assert torch.equal(first, again)
@@ -128,6 +135,7 @@ def test_a_forest_is_right_and_sure_on_separable_blobs():
     labels = torch.arange(3).repeat(60)
     x = torch.randn(180, 2) + 20 * torch.stack([labels == 1, labels == 2], 1)
     forest = pf.metrics.random_forest(x[:90], labels[:90], num_trees=20)
+    assert len(forest) == 20
     judgement = pf.metrics.judge(forest, x[90:])
     assert judgement.accuracy(labels[90:]) == 1.0
     assert judgement.accuracy_by_label(labels[90:]) == {0: 1.0, 1: 1.0, 2: 1.0}

@@ -100,6 +100,7 @@ def test_a_download_is_right_and_kept(contents, served, monkeypatch):
     assert first.test.x.flatten().tolist() == list(contents[names[2]][16:])
     assert first.test.labels.tolist() == list(range(10))
     assert all(torch.equal(part.x, other.x) for part, other in zip(first, again, strict=True))
+    assert not torch.equal(pf.data.mnist(validation=10, seed=1).validation.x, first.validation.x)
 
 
 def damaged(packed):
@@ -300,6 +301,13 @@ def test_a_size_covers_the_image_and_crops_its_centre(tmp_path):
     assert found.shape == (1, 10, 10)
     assert bool((found.x == 200).all())
     assert pf.data.images(tmp_path, size=(5, 20)).shape == (1, 5, 20)
+
+
+def test_a_size_is_height_by_width(tmp_path):
+    save(tmp_path / "a.png", np.repeat(np.array([10, 200], np.uint8), 20)[None].repeat(10, 0))  # dark left, light right
+    x = pf.data.images(tmp_path, size=(5, 20)).x.reshape(5, 20)
+    assert bool((x[:, :7] == 10).all())
+    assert bool((x[:, 13:] == 200).all())
 
 
 def test_photographs_are_turned_upright(tmp_path):

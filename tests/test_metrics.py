@@ -57,6 +57,8 @@ def test_nll_does_not_depend_on_the_batch_size():
     x, context = Gaussian().sample(1000, 0), torch.randn(1000, 2, generator=torch.Generator().manual_seed(1))
     one, other = (pf.metrics.nll(Gaussian(), x, context, batch_size=size) for size in (1000, 7))
     assert one.mean == pytest.approx(other.mean, abs=1e-12)
+    one, other = (pf.metrics.nll(Gaussian(), x[:2], context[:2], batch_size=size) for size in (2, 1))
+    assert one.mean == pytest.approx(other.mean, abs=1e-12)
     pixels = torch.arange(40).reshape(10, 4)
     one, other = (pf.metrics.nll(Gaussian(4), pixels, dequantize=40, batch_size=size) for size in (10, 3))
     assert one.mean == pytest.approx(other.mean, abs=1e-12)
@@ -88,6 +90,25 @@ def test_the_trimmed_standard_error_is_the_spread_of_trimmed_means():
     assert model.features == 2
     spread = torch.tensor([score.trimmed_mean for score in scores]).std().item()
     assert np.mean([score.trimmed_standard_error for score in scores]) == pytest.approx(spread, rel=0.12)
+
+
+class Listed:
+    """A model whose negative log-likelihood of a row is the row's first number."""
+
+    def log_prob(self, x, context=None):
+        return -x[:, 0]
+
+
+@pytest.mark.parametrize("num_rows", [4, 200, 301])
+def test_a_score_is_scipys_mean_median_and_trimmed_mean_with_their_errors(num_rows):
+    values = np.arange(num_rows, dtype=np.float64) ** 2
+    score = pf.metrics.nll(Listed(), np.random.default_rng(0).permutation(values)[:, None])
+    cut = math.ceil(0.01 * num_rows) / num_rows  # at least 1 % at each end
+    assert score.mean == pytest.approx(values.mean())
+    assert score.standard_error == pytest.approx(stats.sem(values))
+    assert score.median == pytest.approx(np.median(values))
+    assert score.trimmed_mean == pytest.approx(stats.trim_mean(values, cut))
+    assert score.trimmed_standard_error == pytest.approx(stats.mstats.trimmed_stde(values, (cut, cut)))
 
 
 def test_rows_outside_the_support_are_counted_and_make_the_mean_infinite():
@@ -191,6 +212,18 @@ def test_mmd_is_the_double_sum_without_the_diagonal():
     assert pf.metrics.mmd(a, b) == pytest.approx(slow_mmd(a, b, pf.metrics.median_bandwidth(a, b)), abs=1e-12)
 
 
+def test_the_usual_kernel_width_is_the_median_distance_of_large_samples_too():
+    a, b = torch.randn(1500, 2), 30 + 10 * torch.randn(1500, 2)
+    median = torch.pdist(torch.cat([a, b])).median().item()
+    assert pf.metrics.median_bandwidth(a, b) == pytest.approx(median, rel=0.03)
+
+
+def test_mmd_keeps_its_digits_far_from_the_origin():
+    a, b = torch.randint(640, (2, 50, 3)).double() / 64  # steps that 2^27 leaves as they are
+    near, far = (pf.metrics.mmd(a + shift, b + shift, bandwidth=3.0) for shift in (0.0, 2.0**27))
+    assert far == pytest.approx(near, abs=1e-9)
+
+
 def test_mmd_of_two_gaussians_is_the_closed_form():
     a, b = Gaussian(2), Gaussian(2, mean=0.7)
     values = [pf.metrics.mmd(a.sample(300, seed), b.sample(200, 500 + seed), bandwidth=1.5) for seed in range(100)]
@@ -229,6 +262,13 @@ def test_a_null_value_is_the_mmd_of_its_split():
     assert null.item() == pytest.approx(pf.metrics.mmd(pooled[in_a], pooled[~in_a], bandwidth=1.0), abs=1e-12)
 
 
+def test_a_random_split_as_far_apart_as_the_given_one_counts_against_it():
+    a, b = torch.tensor([[0.0], [0.1]]), torch.tensor([[1.0], [1.1]])
+    # Of the six ways to split four points, the given one and the same one with the roles changed.
+    found = pf.metrics.mmd_null(a, b, bandwidth=1.0, num_permutations=600)
+    assert found.p_value == pytest.approx(1 / 3, abs=4 * math.sqrt(2 / 9 / 600))
+
+
 def test_c2st_is_a_half_for_equal_laws_and_bayes_accuracy_for_others():
     a, b = Gaussian().sample(1000, 0), Gaussian().sample(1500, 1)
     assert pf.metrics.c2st(a, b) == pytest.approx(0.5, abs=0.05)
@@ -236,6 +276,15 @@ def test_c2st_is_a_half_for_equal_laws_and_bayes_accuracy_for_others():
     bayes = Normal(0.0, 1.0).cdf(torch.tensor(1.0)).item()
     assert pf.metrics.c2st(a, b + shift) == pytest.approx(bayes, abs=0.04)
     assert pf.metrics.c2st(a, b + 100) > 0.99
+
+
+def test_c2st_cuts_the_larger_sample_at_random():
+    from sklearn.tree import DecisionTreeClassifier
+
+    a, alike, far = torch.randn(200, 2), torch.randn(200, 2), 100 + torch.randn(200, 2)
+    # Half of what is left of b is far, and told apart; the other half is taken for a.
+    stump = DecisionTreeClassifier(max_depth=1)
+    assert pf.metrics.c2st(a, torch.cat([alike, far]), classifier=stump) == pytest.approx(0.75, abs=0.06)
 
 
 def test_c2st_takes_another_classifier():
@@ -265,6 +314,19 @@ def test_moments_are_those_of_an_exponential():
     # sup |1 - exp(-x) - Phi(x)| is at x = 0, where it is Phi(0).
     assert report.kolmogorov.item() == pytest.approx(0.5, abs=0.001)
     assert report.max_correlation == 0
+
+
+def test_the_tests_of_normality_look_at_rows_picked_at_random():
+    z = torch.cat([torch.randn(100, 2), 3 + torch.randn(900, 2)])
+    report = pf.metrics.latent_normality(z, max_rows=100, num_simulations=19)
+    assert report.kolmogorov_p_value == report.mmd_p_value == 1 / 20
+
+
+def test_skewness_and_kurtosis_are_scipys():
+    z = torch.randn(5000, 2).double().exp()
+    report = pf.metrics.latent_normality(z, num_simulations=1, max_rows=10)
+    np.testing.assert_allclose(report.skewness, stats.skew(z.numpy()), rtol=1e-3)
+    np.testing.assert_allclose(report.kurtosis, stats.kurtosis(z.numpy()), rtol=1e-3)
 
 
 def test_kolmogorov_distances_are_scipys():

@@ -87,6 +87,32 @@ def test_the_slope_keeps_its_margin_however_hard_the_parameters(name, seed):
     assert (torch.linalg.det(jacobians) > 0.99 * MARGIN**3).all()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "raw", "num_slopes"),
+    [("planar", "u", 1), ("radial", "raw_beta", 3), ("sylvester, householder", "outer", 3)],
+)
+def test_the_least_slope_is_one_twentieth(name, raw, num_slopes):
+    transform = MAKERS[name]().double()
+    folding = -1e3 * transform.w if name == "planar" else torch.full_like(getattr(transform, raw), -1e3)
+    getattr(transform, raw).copy_(folding)
+    x = transform.centre if name == "radial" else torch.zeros(3, dtype=torch.float64)  # where it is steepest
+    assert_close(transform(x)[1].exp(), torch.tensor(0.05**num_slopes).double())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "raw"), [("radial", "raw_alpha"), ("sylvester, householder", "inner")])
+def test_a_size_that_vanishes_makes_no_nan(name, raw):
+    transform = perturb(MAKERS[name]())
+    getattr(transform, raw).fill_(-200)  # its softplus is 0 in float32
+    x = torch.randn(5, 3)
+    x[0] = transform.centre if name == "radial" else 0
+    for function in (transform, transform.inverse):
+        value, log_det = function(x)
+        assert value.isfinite().all()
+        assert log_det.isfinite().all()
+
+
 @every
 def test_single_precision_inverts_what_it_maps(name):
     transform = hard(name, 0, 2.0)

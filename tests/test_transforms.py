@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -20,8 +21,10 @@ from pushforward.transforms import (
     Inverse,
     Logit,
     LULinear,
+    OnFeatures,
     Orthogonal,
     Permutation,
+    PerPixel,
     RationalQuadratic,
     Scale,
     Shift,
@@ -122,6 +125,17 @@ def test_orthogonal_is_orthogonal_and_its_generators():
     assert_close(one @ one.T, torch.eye(5, dtype=torch.float64))
 
 
+def test_random_rotations_prefer_no_direction():
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.stack([Orthogonal(3, generator=generator).matrix for _ in range(300)])
+    # Of a uniform one every entry has mean 0 and variance 1 / D, and so has the trace, of variance 1.
+    error = 4 / math.sqrt(300)
+    assert_close(matrices.mean(0), torch.zeros(3, 3).double(), rtol=0, atol=error / math.sqrt(3))
+    traces = matrices.diagonal(dim1=1, dim2=2).sum(-1)
+    assert abs(traces.mean()) < error
+    assert_close(traces.var(), torch.tensor(1.0).double(), rtol=0, atol=1.5 * error)
+
+
 def test_lu_starts_as_the_identity_and_is_the_product_of_its_factors():
     layer = LULinear(3).double()
     x = ROWS[:4]
@@ -193,6 +207,23 @@ def test_iaf_is_the_inverse_of_an_autoregressive_map():
     assert (iaf.forward_passes, iaf.inverse_passes) == (4, 1)
     assert Compose([iaf, inner]).forward_passes == 4
     assert_close(iaf.inverse(x), inner(x))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda part: Compose([Shift(1.0), part]),
+        lambda part: Compose([part, Shift(1.0)]),
+        lambda part: PerPixel((4, 1, 2), part),
+        lambda part: OnFeatures((0, 2, 4, 5), part),
+        lambda part: Inverse(Inverse(part)),
+    ],
+)
+def test_a_container_takes_as_many_passes_as_what_is_in_it(wrap):
+    inner = zoo.TRANSFORMS["autoregressive, affine soft"]().transform
+    for part, passes in ((inner, (1, 4)), (Inverse(inner), (4, 1))):
+        whole = wrap(part)
+        assert (whole.forward_passes, whole.inverse_passes) == passes
 
 
 @pytest.mark.parametrize(
@@ -293,6 +324,23 @@ def test_asinh_bounds_the_effect_of_an_outlier():
     assert (y[1:].std() / clean(rows[1:])[0].std()) > 0.5
 
 
+@pytest.mark.parametrize(
+    ("column", "spread"),
+    [
+        (ROWS[:101, 0], lambda x: np.quantile(x, 0.75) - np.quantile(x, 0.25)),
+        (torch.linspace(-20, 60, 101).clamp(0, 39), lambda x: np.quantile(x, 0.75) - np.quantile(x, 0.25)),
+        (torch.cat((torch.full((80,), 7.0), 9 + torch.arange(21.0))), lambda x: np.quantile(x, 0.95) - 7),
+        (torch.cat((torch.full((98,), 7.0), torch.tensor([0.0, 8.0, 100.0]))), np.std),
+    ],
+    ids=["quartiles", "many equal values", "half of them equal", "nearly all equal"],
+)
+def test_asinh_measures_in_quartile_ranges_or_else_in_what_has_a_width(column, spread):
+    layer = Asinh(1)
+    layer.initialize(column[torch.randperm(101), None])
+    assert_close(layer.median.item(), np.median(column))
+    assert_close(layer.range.item(), float(spread(column.double().numpy())))
+
+
 def test_asinh_needs_no_spread_in_the_middle_half():
     column = torch.cat((torch.zeros(90), torch.linspace(1, 2, 10)))[:, None]
     for rows in (column, torch.cat((torch.zeros(199, 1), torch.ones(1, 1)))):
@@ -320,6 +368,12 @@ def test_logit_is_minus_infinity_outside_its_domain_and_has_finite_gradients_the
     p = 0.05 + 0.9 * torch.tensor(0.0, dtype=torch.float64)
     assert_close(y[1, 0], torch.logit(p))
     assert_close(log_det[1], (0.9 / (p * (1 - p))).log())
+
+
+def test_the_ends_of_the_unit_interval_are_outside_a_logit_without_a_margin():
+    y, log_det = Logit(0.0)(torch.tensor([[0.0], [1.0], [0.5]]))
+    assert torch.equal(log_det, torch.tensor([-math.inf, -math.inf, math.log(4)]))
+    assert y.isfinite().all()
 
 
 def test_steps_of_a_compose_are_named():

@@ -135,8 +135,8 @@ class FromTorch(Specified, Base):
             return self._inside.new_empty(size)
         uniform = torch.rand(size, generator=generator, dtype=self._inside.dtype, device=self._inside.device)
         try:
-            # rand gives [0, 1): 0 would be an end of the support, often infinite
-            return distribution.icdf(uniform.clamp(min=torch.finfo(uniform.dtype).tiny))
+            # rand gives [0, 1): 0 would be an end of the support, often infinite; the next number is half of eps
+            return distribution.icdf(uniform.clamp(min=torch.finfo(uniform.dtype).eps / 2))
         except NotImplementedError:
             pass
         seed = int(torch.randint(2**62, (), generator=generator, device=self._inside.device))

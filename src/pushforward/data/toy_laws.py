@@ -220,7 +220,7 @@ class TwistedArms(Density):
 
     def _angle(self, radius: Tensor, arm: Tensor) -> Tensor:
         # No point lies 50 widths out, and exp must not overflow for one that is asked about.
-        return 2 * math.pi * arm / self.num_arms + self.rate * radius.clamp(max=50).exp()
+        return 2 * math.pi * arm.double() / self.num_arms + self.rate * radius.clamp(max=50).exp()
 
     def _log_prob_by_label(self, x: Tensor) -> Tensor:
         u = x[:, None] / self.scale
