@@ -136,6 +136,9 @@ def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch)
     assert out.startswith("two-moons: 3,000 rows, 2 columns")
     assert "exact entropy" in out
     assert "1.0076" in out
+    z_scored = next(line for line in out.splitlines() if "exact entropy" in line).split()[-1]
+    truth = pf.data.two_moons(3000, standardize=True).density
+    assert float(z_scored.replace("−", "-")) == pytest.approx(truth.entropy(), abs=0.1)
     assert "excess over the exact density:" in out
 
 

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.flows.dequantization import dequantized
+from pushforward.losses import Batch
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.training import batches
-from pushforward.transforms import Affine, Compose, Elementwise, Scale, Shift
+from pushforward.transforms import Affine, Compose, Elementwise, Logit, Scale, Shift
 from test_images import real_files
 
 D = 784
@@ -54,6 +56,15 @@ def test_the_two_dequantizations_differ_by_their_units_alone():
         assert pf.metrics.bits_per_dim(nats[name], D, bin_width=width) == pytest.approx(levels, abs=1e-5)
 
 
+@pytest.mark.parametrize("u", [0.0, 1 - 2**-24])
+def test_noise_at_its_ends_stays_in_its_level_and_off_both_ends_of_the_range(u, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.full(shape, u))
+    k = torch.tensor([0, 1, 100, 255])
+    noisy = dequantized(k, torch.Generator())
+    assert bool(((noisy >= k) & (noisy < k + 1)).all())
+    assert noisy[0] > 0
+
+
 def test_the_sheets_variant_is_the_pixel_plus_a_255th_of_the_noise():
     u = torch.rand(5, 4)
     x = pixels(5, 4)
@@ -89,6 +100,20 @@ def test_units_without_a_name_are_refused():
 def affine_flow():
     """A density with two learned numbers a feature, no more than a Gaussian; it starts around the bin of (1, 2)."""
     return pf.Flow(Elementwise(2, Affine()), pf.bases.StandardNormal(2), [Shift((-1.5, -2.5)), Scale(2.0)])
+
+
+class Given(torch.nn.Module):
+    """A conditioner that returns the same numbers for every row, and keeps the context it was shown."""
+
+    context_features = 2
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers = torch.nn.Parameter(numbers)
+
+    def forward(self, x, context=None):
+        self.context = context
+        return self.numbers.expand(*x.shape[:-1], -1)
 
 
 def learned(levels=4):
@@ -148,6 +173,35 @@ def test_learned_noise_stretches_the_context_over_its_samples():
     bound = model.bound(x, context, num_samples=20_000, generator=torch.Generator().manual_seed(0))
     truth = [log_probability(flow, x[row : row + 1], context[row]) for row in range(2)]
     torch.testing.assert_close(bound.double(), torch.cat(truth), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("far", [-30.0, 30.0])
+def test_learned_noise_stays_off_both_ends_of_the_range(far):
+    noise = pf.Flow(Elementwise(2, Affine(), Given(torch.tensor([-far, -far, 0, 0]))), pf.bases.StandardNormal(2))
+    flow = pf.Flow(Scale(1.0), pf.bases.StandardNormal(2), [Scale(1 / 4), Logit(0.0)])  # -inf at 0 and at 4
+    bound = pf.VariationalDequantization(flow, noise, levels=4).bound(torch.tensor([[0, 3], [3, 0]]))
+    assert bound.isfinite().all()
+
+
+def test_learned_noise_sees_levels_from_minus_one_to_one():
+    given = Given(torch.zeros(4))
+    noise = pf.Flow(Elementwise(2, Affine(), given), pf.bases.StandardNormal(2))
+    pf.VariationalDequantization(affine_flow(), noise, levels=5).bound(torch.tensor([[0, 4], [2, 1]]))
+    torch.testing.assert_close(given.context.squeeze(), torch.tensor([[-1, 1], [0, -0.5]]))
+
+
+def test_the_loss_is_minus_the_bound_of_as_many_samples_as_it_is_told():
+    model, x = learned(), torch.randint(4, (6, 2))
+    perturbed(model.noise, 0.3)
+    loss = pf.losses.dequantized_nll(model, Batch(x, None, None, 6), torch.Generator().manual_seed(0), num_samples=7)
+    torch.testing.assert_close(loss, -model.bound(x, num_samples=7, generator=torch.Generator().manual_seed(0)))
+
+
+def test_probes_of_the_noise_are_drawn_anew():
+    noise = pf.recipes.cnf(2, context_features=2, trace="hutchinson", method="rk4", num_steps=1, num_probes=20)
+    before = noise.transform.probes.clone()
+    pf.VariationalDequantization(affine_flow(), noise, levels=4).redraw(torch.Generator().manual_seed(0))
+    assert not torch.equal(noise.transform.probes, before)
 
 
 def test_probes_and_start_of_the_parts_come_from_fit():

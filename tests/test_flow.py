@@ -381,6 +381,35 @@ def test_initialize_shows_each_part_what_reaches_it():
     assert_close(z.std(0, correction=0), torch.ones(2), rtol=1e-5, atol=0)
 
 
+def test_each_context_preprocessing_learns_from_what_the_one_before_gives():
+    flow = pf.Flow(
+        zoo._elementwise(2, Affine(), 1),
+        StandardNormal(2),
+        context_preprocessing=[Scale(3.0), Standardize(1), Shift(1.0)],
+    )
+    x, context = torch.randn(50, 2, generator=seeded()), 5 + 2 * torch.randn(50, 1, generator=seeded(1))
+    flow.initialize(x, context)
+    _, _, as_seen = flow.preprocess(x, context)
+    assert_close(as_seen.mean(), torch.tensor(1.0))
+    assert_close(as_seen.std(correction=0), torch.tensor(1.0))
+
+
+def test_preprocessing_may_take_the_context_both_ways():
+    part = zoo.perturb(zoo._elementwise(2, Affine(), 3))
+    flow = pf.Flow(Scale(2.0), StandardNormal(2), [part])
+    x, context = torch.randn(5, 2, generator=seeded()), zoo.context_for(flow, 5)
+    y, log_det = part(x, context)
+    assert_close(flow.log_prob(x, context), StandardNormal(2).log_prob(2 * y) + log_det + math.log(4))
+    assert_close(flow.decode(2 * y, context), x)
+    samples, log_prob = flow.sample_and_log_prob(4, context, generator=seeded())
+    assert_close(flow.log_prob(samples, context[:, None]), log_prob)
+
+
+def test_passes_through_preprocessing_count():
+    slow = Inverse(zoo.TRANSFORMS["autoregressive, affine soft"]().transform)
+    assert pf.Flow(Shift(1.0), StandardNormal(4), [slow]).forward_passes == 4
+
+
 # ---- as a torch distribution -----------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from pushforward.studies import image_flows, run
 from pushforward.transforms import (
     ActNorm,
     Compose,
+    Coupling,
     Logit,
     LULinear,
     OnFeatures,
@@ -300,6 +301,24 @@ def test_realnvp_changes_masks_as_in_the_paper():
     ] + 4 * [(4, 7, 7)]
     assert [net.layout for net in nets] == 2 * (3 * ["pixels"] + 3 * ["channels"]) + 4 * ["pixels"]
     assert all(torch.equal(nets[i].mask, ~nets[i + 1].mask) for i in (0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 14))
+
+
+@both
+def test_options_of_the_networks_reach_every_network_of_an_image_flow(name):
+    options = {"hidden_channels": 5, "num_blocks": 3, "context_features": 2, "activation": "silu", "dropout": 0.25}
+    flow = RECIPES[name]((1, 8, 8), num_layers=2, **options)
+    networks = [module for module in flow.modules() if isinstance(module, ConvNet)]
+    assert networks
+    for network in networks:
+        assert {option: getattr(network, option) for option in options} == options
+
+
+def test_a_step_of_glow_is_actnorm_then_one_by_one_convolution_then_coupling():
+    for step in pf.recipes.glow((1, 8, 8), **SMALL).transform:
+        parts = list(step.transform if isinstance(step, OnFeatures) else step)[-3:]
+        assert isinstance(parts[0].transform, ActNorm)
+        assert isinstance(parts[1].transform, LULinear)
+        assert isinstance(parts[2], Coupling)
 
 
 @both

@@ -12,9 +12,11 @@ from torch.testing import assert_close
 
 import pushforward as pf
 import zoo
+from pushforward.nets import MLP, MaskedMLP, TimeMLP
 from pushforward.transforms import (
     Additive,
     Affine,
+    Asinh,
     Autoregressive,
     Compose,
     Coupling,
@@ -25,6 +27,7 @@ from pushforward.transforms import (
     Permutation,
     RationalQuadratic,
     Standardize,
+    Sylvester,
     masks,
 )
 
@@ -93,6 +96,38 @@ def test_the_univariate_maps_are_the_papers():
     assert len(learned(made["iaf"], Inverse)) == 2
     splines = learned(pf.recipes.nsf(4, autoregressive=True, bins=5, bound=3.0), Autoregressive)
     assert {layer.univariate for layer in splines} == {RationalQuadratic(5, 3.0)}
+
+
+@every
+def test_options_of_the_networks_reach_every_network(name):
+    options = {"hidden_features": (7, 5), "context_features": 3, "activation": "silu"}
+    dropout = {"dropout": 0.25} if name in LAYERED else {}
+    flow = pf.recipes.RECIPES[name](4, **options, **dropout)
+    networks = [module for module in flow.modules() if isinstance(module, (MLP, MaskedMLP, TimeMLP))]
+    assert networks
+    for network in networks:
+        assert {option: getattr(network, option) for option in options} == options
+        assert getattr(network, "dropout", None) == dropout.get("dropout")
+
+
+def test_options_of_the_solver_reach_the_continuous_map():
+    options = {
+        "method": "tsit5", "num_steps": 3, "train_steps": 2, "tolerance": 1e-4, "max_steps": 50, "trace": "hutchinson",
+        "num_probes": 4, "adjoint": True,
+    }  # fmt: skip
+    transform = pf.recipes.cnf(2, **options).transform
+    assert {name: getattr(transform, name) for name in options} == options
+
+
+def test_a_hypernetwork_takes_its_number_of_velocities_from_the_last_width():
+    network = pf.recipes.cnf(2, velocity="hypernetwork", hidden_features=(8, 20)).transform.velocity
+    assert (network.hidden, network.width) == (8, 20)
+
+
+@pytest.mark.parametrize(("features", "rank"), [(3, 3), (40, 32)])
+def test_sylvester_maps_are_of_full_rank_up_to_32(features, rank):
+    flow = pf.recipes.planar(features, kind="sylvester", num_layers=2)
+    assert [layer.rank for layer in learned(flow, Sylvester)] == [rank] * 2
 
 
 def test_nice_keeps_volume_up_to_its_scale():
@@ -178,6 +213,11 @@ def test_a_mask_of_ones_own_is_used_and_swapped():
     assert torch.equal(second.mask, ~mask)
 
 
+def test_random_masks_are_drawn_anew_for_each_pair_of_layers():
+    kept = [layer.mask for layer in learned(pf.recipes.realnvp(30, mask="random", num_layers=6), Coupling)]
+    assert len({tuple(mask.tolist()) for mask in kept[::2]}) == 3
+
+
 def test_the_same_seed_makes_the_same_flow():
     flows = []
     for _ in range(2):
@@ -192,6 +232,47 @@ def test_base_and_preprocessing_are_used(name):
     flow = pf.recipes.RECIPES[name](2, base=base, preprocessing=[Standardize(2)])
     assert flow.base is base
     assert isinstance(flow.preprocessing[0], Standardize)
+
+
+# ---- the chooser -----------------------------------------------------------------------------------------------------
+
+
+AFFINE, SPLINE = Affine("soft"), RationalQuadratic(8, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "features", "max_seconds", "univariate", "num_layers", "width", "dropout", "mixed"),
+    [
+        (1_999, 3, None, SPLINE, 4, 32, 0.1, True),
+        (2_000, 3, None, SPLINE, 6, 64, 0.0, True),
+        (2_000, 4, None, SPLINE, 6, 64, 0.0, True),
+        (2_000, 5, None, SPLINE, 6, 128, 0.0, True),
+        (2_000, 5, 20.0, SPLINE, 6, 128, 0.0, True),
+        (2_000, 5, 19.9, SPLINE, 6, 64, 0.0, True),
+        (1_999, 2, None, SPLINE, 4, 32, 0.1, False),
+        (2_000, 2, 20.0, SPLINE, 6, 64, 0.0, True),
+        (2_000, 2, 19.9, SPLINE, 4, 64, 0.0, False),
+        (2_000, 100, None, SPLINE, 6, 128, 0.0, True),
+        (2_000, 101, None, AFFINE, 6, 128, 0.0, True),
+        (100, 101, None, AFFINE, 4, 32, 0.1, True),
+    ],
+)
+def test_auto_goes_by_rows_columns_and_time(rows, features, max_seconds, univariate, num_layers, width, dropout, mixed):
+    flow = pf.recipes.auto(torch.zeros(rows, features), max_seconds=max_seconds)
+    couplings = learned(flow, Coupling)
+    assert [layer.univariate for layer in couplings] == [univariate] * num_layers
+    for layer in couplings:
+        assert (layer.conditioner.hidden_features, layer.conditioner.dropout) == ((width, width), dropout)
+    assert len(learned(flow, LULinear)) == (num_layers - 1 if mixed else 0)
+    assert [type(part) for part in flow.preprocessing] == [Asinh]
+
+
+@pytest.mark.parametrize("rows", [100, 5_000])
+def test_auto_gives_one_column_four_finer_splines(rows):
+    flow = pf.recipes.auto(torch.zeros(rows, 1), torch.zeros(rows, 2))
+    assert [layer.univariate for layer in learned(flow, Elementwise)] == [RationalQuadratic(16, 5.0)] * 4
+    assert flow.context_features == 2
+    assert [(type(part), part.features) for part in flow.context_preprocessing] == [(Asinh, 2)]
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------

@@ -98,6 +98,10 @@ def test_the_exact_entropy_and_the_excess_are_there_where_the_truth_is_known():
     fitted = fit_table(toy.x.double(), truth=toy.density, recipe="realnvp", max_seconds=0.3, progress=False)
     page = render(fitted, fitted.flow.sample(50).double().numpy())
     assert f"{toy.density.entropy():.4f}" in page
+    # In units of the training columns' own standard deviations it is the entropy of the standardized law.
+    cells = re.search(r"<td>exact entropy</td>(.*?)</tr>", page).group(1)
+    z_scored = float(re.findall(r"<td>([^<]*)</td>", cells)[-1].replace("−", "-"))
+    assert z_scored == pytest.approx(pf.data.two_blobs(300, standardize=True).density.entropy(), abs=0.1)
     assert f"{fitted.excess.mean:.4f} ± {fitted.excess.standard_error:.4f}" in page
     assert "density of the flow" not in page  # it is in the picture
 

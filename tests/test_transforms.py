@@ -21,10 +21,8 @@ from pushforward.transforms import (
     Inverse,
     Logit,
     LULinear,
-    OnFeatures,
     Orthogonal,
     Permutation,
-    PerPixel,
     RationalQuadratic,
     Scale,
     Shift,
@@ -207,23 +205,6 @@ def test_iaf_is_the_inverse_of_an_autoregressive_map():
     assert (iaf.forward_passes, iaf.inverse_passes) == (4, 1)
     assert Compose([iaf, inner]).forward_passes == 4
     assert_close(iaf.inverse(x), inner(x))
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda part: Compose([Shift(1.0), part]),
-        lambda part: Compose([part, Shift(1.0)]),
-        lambda part: PerPixel((4, 1, 2), part),
-        lambda part: OnFeatures((0, 2, 4, 5), part),
-        lambda part: Inverse(Inverse(part)),
-    ],
-)
-def test_a_container_takes_as_many_passes_as_what_is_in_it(wrap):
-    inner = zoo.TRANSFORMS["autoregressive, affine soft"]().transform
-    for part, passes in ((inner, (1, 4)), (Inverse(inner), (4, 1))):
-        whole = wrap(part)
-        assert (whole.forward_passes, whole.inverse_passes) == passes
 
 
 @pytest.mark.parametrize(

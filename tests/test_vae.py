@@ -85,6 +85,8 @@ def test_the_loss_is_minus_the_elbo_of_binarized_images():
     terms = model.terms(x, generator=seeded(1))
     weighted = pf.losses.elbo(model, Batch(x, None, None, 9), seeded(1), binarize="none", kl_weight=0.25)
     torch.testing.assert_close(weighted, -(terms.likelihood + 0.25 * (terms.prior - terms.posterior)).mean(-1))
+    several = pf.losses.elbo(model, Batch(x, None, None, 9), seeded(1), binarize="none", num_samples=5)
+    torch.testing.assert_close(several, -model.elbo(x, 5, generator=seeded(1)))
     with pytest.raises(ValueError, match="kl_weight must not be negative; got -1"):
         pf.losses.elbo(model, batch, kl_weight=-1)
 
@@ -212,6 +214,41 @@ def test_a_prior_is_swapped_with_one_argument(name):
 
 
 @pytest.mark.parametrize("name", [*vaes.PRIORS, "vampprior"])
+def test_temperature_narrows_the_prior(name):
+    model = tiny(name, 2, scale=0.0, double=False)
+    cold, warm = (model.sample_prior(300, temperature=t, generator=seeded(1)) for t in (1e-6, 1.0))
+    if name in ("mixture", "vampprior"):  # each draw shrinks to its component's mean
+        means = model.prior.mean if name == "mixture" else model.prior.components()[0]
+        assert torch.cdist(cold, means).amin(1).max() < 1e-3
+        assert torch.cdist(warm, means).amin(1).max() > 0.1
+    else:
+        assert cold.std(0).max() < 1e-3
+        torch.testing.assert_close(warm.std(0), torch.ones(2), atol=0.15, rtol=0)
+
+
+def test_the_mixture_prior_has_100_components():
+    assert vaes.mlp_vae(PIXELS, latent_features=2, prior="mixture").prior.num_components == 100
+
+
+def test_fresh_networks_see_their_input_with_values_that_keep_their_size():
+    # As a conditioner starts they would see nothing: the last layer of one is zero.
+    model = vaes.mlp_vae(400, latent_features=50, hidden_features=(300, 200), activation="relu")
+    for network, x in ((model.encoder, torch.randn(200, 400)), (model.decoder, torch.randn(200, 50))):
+        assert (network(x).std(0) > 0.1).all()
+        h = torch.relu(network.first(x))
+        torch.testing.assert_close(h.square().mean(), torch.tensor(1.0), atol=0.15, rtol=0)
+        torch.testing.assert_close(
+            torch.relu(network.hidden[0](h)).square().mean(), torch.tensor(1.0), atol=0.3, rtol=0
+        )
+
+
+def test_the_decoder_has_the_encoders_widths_in_reverse_order_and_its_activation():
+    model = vaes.mlp_vae(PIXELS, latent_features=2, hidden_features=(9, 7), activation="silu")
+    assert (model.encoder.hidden_features, model.encoder.activation) == ((9, 7), "silu")
+    assert (model.decoder.hidden_features, model.decoder.activation) == ((7, 9), "silu")
+
+
+@pytest.mark.parametrize("name", [*vaes.PRIORS, "vampprior"])
 def test_the_gradient_reaches_prior_encoder_and_decoder(name):
     model = tiny(name, 3, scale=0.1)
     model.elbo(binary()).sum().backward()
@@ -326,6 +363,13 @@ def test_dynamic_binarization_is_a_bernoulli_of_the_grey_level_drawn_anew():
     floats = levels.double() / 255
     assert vaes.binarize(floats).dtype == torch.float64
     torch.testing.assert_close(vaes.binarize(floats, generator=seeded()).mean(0), floats[0], atol=0.012, rtol=0)
+
+
+def test_no_ink_is_never_drawn_as_ink_nor_full_ink_as_none(monkeypatch):
+    for noise in (0.0, 1 - 2**-24):  # the ends of what the generator gives
+        monkeypatch.setattr(torch, "rand", lambda shape, noise=noise, **options: torch.full(shape, noise))
+        assert vaes.binarize(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [0, 1]
+        assert vaes.binarize(torch.tensor([0.0, 1.0])).tolist() == [0, 1]
 
 
 def test_thresholding_is_the_same_for_levels_and_floats():

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 import pushforward as pf
 import zoo
+from pushforward.numerics.jacobian import sensitivity
 from pushforward.transforms import Asinh, Compose, Coupling, Logit, Scale, Standardize, Transform
 
 X = torch.randn(10, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -316,6 +317,76 @@ def test_a_flow_whose_log_prob_is_not_that_of_its_parts_is_found():
     problem = only_problem(pf.verify(Wrong(transform, pf.bases.StandardNormal(2)), X[:, :2].float()))
     assert problem.startswith("log_prob: it is not the base's plus all log_dets: ")
     assert "off by 0.1 " in problem
+
+
+@pytest.mark.parametrize("name", ["encode", "decode"])
+def test_a_flow_that_encodes_or_decodes_otherwise_than_its_steps_is_found(name):
+    class Wrong(pf.Flow):
+        pass
+
+    setattr(Wrong, name, lambda self, x, context=None: getattr(pf.Flow, name)(self, x, context) + 0.1)
+    transform = zoo.FLOWS["realnvp"]().transform
+    problem = only_problem(pf.verify(Wrong(transform, pf.bases.StandardNormal(2)), X[:, :2].float()))
+    assert problem.startswith(f"{name}: it is not the last step's value: ")
+    assert "off by 0.1 " in problem
+
+
+def test_a_log_det_that_is_random_is_named():
+    def noisy(self, x, context=None):
+        return 2 * x + 1, self.log_det(x) + 1e-9 * torch.randn(x.shape[:-1], dtype=x.dtype)
+
+    assert only_problem(pf.verify(broken(forward=noisy), X)) == (
+        "forward gives another result when it is called again on the same rows."
+    )
+
+
+def test_values_that_are_not_finite_on_the_way_back_are_named():
+    def inverse(self, y, context=None):
+        return torch.where(y == 2 * X[4, 1] + 1, math.inf, (y - 1) / 2), -self.log_det(y)
+
+    problem = only_problem(pf.verify(broken(inverse=inverse), X))
+    assert problem.startswith("inverse: value not finite in 1 rows; row 4 has [")
+
+
+def test_the_worst_of_several_wrong_rows_is_shown():
+    def inverse(self, y, context=None):
+        return (y - 1) / 2 + torch.linspace(0.1, 1, 10).double()[:, None], -self.log_det(y)
+
+    problem = only_problem(pf.verify(broken(inverse=inverse), 1 + 1e-3 * X))
+    assert "off by 1 " in problem
+    assert "at row 9, " in problem
+    assert "10 of 10 rows are wrong" in problem
+
+
+# ---- what rounding explains ------------------------------------------------------------------------------------------
+
+
+def test_rounding_grows_as_the_jacobian_says():
+    matrix = torch.tensor([[2.0, -1.0], [0.5, 3.0]]).double()
+
+    def forward(x):
+        return x @ matrix.T, x[:, 0] ** 2
+
+    x = torch.tensor([[1.0, 2.0], [-3.0, 0.5]]).double()
+    x_size, y_size = torch.tensor([[1.0, 10.0], [2.0, 3.0]]).double(), torch.tensor([[7.0, 1.0], [5.0, 4.0]]).double()
+    log_det, slope, of_x, of_y, of_log_det = sensitivity(forward, x_size, y_size, x)
+    back = torch.tensor([[3.0, 1.0], [0.5, 2.0]]).double() / 6.5  # of the inverse, without signs
+    assert_close(log_det, torch.full((2,), math.log(6.5)).double())
+    assert_close(slope, torch.tensor([[2.0, 0.0], [-6.0, 0.0]]).double())
+    assert_close(of_x, y_size @ back.T)
+    assert_close(of_y, x_size @ matrix.abs().T)
+    # 3 * 2 + 1 * .5 + .5 * 1 + 2 * 3, divided by the determinant
+    assert_close(of_log_det, torch.full((2,), 13 / 6.5).double())
+
+
+@pytest.mark.parametrize(("dtype", "least", "most"), [(torch.float64, 1e-12, 5e-6), (torch.float32, 3e-6, 2e-4)])
+def test_what_rounding_may_do_is_excused_and_a_hundred_times_that_is_not(dtype, least, most):
+    for error, ok in ((least, True), (most, False)):
+        layer = broken(
+            forward=lambda self, x, context=None, error=error: (2 * x + 1, self.log_det(x) + error),
+            inverse=lambda self, y, context=None, error=error: ((y - 1) / 2, -self.log_det(y) - error),
+        )
+        assert pf.verify(layer, X.to(dtype)).ok == ok
 
 
 # ---- tolerance and bad input -----------------------------------------------------------------------------------------
