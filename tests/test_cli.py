@@ -14,10 +14,9 @@ import torch
 
 import pushforward as pf
 from pushforward.__main__ import main
-from pushforward.cli import fitting, inputs, models
 from pushforward.errors import RunError
 from pushforward.model_file import read_metadata
-from pushforward.tables import fitting as table_fitting
+from pushforward.tables import built_in, flow_for_table
 
 RNG = np.random.default_rng(0)
 WRITTEN = {"checkpoint.safetensors", "history.jsonl", "model.safetensors", "report.html", "samples.csv"}
@@ -129,8 +128,8 @@ def test_fit_prints_the_held_out_nll_beside_the_baselines(run, plain):
 
 
 def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch):
-    monkeypatch.setattr(inputs, "TOY_POINTS", 3000)
-    monkeypatch.setattr(table_fitting, "FRESH_POINTS", 3000)
+    monkeypatch.setattr(built_in, "TOY_POINTS", 3000)
+    monkeypatch.setattr(flow_for_table, "FRESH_POINTS", 3000)
     code, out, err = run("fit", "--max-seconds", 0.3, "--recipe", "realnvp")
     assert code == 0, err
     assert out.startswith("two-moons: 3,000 rows, 2 columns")
@@ -143,8 +142,8 @@ def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch)
 
 
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):
-    monkeypatch.setattr(inputs, "TOY_POINTS", 1000)
-    monkeypatch.setattr(table_fitting, "FRESH_POINTS", 1000)
+    monkeypatch.setattr(built_in, "TOY_POINTS", 1000)
+    monkeypatch.setattr(flow_for_table, "FRESH_POINTS", 1000)
     code, out, err = run("fit", "hexagon", "--context", "label", "--max-seconds", 0.3, "--recipe", "realnvp")
     assert code == 0, err
     assert "-1.7673" in out
@@ -265,7 +264,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(run, plai
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", touch)
-    monkeypatch.setattr(fitting, "fit_table", None)
+    monkeypatch.setattr(pf.TableModel, "fit", None)
     code, _, err = run("fit", plain / "t.csv", "--out", "out")
     assert code == 2
     one_line(err, "out: cannot be written to: Permission denied (name another folder with --out)")
@@ -509,7 +508,7 @@ def test_a_failed_run_exits_with_1_in_one_line(run, plain, monkeypatch):
     def fail(*arguments, **options):
         raise RunError("the training diverged\nbeyond repair")
 
-    monkeypatch.setattr(fitting, "fit_table", fail)
+    monkeypatch.setattr(pf.TableModel, "fit", fail)
     code, _, err = run("fit", plain / "t.csv")
     assert (code, err) == (1, "the training diverged beyond repair\n")
     assert os.listdir() == []
@@ -519,7 +518,7 @@ def test_a_bug_exits_with_1_and_says_how_to_see_the_traceback(run, plain, monkey
     def bug(*arguments, **options):
         raise KeyError("x")
 
-    monkeypatch.setattr(models, "open_model", bug)
+    monkeypatch.setattr(pf.TableModel, "load", bug)
     code, _, err = run("verify", plain / "out")
     assert code == 1
     one_line(err, "unexpected KeyError: 'x'", "set PUSHFORWARD_TRACEBACK=1")
@@ -532,6 +531,6 @@ def test_an_interrupt_elsewhere_exits_with_130(run, plain, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "open_model", interrupt)
+    monkeypatch.setattr(pf.TableModel, "load", interrupt)
     code, _, err = run("verify", plain / "out")
     assert (code, err) == (130, "interrupted\n")

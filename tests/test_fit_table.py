@@ -11,14 +11,14 @@ import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.tables import as_table
 from pushforward.tables.baselines import Gaussian, fit_baselines
-from pushforward.tables.evaluation import round_trip
-from pushforward.tables.fitting import fit_table, split_rows
+from pushforward.tables.quality import round_trip
+from pushforward.tables.splitting import split_rows
 
 RNG = np.random.default_rng(0)
 
 
-def fit_quickly(data, **options):
-    return fit_table(data, max_seconds=0.25, progress=False, **options)
+def fit_quickly(data, max_seconds=0.25, notify=lambda warning: None, **options):
+    return pf.TableModel.fit(data, max_seconds=max_seconds, progress=False, notify=notify, **options).fitted
 
 
 def split(values, seed=0):
@@ -74,7 +74,7 @@ def test_every_recipe_fits_a_table_with_context(recipe):
 
 
 def test_same_seed_same_initial_flow_and_global_rng_left_alone():
-    from pushforward.tables.fitting import build
+    from pushforward.tables.flow_for_table import build
 
     train = split(RNG.normal(size=(100, 3))).train
     state = torch.get_rng_state()
@@ -87,9 +87,7 @@ def test_same_seed_same_initial_flow_and_global_rng_left_alone():
 def test_the_context_is_scaled_inside_the_flow():
     label = np.repeat([1e9, 1e9 + 1], 500)  # in float32 these two are one number
     x = RNG.normal(size=1000) * 0.1 + (label - 1e9) * 3
-    fitted = fit_table(
-        pl.DataFrame({"x": x, "label": label}), context="label", recipe="realnvp", max_seconds=2, progress=False
-    )
+    fitted = fit_quickly(pl.DataFrame({"x": x, "label": label}), 2, context="label", recipe="realnvp")
     low, high = fitted.flow.sample(200, torch.tensor([[1e9], [1e9 + 1]], dtype=torch.float64)).mean((1, 2))
     assert abs(low) < 0.5
     assert abs(high - 3) < 0.5
@@ -109,9 +107,9 @@ def test_the_z_scored_nll_does_not_depend_on_the_units():
 def test_where_the_truth_is_known_the_excess_is_measured():
     toy = pf.data.two_gaussians(2000)
     fitted = fit_quickly(toy.x.double(), truth=toy.density)
-    assert fitted.entropy == pytest.approx(-1.2674, abs=1e-3)
-    assert fitted.excess.num_rows == 100_000
-    assert fitted.excess.mean > -3 * fitted.excess.standard_error
+    assert fitted.evaluation.entropy == pytest.approx(-1.2674, abs=1e-3)
+    assert fitted.evaluation.excess.num_rows == 100_000
+    assert fitted.evaluation.excess.mean > -3 * fitted.evaluation.excess.standard_error
 
 
 @pytest.mark.parametrize(

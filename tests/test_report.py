@@ -12,23 +12,25 @@ from matplotlib.figure import Figure
 
 import pushforward as pf
 from pushforward.report import plots
-from pushforward.report.table_report import describe, render, write_report
+from pushforward.report.table_report import describe
 from pushforward.report.wording import number, seconds
-from pushforward.tables.fitting import fit_table
 
 EVIL = '<b>&"$x'
 
 
 @pytest.fixture(scope="module")
-def fitted():
+def model():
     values = np.random.default_rng(0).normal(size=(200, 3))
     frame = pl.DataFrame(values, schema=[EVIL, "weight", "age"]).with_columns(pl.col("age").round())
-    return fit_table(frame, recipe="realnvp", max_seconds=0.5, progress=False)
+    return pf.TableModel.fit(frame, recipe="realnvp", max_seconds=0.5, progress=False, notify=lambda warning: None)
 
 
 @pytest.fixture(scope="module")
-def page(fitted):
-    return render(fitted, fitted.flow.sample(100).double().numpy(), command="pushforward fit t.csv")
+def page(model, tmp_path_factory):
+    model.summary["command"] = "pushforward fit t.csv"
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    model.report(path)
+    return path.read_text()
 
 
 class Reader(html.parser.HTMLParser):
@@ -76,40 +78,41 @@ def test_names_from_the_data_are_text_not_markup(read):
     assert "b" not in read.tags[read.tags.index("dl") :]
 
 
-def test_the_report_says_what_was_fitted_how_well_and_what_to_doubt(read, fitted):
+def test_the_report_says_what_was_fitted_how_well_and_what_to_doubt(read, model):
     text = re.sub(r"\s+", " ", read.text)
-    nll = fitted.evaluation.nll
+    nll = model.evaluate().nll
     for expected in (
         f"{nll.mean:.3f} ± {nll.standard_error:.3f}",
         "160 for training, 20 for validation, 20 held out",
         "Coupling of Affine",
-        f"{sum(p.numel() for p in fitted.flow.parameters()):,} parameters",
+        f"{sum(p.numel() for p in model.flow.parameters()):,} parameters",
         "pushforward fit t.csv",
         "Few distinct values in",
         "Invertibility in float32",
         "nulls by simulation",
-        *fitted.baselines,
+        *model.baselines(),
     ):
         assert expected in text, expected
 
 
-def test_the_exact_entropy_and_the_excess_are_there_where_the_truth_is_known():
+def test_the_exact_entropy_and_the_excess_are_there_where_the_truth_is_known(tmp_path):
     toy = pf.data.two_blobs(300)
-    fitted = fit_table(toy.x.double(), truth=toy.density, recipe="realnvp", max_seconds=0.3, progress=False)
-    page = render(fitted, fitted.flow.sample(50).double().numpy())
+    model = pf.TableModel.fit(toy.x, truth=toy.density, recipe="realnvp", max_seconds=0.3, progress=False)
+    model.report(tmp_path / "report.html")
+    page, excess = (tmp_path / "report.html").read_text(), model.evaluate().excess
     assert f"{toy.density.entropy():.4f}" in page
     # In units of the training columns' own standard deviations it is the entropy of the standardized law.
     cells = re.search(r"<td>exact entropy</td>(.*?)</tr>", page).group(1)
     z_scored = float(re.findall(r"<td>([^<]*)</td>", cells)[-1].replace("−", "-"))
     assert z_scored == pytest.approx(pf.data.two_blobs(300, standardize=True).density.entropy(), abs=0.1)
-    assert f"{fitted.excess.mean:.4f} ± {fitted.excess.standard_error:.4f}" in page
+    assert f"{excess.mean:.4f} ± {excess.standard_error:.4f}" in page
     assert "density of the flow" not in page  # it is in the picture
 
 
-def test_writing_replaces_the_file_and_leaves_no_other(fitted, tmp_path):
+def test_writing_replaces_the_file_and_leaves_no_other(model, tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
-    write_report(fitted, np.zeros((10, 3)) + np.arange(10)[:, None], path)
+    model.report(path)
     assert path.read_text().startswith("<!doctype html>")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 

@@ -18,7 +18,7 @@ import torch
 
 from pushforward.errors import InputError, RunError
 from pushforward.tables import Schema, as_table, check_for_fitting, column_warnings, read_table, write_table
-from pushforward.tables.files import SUFFIXES
+from pushforward.tables.file_reader import SUFFIXES
 
 ROWS = [[1.5, 2.0], [-3.25, 4.0], [0.1, 1e-20]]
 

@@ -12,13 +12,14 @@ __version__ = "0.1.0"
 _MODULES = {
     name: f"pushforward.{name}"
     for name in (
-        "bases", "data", "flows", "losses", "metrics", "nets", "recipes", "report", "studies", "tables", "training",
+        "bases", "data", "flows", "losses", "metrics", "nets", "recipes", "studies", "tables", "training",
         "transforms", "vae",
     )
 } | {"plots": "pushforward.report.plots"}  # fmt: skip
 _NAMES = {
     "Flow": "pushforward.flows",
     "VariationalDequantization": "pushforward.flows",
+    "TableModel": "pushforward.tables.table_model",
     "fit": "pushforward.training",
     "History": "pushforward.training",
     "verify": "pushforward.verification",

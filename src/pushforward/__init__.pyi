@@ -5,7 +5,6 @@ from pushforward import losses as losses
 from pushforward import metrics as metrics
 from pushforward import nets as nets
 from pushforward import recipes as recipes
-from pushforward import report as report
 from pushforward import studies as studies
 from pushforward import tables as tables
 from pushforward import training as training
@@ -19,6 +18,7 @@ from pushforward.flows import latent_path as latent_path
 from pushforward.model_file import load as load
 from pushforward.model_file import save as save
 from pushforward.report import plots as plots
+from pushforward.tables.table_model import TableModel as TableModel
 from pushforward.training import History as History
 from pushforward.training import fit as fit
 from pushforward.verification import verify as verify

@@ -45,7 +45,7 @@ def fit(
         resume: Go on with the run in this folder.
         overwrite: Replace the run in this folder.
     """
-    from pushforward.cli.fitting import fit_command
+    from pushforward.cli.fit_command import fit_command
 
     fit_command(
         data, recipe=recipe, context=context, max_seconds=max_seconds, seed=seed, out=out, resume=resume,
@@ -66,7 +66,7 @@ def sample(
         out: File to write; its suffix is the format.
         seed: Decides the samples.
     """
-    from pushforward.cli.models import sample_command
+    from pushforward.cli.model_commands import sample_command
 
     sample_command(model, num=num, context=context, out=out, seed=seed)
 
@@ -80,7 +80,7 @@ def score(model: Path, data: str, /, *, out: Path | None = None) -> None:
         data: File with the columns of the model, in any order.
         out: File to write; by default scores.csv (or the suffix of DATA).
     """
-    from pushforward.cli.models import score_command
+    from pushforward.cli.model_commands import score_command
 
     score_command(model, data, out=out)
 
@@ -93,7 +93,7 @@ def evaluate(model: Path, data: str, /) -> None:
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model, or built-in name.
     """
-    from pushforward.cli.models import evaluate_command
+    from pushforward.cli.model_commands import evaluate_command
 
     evaluate_command(model, data)
 
@@ -106,7 +106,7 @@ def verify(model: Path, /, *, seed: int = 0) -> None:
         model: File (.safetensors) or folder of a fit.
         seed: Decides the points.
     """
-    from pushforward.cli.models import verify_command
+    from pushforward.cli.model_commands import verify_command
 
     verify_command(model, seed=seed)
 

@@ -1,89 +1,122 @@
-"""One self-contained HTML page that says what was fitted, how well, and what to doubt."""
+"""One self-contained HTML page that says what was fitted to a table, how well, and what to doubt."""
 
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from pushforward import __version__
 from pushforward.flows import Flow
+from pushforward.metrics import LatentNormality, Score
 from pushforward.report import plots
 from pushforward.report.rendering import page
 from pushforward.report.wording import seconds
 from pushforward.storage.whole_files import replacing
-from pushforward.tables.fitting import TableFit
 from pushforward.transforms import Transform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from pushforward.training import History
 
-def write_report(fitted: TableFit, samples: np.ndarray, path: str | os.PathLike[str], *, command: str = "") -> None:
-    """Write the report of a fitted table, whole or not at all.
 
-    Args:
-        fitted: What `fit_table` returned.
-        samples: (n, D), drawn from the flow at the contexts of held-out rows where there are any.
-        path: The HTML file.
-        command: The command line that fitted it.
+@dataclass(frozen=True)
+class TableReport:
+    """All that the page says about a fitted table.
+
+    Attributes:
+        source: Where the table came from.
+        columns: Names of the modelled columns.
+        context: Names of the context columns.
+        num_rows: Number of rows by what they are for, such as {"training": 80}.
+        recipe: The recipe asked for.
+        seed: Seed of the fit.
+        command: The command line that fitted it; may be empty.
+        flow: The flow.
+        history: How the training went.
+        warnings: What makes the density doubtful, in plain words.
+        held_out: Whether the rows that the figures are about were held out; else they are training rows.
+        x: These rows, (n, D).
+        samples: (m, D), drawn at the contexts of these rows where there are any.
+        nll: NLL of these rows under the flow.
+        baselines: NLL of these rows under simple densities, by name.
+        log_scale: NLL - log_scale is in z-scored units.
+        latent: How normal the latents of these rows are; None where not measured.
+        round_trip: |x' - x| of these rows: `median`, `high`, `worst` and the flow's `dtype`.
+        entropy: Of the true density, where it is known.
+        excess: Over the true density, where it is known.
+        seconds: Time of each part of the job, by name.
+    """
+
+    source: str
+    columns: Sequence[str]
+    context: Sequence[str]
+    num_rows: Mapping[str, int]
+    recipe: str
+    seed: int
+    command: str
+    flow: Flow
+    history: "History"
+    warnings: Sequence[str]
+    held_out: bool
+    x: Tensor
+    samples: Tensor
+    nll: Score
+    baselines: Mapping[str, Score]
+    log_scale: float
+    latent: LatentNormality | None
+    round_trip: Any
+    entropy: float | None
+    excess: Score | None
+    seconds: Mapping[str, float]
+
+
+def write_report(report: TableReport, path: str | os.PathLike[str]) -> None:
+    """Write the page, whole or not at all.
 
     Raises:
         InputError: If the folder cannot be written to.
         RunError: If writing fails.
     """
-    page = render(fitted, samples, command=command)
+    page = render(report)
     with replacing(Path(path)) as file:
         file.write(page.encode())
 
 
-def render(fitted: TableFit, samples: np.ndarray, *, command: str = "") -> str:
-    """Return the report as HTML; the arguments are those of `write_report`."""
-    latent = fitted.evaluation.latent
+def render(report: TableReport) -> str:
+    """Return the page as HTML."""
+    loss = "flow-matching loss" if report.recipe == "cnf" else "loss (nats)"
     return page(
         "report.html",
-        fitted=fitted,
-        command=command,
-        likelihoods=likelihoods(fitted),
-        facts=facts(fitted),
-        curves=plots.learning_curves(
-            fitted.history, loss="flow-matching loss" if fitted.recipe == "cnf" else "loss (nats)"
-        ),
-        comparison=_comparison(fitted, torch.from_numpy(samples)),
-        quantiles=None if latent is None else plots.latent_quantiles(latent),
+        report=report,
+        scores={"this flow": report.nll, **report.baselines},
+        facts=facts(report),
+        curves=plots.learning_curves(report.history, loss=loss),
+        comparison=_comparison(report),
+        quantiles=None if report.latent is None else plots.latent_quantiles(report.latent),
     )
 
 
-def likelihoods(fitted: TableFit) -> list[dict[str, Any]]:
-    """Return the rows of the table of likelihoods: the flow, then the baselines, as name, score and z-scored NLL."""
-    scores = {"this flow": fitted.evaluation.nll, **fitted.baselines}
-    return [
-        {"name": name, "score": score, "standardized": score.mean - fitted.log_scale} for name, score in scores.items()
-    ]
-
-
-def facts(fitted: TableFit) -> dict[str, str]:
+def facts(report: TableReport) -> dict[str, str]:
     """Return what was fitted, name by name, as text."""
-    split, schema = fitted.split, fitted.schema
-    modelled = [name for name in schema.columns if name not in schema.context]
-    num_parameters = sum(parameter.numel() for parameter in fitted.flow.parameters())
-    rows = f"{len(split.train):,} for training"
-    rows += f", {len(split.validation):,} for validation" if split.validation else ""
-    rows += f", {len(split.test):,} held out" if split.held_out else ""
+    num_parameters = sum(parameter.numel() for parameter in report.flow.parameters())
+    rows = [f"{num:,} {'' if what == 'held out' else 'for '}{what}" for what, num in report.num_rows.items() if num]
     return {
-        "Data": fitted.source,
-        "Rows": rows,
-        f"Columns ({len(modelled)})": _listed(modelled),
-        **({f"Context ({len(schema.context)})": _listed(schema.context)} if schema.context else {}),
-        "Recipe": fitted.recipe,
-        "Model": f"{describe(fitted.flow)}; {num_parameters:,} parameters",
-        "Training": f"{fitted.history.steps:,} steps; {fitted.history.stopped_because}",
-        "Seed": str(fitted.seed),
-        "Time": ", ".join(f"{name} {seconds(value)}" for name, value in fitted.seconds.items()),
+        "Data": report.source,
+        "Rows": ", ".join(rows),
+        f"Columns ({len(report.columns)})": _listed(report.columns),
+        **({f"Context ({len(report.context)})": _listed(report.context)} if report.context else {}),
+        "Recipe": report.recipe,
+        "Model": f"{describe(report.flow)}; {num_parameters:,} parameters",
+        "Training": f"{report.history.steps:,} steps; {report.history.stopped_because}",
+        "Seed": str(report.seed),
+        "Time": ", ".join(f"{name} {seconds(value)}" for name, value in report.seconds.items()),
         "Versions": f"pushforward {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
         "Machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
@@ -107,13 +140,11 @@ def _layers(transform: Transform) -> Iterator[str]:
     yield type(transform).__name__ + (f" of {type(family).__name__}" if family is not None else "")
 
 
-def _comparison(fitted: TableFit, samples: torch.Tensor) -> "Figure":
-    schema = fitted.schema
-    names = [name for name in schema.columns if name not in schema.context]
-    if len(names) == 2:
-        return plots.plane(fitted.split.test.x, samples, names, None if schema.context else fitted.flow)
-    return plots.pairs(fitted.split.test.x, samples, names)
+def _comparison(report: TableReport) -> "Figure":
+    if len(report.columns) == 2:
+        return plots.plane(report.x, report.samples, report.columns, None if report.context else report.flow)
+    return plots.pairs(report.x, report.samples, report.columns)
 
 
-def _listed(names: list[str] | tuple[str, ...], most: int = 30) -> str:
+def _listed(names: Sequence[str], most: int = 30) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

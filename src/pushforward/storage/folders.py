@@ -1,9 +1,11 @@
-"""A folder that results can be written to, made where it is missing."""
+"""Folders that results can be written to, made where they are missing."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, RunError
 
 
 def writable_folder(path: str | os.PathLike[str], *, remedy: str) -> Path:
@@ -21,3 +23,22 @@ def writable_folder(path: str | os.PathLike[str], *, remedy: str) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to: {error.strerror} ({remedy})") from error
     return folder
+
+
+@contextmanager
+def folder_for_results(path: Path, *, remedy: str) -> Iterator[None]:
+    """Make a writable folder; if an InputError or RunError leaves it empty, take away again what was made.
+
+    Raises:
+        InputError: As `writable_folder`.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    writable_folder(path, remedy=remedy)
+    try:
+        yield
+    except (InputError, RunError):
+        for folder in missing:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
+        raise

@@ -1,8 +1,19 @@
-"""Tables: files, data frames and arrays in, numbers under column names out, and the way back to a file."""
+"""Tables: files, data frames and arrays in, numbers under column names out, the model of them, and the way back."""
 
 from pushforward.tables.checks import check_for_fitting, column_warnings
-from pushforward.tables.columns import Schema, Table
-from pushforward.tables.files import read_table, write_table
-from pushforward.tables.frames import as_table
+from pushforward.tables.columns import Table
+from pushforward.tables.file_reader import read_table
+from pushforward.tables.readers import as_table
+from pushforward.tables.schema import Column, Schema
+from pushforward.tables.writers import write_table
 
-__all__ = ["Schema", "Table", "as_table", "check_for_fitting", "column_warnings", "read_table", "write_table"]
+__all__ = [
+    "Column",
+    "Schema",
+    "Table",
+    "as_table",
+    "check_for_fitting",
+    "column_warnings",
+    "read_table",
+    "write_table",
+]

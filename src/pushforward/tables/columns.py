@@ -24,6 +24,8 @@ class Table:
         as_is: Everything that was read, other columns included, as `write_table(like=...)` writes it again: a polars
             frame, an array (rows, all columns), or None where it is no more than `values`.
         delimiter: What separates the cells of a CSV file, whose `as_is` is text; None for anything else.
+        kind: What was handed over, and `frames.of_kind` makes of other rows: "polars" (of a file, too), "array",
+            "tensor", or the name of another library of data frames.
     """
 
     columns: tuple[str, ...]
@@ -32,6 +34,14 @@ class Table:
     named: bool = True
     as_is: Any = None
     delimiter: str | None = None
+    kind: str = "polars"
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """The names of all columns that were read, those left out of `values` included."""
+        if self.as_is is None:
+            return self.columns
+        return numbered(self.as_is.shape[1]) if isinstance(self.as_is, np.ndarray) else tuple(self.as_is.columns)
 
     def select(self, columns: str | Sequence[str]) -> "Table":
         """Return the table with these columns only, in this order.
@@ -44,6 +54,14 @@ class Table:
         """
         positions = choose(self.columns, columns, source=self.source)
         return replace(self, columns=tuple(self.columns[p] for p in positions), values=self.values[:, positions])
+
+    def in_order(self) -> "Table":
+        """Return the table with its columns in the order in which they were read, whatever order they were asked for.
+
+        Columns without names that were given some stay as they are: they have been taken in their order.
+        """
+        names = [name for name in self.all_columns if name in self.columns]
+        return self.select(names) if len(names) == len(self.columns) else self
 
     def split(self, context: str | Sequence[str]) -> tuple["Table", "Table | None"]:
         """Return the columns to be modelled, in the table's order, and the context columns, None if there are none.
@@ -65,39 +83,6 @@ class Table:
             )
         modelled, chosen = (replace(part, as_is=None, delimiter=None) for part in (self.select(rest), chosen))
         return modelled, chosen if chosen.columns else None
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The columns a model was fitted to, kept in its file: `read_table(path, columns=schema.columns)` finds them again.
-
-    Attributes:
-        columns: All columns in the order of the fitted table, context included.
-        context: Those of them that are context.
-    """
-
-    columns: tuple[str, ...]
-    context: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, list[str]]:
-        """Return the schema as plain values for JSON."""
-        return {"columns": list(self.columns), "context": list(self.context)}
-
-    @classmethod
-    def from_dict(cls, stored: Any) -> "Schema":
-        """Return the schema that `to_dict` stored.
-
-        Raises:
-            InputError: If `stored` is anything else.
-        """
-        if not isinstance(stored, dict) or set(stored) != {"columns", "context"}:
-            raise InputError(f"a column schema holds `columns` and `context`; got {stored!r:.80}")
-        for names in stored.values():
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or repeated(names):
-                raise InputError(f"a column schema holds lists of unique names; got {names!r:.80}")
-        if not stored["columns"] or not set(stored["context"]) < set(stored["columns"]):
-            raise InputError("a column schema holds at least one column that is not context")
-        return cls(tuple(stored["columns"]), tuple(stored["context"]))
 
 
 def choose(there: Sequence[str], wanted: str | Sequence[str], *, source: str, named: bool = True) -> list[int]:

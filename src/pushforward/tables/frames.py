@@ -1,4 +1,4 @@
-"""From a data frame or an array in memory to a table."""
+"""From a data frame or an array in memory to a table, and from rows to the kind of frame that was handed over."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,43 +20,6 @@ from pushforward.tables.columns import (
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: str | None = None) -> Table:
-    """Turn a data frame or an array into a table of float64 columns.
-
-    Args:
-        data: A data frame that narwhals knows (pandas, polars, pyarrow, ...), a tensor, an array or nested lists,
-            (rows,) or (rows, columns), or a table, which is returned as it is.
-        columns: The columns that must be there and hold numbers, in this order; all by default.
-        source: What messages call the data; by default "data frame" or "array".
-
-    Raises:
-        InputError: If a column is missing or not numeric, a cell is empty, NaN or infinite, or there are no rows.
-
-    Example:
-        >>> import pushforward as pf
-        >>> pf.tables.as_table([[1, 2], [3, 4]]).columns
-        ('x1', 'x2')
-    """
-    import narwhals as nw
-
-    if isinstance(data, Table):
-        return data if columns is None else data.select(columns)
-    try:
-        frame = nw.from_native(data, pass_through=True)
-    except nw.exceptions.DuplicateError as error:
-        raise InputError(f"{source or 'data frame'}: two columns share a name (give each its own name)") from error
-    if isinstance(frame, nw.LazyFrame):
-        frame = frame.collect()
-    if not isinstance(frame, nw.DataFrame):
-        return from_array(data, columns=columns, source=source or "array")
-    source = source or "data frame"
-    try:
-        native = frame.to_polars()
-    except Exception as error:  # each kind of frame has its own errors for columns of mixed Python objects
-        raise InputError(f"{source}: a column mixes kinds of values ({str(error).splitlines()[0]})") from error
-    return from_frame(native, columns=columns, source=source)
 
 
 def from_frame(frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, source: str) -> Table:
@@ -116,3 +79,28 @@ def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str) -
     names = tuple(names_in(columns, there))
     check_cells(values, names, source=source)
     return Table(names, values, source, named=False, as_is=array)
+
+
+LIBRARIES = ("pandas", "polars", "pyarrow", "modin", "cudf")
+
+
+def of_kind(kind: str, columns: Sequence[str], values: np.ndarray) -> Any:
+    """Return rows as a user handed theirs over: the one place where frames are made.
+
+    Args:
+        kind: A `Table.kind`. Where its library is not known or not installed, the frame is a polars one.
+        columns: The columns' names; arrays and tensors lose them.
+        values: (rows, columns), float64.
+    """
+    import narwhals as nw
+    import torch
+
+    if kind == "array":
+        return values
+    if kind == "tensor":
+        return torch.from_numpy(values)
+    data = {name: values[:, position] for position, name in enumerate(columns)}
+    try:
+        return nw.from_dict(data, backend=kind if kind in LIBRARIES else "polars").to_native()  # type: ignore[arg-type]
+    except ImportError:
+        return nw.from_dict(data, backend="polars").to_native()

@@ -1,4 +1,4 @@
-"""Tables on disk: any file to a table of numbers, and columns to any file, whole or not at all."""
+"""From a file of any format to a table of numbers."""
 
 import gzip
 import os
@@ -6,18 +6,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any
 
 import numpy as np
 
 from pushforward.errors import InputError
-from pushforward.storage.whole_files import replacing
-from pushforward.tables.columns import Table, check_names, numbered
+from pushforward.tables.columns import Table, check_names
+from pushforward.tables.csv_reader import parse_csv
 from pushforward.tables.frames import from_array, from_frame
-from pushforward.tables.text import parse_csv
-
-if TYPE_CHECKING:
-    import polars as pl
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".arrow", ".feather", ".npy", ".npz")
 
@@ -167,76 +163,3 @@ _READERS: dict[str, Callable[..., Table]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
 }
-
-
-def write_table(
-    path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray, *, like: Table | None = None
-) -> None:
-    """Write columns to a file, whole or not at all: a file that was there before stays until the new one is complete.
-
-    Args:
-        path: The file; its suffix tells the format.
-        columns: The columns' names, one a column of `values`. An NPY file holds no names.
-        values: (rows, columns).
-        like: A table whose source is written again as it was read, `values` appended as further columns.
-
-    Raises:
-        InputError: If the suffix is unknown, the folder cannot be written to, a name occurs twice, or an NPY file would
-            have to hold text.
-        RunError: If writing fails, for example because the disk is full.
-    """
-    path = Path(path)
-    suffix = suffix_of(path)
-    frame = _assemble(columns, values, like, as_text=suffix.startswith(".csv"), source=str(path))
-    if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
-        text = next(c.name for c in frame if not c.dtype.is_numeric())
-        raise InputError(
-            f'{path}: an NPY file holds numbers only, column "{text}" holds others (write .csv or .parquet)'
-        )
-    delimiter = like.delimiter if like is not None and like.delimiter else ","
-    with replacing(path) as handle:
-        if suffix == ".csv":
-            frame.write_csv(handle, separator=delimiter)
-        elif suffix == ".csv.gz":
-            with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
-                frame.write_csv(cast(IO[bytes], packed), separator=delimiter)
-        elif suffix == ".parquet":
-            import pyarrow.parquet
-
-            pyarrow.parquet.write_table(frame.to_arrow(), handle)
-        elif suffix in (".arrow", ".feather"):
-            frame.write_ipc(handle)
-        elif suffix == ".npy":
-            np.save(handle, frame.to_numpy(order="c"), allow_pickle=False)
-        else:
-            _write_npz(frame, handle)
-
-
-def _assemble(
-    columns: Sequence[str], values: np.ndarray, like: Table | None, *, as_text: bool, source: str
-) -> "pl.DataFrame":
-    """Return what is to be written as one polars frame."""
-    import polars as pl
-
-    new = pl.from_numpy(np.asarray(values).reshape(len(values), len(columns)), schema=list(columns))
-    if like is None:
-        check_names(columns, source=source)
-        return new
-    old = like.as_is
-    if old is None:
-        old = pl.from_numpy(like.values, schema=list(like.columns))
-    elif isinstance(old, np.ndarray):
-        old = pl.from_numpy(old, schema=list(numbered(old.shape[1])))
-    elif like.delimiter and not as_text:
-        old = old.with_columns(pl.Series(name, like.values[:, p]) for p, name in enumerate(like.columns))
-    check_names([*old.columns, *columns], source=source)
-    return old.hstack(new)
-
-
-def _write_npz(frame: "pl.DataFrame", handle: IO[bytes]) -> None:
-    # numpy.savez takes names as keyword arguments, and so no column called "file".
-    with zipfile.ZipFile(handle, "w") as archive:
-        for column in frame:
-            array = column.to_numpy()
-            with archive.open(f"{column.name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array.astype(str) if array.dtype == object else array)

@@ -1,0 +1,94 @@
+"""The command `fit`: from a table to model, samples and report in one folder."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pushforward.cli.screen import say, show, warn
+from pushforward.errors import InputError
+from pushforward.report.wording import number, seconds
+from pushforward.storage.folders import folder_for_results
+from pushforward.tables import write_table
+from pushforward.tables.built_in import table_to_fit
+from pushforward.tables.flow_for_table import check_recipe
+from pushforward.tables.table_fit import TableFit
+from pushforward.tables.table_model import MODEL, TableModel
+
+CHECKPOINT = "checkpoint.safetensors"
+SAMPLES, REPORT = "samples.csv", "report.html"
+
+
+def fit_command(
+    data: str, *, recipe: str, context: str, max_seconds: float, seed: int, out: Path, resume: bool, overwrite: bool
+) -> None:
+    """Fit a flow to a table and write model, history, samples and report to the folder `out`."""
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other (choose one)")
+    if not 0 < max_seconds < float("inf"):
+        raise InputError(f"--max-seconds must be positive; got {max_seconds}")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed must be at least 0; got {seed}")
+    check_recipe(recipe)
+    if not (resume or overwrite):
+        _check_unused(out)
+    command = ["pushforward", "fit", data]
+    for option, value, default in (
+        ("--recipe", recipe, "auto"), ("--context", context, ""), ("--max-seconds", f"{max_seconds:.15g}", "60"),
+        ("--seed", str(seed), "0"), ("--out", str(out), "pushforward-out"),
+    ):  # fmt: skip
+        command += [option, value] if value != default else []
+
+    table, truth = table_to_fit(data, context=context, seed=seed)
+    rows, columns = table.values.shape
+    given = f" (context: {context})" if context else ""
+    say(f"{table.source}: {rows:,} rows, {columns} column{'s' * (columns > 1)}{given}; results go to {out}")
+    with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
+        model = TableModel.fit(
+            table, context=context, recipe=recipe, max_seconds=max_seconds, seed=seed, truth=truth, out=out,
+            resume=resume, notify=warn,
+        )  # fmt: skip
+        model.summary["command"] = shlex.join(command)
+        model.evaluate()
+        model.save(out / MODEL)
+        names = (*model.schema.modelled, *model.schema.context)
+        write_table(out / SAMPLES, names, model.preview().select(names).to_numpy())
+        model.report(out / REPORT)
+    _show(model.fitted, out)  # type: ignore[arg-type]
+
+
+def _check_unused(out: Path) -> None:
+    """Raise InputError if the folder holds a model or a run already."""
+    for name, what in ((MODEL, "a model"), (CHECKPOINT, "an unfinished run")):
+        if (out / name).exists():
+            raise InputError(
+                f"{out}: holds {what} already (--resume goes on with it, --overwrite replaces it, --out names another"
+                " folder)"
+            )
+
+
+@contextmanager
+def _how_to_go_on(out: Path, command: list[str]) -> Iterator[None]:
+    """Say after Ctrl-C how the run is taken up again."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not (out / CHECKPOINT).exists():
+            raise KeyboardInterrupt("interrupted before the first checkpoint; nothing is kept") from error
+        raise KeyboardInterrupt(f"interrupted; go on with: {shlex.join(command)}") from error
+
+
+def _show(fitted: TableFit, out: Path) -> None:
+    """Print the table of likelihoods, the excess and the files."""
+    evaluation = fitted.evaluation
+    which = "held-out" if fitted.split.held_out else "training"
+    show([f"{evaluation.nll.num_rows:,} {which} rows, nats", "NLL", "trimmed", "z-scored"], fitted.figures())
+    if evaluation.excess is not None:
+        error = number(evaluation.excess.standard_error, 4)
+        say(f"excess over the exact density: {number(evaluation.excess.mean, 4)} ± {error} nats")
+    say(f"training took {seconds(fitted.history.seconds)}, {fitted.history.steps:,} steps")
+    for name in (MODEL, SAMPLES, REPORT):
+        say(f"  {out / name}")
+    context = fitted.schema.context
+    how = " --context " + ",".join(f"{name}=0" for name in context) if context else ""
+    say(f"next: pushforward sample {shlex.quote(str(out))} --num 1000{how}")

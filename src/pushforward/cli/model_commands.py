@@ -1,0 +1,89 @@
+"""The commands that use a fitted model: sample, score, evaluate, verify."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pushforward.cli.screen import say, show, warn
+from pushforward.errors import InputError, RunError
+from pushforward.report.wording import number
+from pushforward.tables import Table, as_table, write_table
+from pushforward.tables.built_in import rows_to_score
+from pushforward.tables.file_reader import SUFFIXES
+from pushforward.tables.given import context_table
+from pushforward.tables.table_model import TableModel, model_in
+
+
+def sample_command(path: Path, *, num: int, context: str | None, out: Path, seed: int) -> None:
+    """Write samples of a model to a file."""
+    if num < 1:
+        raise InputError(f"--num must be at least 1; got {num}")
+    path = model_in(path)
+    model = TableModel.load(path)
+    model.kind = "polars"
+    samples = model.sample(num, given=_read_context(path, model.schema.context, context), seed=seed)
+    modelled = model.schema.modelled
+    names = (*modelled, *model.schema.context)
+    write_table(out, names, samples.select(names).to_numpy())
+    say(f"{out}: {len(samples):,} samples of {len(modelled)} column{'s' * (len(modelled) > 1)}")
+
+
+def score_command(path: Path, data: str, *, out: Path | None) -> None:
+    """Write a table with its log_prob appended."""
+    model = TableModel.load(path)
+    table, _ = rows_to_score(data, model.schema.columns)
+    if out is None:
+        out = Path("scores" + next((suffix for suffix in SUFFIXES if data.lower().endswith(suffix)), ".csv"))
+    if out.exists() and Path(data).exists() and out.samefile(data):
+        raise InputError(f"{out}: is the table itself (name another file with --out)")
+    _say_left_out(table)
+    log_prob = model.log_prob(table)
+    write_table(out, ["log_prob"], log_prob[:, None], like=table)
+    outside = int(np.isneginf(log_prob).sum())
+    if outside:
+        warn(f"{outside:,} of {len(log_prob):,} rows are outside the support of the flow (log_prob -inf)")
+    say(f"{out}: {len(log_prob):,} rows with log_prob in nats, mean {number(log_prob.mean())}")
+
+
+def evaluate_command(path: Path, data: str) -> None:
+    """Print how a model does on rows it has not seen."""
+    model = TableModel.load(path)
+    table, truth = rows_to_score(data, model.schema.columns)
+    _say_left_out(table)
+    evaluation = model.evaluate(table, truth=truth)
+    show(["", f"{evaluation.nll.num_rows:,} rows", "±"], evaluation.figures())
+    if evaluation.nll.num_outside:
+        warn(f"{evaluation.nll.num_outside:,} rows are outside the support of the flow")
+
+
+def verify_command(path: Path, *, seed: int) -> None:
+    """Print whether a model is invertible and its log-determinants are true."""
+    path = model_in(path)
+    report = TableModel.load(path).verify(seed=seed)
+    say(str(report))
+    if not report.ok:
+        raise RunError(f"{path}: {len(report.problems)} check{'s' * (len(report.problems) > 1)} failed")
+
+
+def _read_context(model: Path, names: Sequence[str], text: str | None) -> Table | None:
+    """Return the rows of context that `label=1,x3=0.5` or a file gives; None for a model without context."""
+    if text is None and not names:
+        return None
+    if text is None:
+        example = ",".join(f"{name}=0" for name in names)
+        raise InputError(f"{model}: the model needs context (give --context {example}, or a file)")
+    if not names:
+        raise InputError(f"{model}: the model takes no context (leave --context out)")
+    if os.path.exists(text) or "=" not in text:
+        return as_table(text, columns=names)
+    given = {name.strip(): value.strip() for name, _, value in (item.partition("=") for item in text.split(","))}
+    return context_table(given, names, called="--context")
+
+
+def _say_left_out(table: Table) -> None:
+    left_out = [name for name in table.all_columns if name not in table.columns]
+    if left_out and len(left_out) + len(table.columns) == len(table.all_columns):
+        some = ", ".join(left_out[:10]) + (" and more" if len(left_out) > 10 else "")
+        say(f"columns that the model does not know are ignored: {some}")

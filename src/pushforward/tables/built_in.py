@@ -1,0 +1,56 @@
+"""What DATA names: a file, or a built-in data set as a table with its true density."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pushforward.data import TOYS, Density
+from pushforward.errors import InputError
+from pushforward.tables.columns import Table
+from pushforward.tables.readers import as_table
+
+TOY_POINTS = 100_000
+
+
+def table_to_fit(data: str, *, context: str = "", seed: int = 0) -> tuple[Table, Density | None]:
+    """Return the table that DATA names, and its true density where it is a built-in data set.
+
+    Args:
+        data: A file, or a name in `pf.data.TOYS`: 100,000 points, their label a column if `context` asks for it.
+        context: Names of the context columns, separated by commas.
+        seed: Seed of the built-in data.
+    """
+    if not _is_built_in(data):
+        return as_table(data), None
+    points, labels, density = TOYS[data](TOY_POINTS, seed=seed)
+    return _toy_table(data, points, labels if "label" in context.split(",") else None), density
+
+
+def rows_to_score(data: str, columns: Sequence[str]) -> tuple[Table, Density | None]:
+    """Return these columns of a file; of a built-in data set fresh points, and their true density."""
+    if not _is_built_in(data):
+        return as_table(data, columns=columns), None
+    density = TOYS[data](2).density
+    if density.num_labels:
+        points, labels = density.sample_with_labels(TOY_POINTS, 0)
+    else:
+        points, labels = density.sample(TOY_POINTS, 0), None
+    return _toy_table(data, points, labels).select(columns), density
+
+
+def _is_built_in(data: str) -> bool:
+    if os.path.exists(data):
+        return False
+    if data not in TOYS and not Path(data).suffix:
+        raise InputError(f"{data}: is neither a file nor a built-in data set (built in: {', '.join(TOYS)})")
+    return data in TOYS
+
+
+def _toy_table(name: str, points: Tensor, labels: Tensor | None) -> Table:
+    if labels is None:
+        return Table(("x1", "x2"), points.double().numpy(), name)
+    values = torch.cat((points.double(), labels[:, None].double()), 1)
+    return Table(("x1", "x2", "label"), values.numpy(), name)

@@ -1,0 +1,56 @@
+"""Rows drawn from a table's flow in float64, so that columns of very different scales keep their digits."""
+
+import copy
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.flows import Flow
+from pushforward.tables.schema import Schema
+
+CHECKED_ROWS = 64
+
+
+class Sampler:
+    """Draws all columns of a table, latent -> data.
+
+    Args:
+        flow: The flow of the modelled columns. It is copied when the first rows are drawn, and taken as finished.
+        schema: Names of the columns.
+    """
+
+    def __init__(self, flow: Flow, schema: Schema) -> None:
+        self.flow, self.schema = flow, schema
+
+    @cached_property
+    def exact(self) -> Flow:
+        """The flow in float64."""
+        return copy.deepcopy(self.flow).double()
+
+    def draw(
+        self, n: int, context: np.ndarray | None = None, *, temperature: float = 1.0, seed: int | None = None
+    ) -> np.ndarray:
+        """Draw n rows, for each of the rows of context (rows, C) where there are any.
+
+        Returns:
+            (n, columns), or (rows * n, columns): all columns in the table's order.
+        """
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        values = self.exact.sample(n, context, temperature=temperature, generator=generator).numpy()
+        if context is not None:
+            values = np.concatenate((values.reshape(-1, values.shape[-1]), np.repeat(context, n, axis=0)), axis=1)
+        names = (*self.schema.modelled, *self.schema.context)
+        return values[:, [names.index(name) for name in self.schema.columns]]
+
+    def points_to_check(self, seed: int) -> tuple[Tensor, Tensor | None]:
+        """Return up to 64 rows of the flow's own, (rows, D), and their context, (rows, C), on which to verify it."""
+        flow, generator = self.flow, torch.Generator().manual_seed(seed)
+        rows = max(min(CHECKED_ROWS, 4096 // flow.features), 4)
+        if not flow.context_features:
+            return self.exact.sample(rows, generator=generator), None
+        context = torch.randn(rows, flow.context_features, dtype=torch.float64, generator=generator)
+        for part in reversed(flow.context_preprocessing):
+            context, _ = part.inverse(context)  # type: ignore[operator]
+        return self.exact.sample(1, context, generator=generator).squeeze(1), context

@@ -1,0 +1,48 @@
+"""The flow that a recipe makes for a table's rows, the loss that trains it, and what it costs to measure it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward import losses, recipes
+from pushforward.errors import InputError
+from pushforward.flows import Flow
+from pushforward.tables.splitting import Part
+from pushforward.transforms import Asinh
+
+FEW_FEATURES = 8
+FRESH_POINTS = 100_000
+
+
+def check_recipe(recipe: str) -> None:
+    """Raise InputError unless there is such a recipe."""
+    names = ["auto", *recipes.RECIPES]
+    if recipe not in names:
+        raise InputError(f'there is no recipe "{recipe}" (recipes: {", ".join(names)})')
+
+
+def build(recipe: str, train: Part, *, max_seconds: float, seed: int) -> Flow:
+    """Return a new flow for these rows; its initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if recipe == "auto":
+            return recipes.auto(train.x, train.context, max_seconds=max_seconds)
+        features, context_features = train.x.shape[1], 0 if train.context is None else train.context.shape[1]
+        options: dict[str, Any] = {"context_features": context_features, "preprocessing": [Asinh(features)]}
+        if recipe == "cnf" and features <= FEW_FEATURES:
+            options["hidden_features"] = (64, 64, 64)  # matches better than two layers; its divergence costs D passes
+        flow = recipes.RECIPES[recipe](features, **options)
+        scaling = [Asinh(context_features)] if context_features else []
+        return Flow(flow.transform, flow.base, list(flow.preprocessing), context_preprocessing=scaling)  # type: ignore[arg-type]
+
+
+def loss_of(recipe: str) -> Callable[..., Tensor]:
+    """Return what a recipe minimizes: a continuous flow is matched, since its equation takes too long to solve."""
+    return losses.flow_matching if recipe == "cnf" else losses.nll
+
+
+def fresh_points(recipe: str) -> int:
+    """Return on how many points of a known truth to measure: fewer where each takes solving an equation."""
+    return FRESH_POINTS // 5 if recipe == "cnf" else FRESH_POINTS

@@ -1,0 +1,51 @@
+"""What a user fixes before drawing samples: values of the context columns, once for all samples or row by row."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pushforward.errors import InputError
+from pushforward.tables.columns import Table
+from pushforward.tables.readers import as_table
+
+
+def context_table(given: Any, context: Sequence[str], *, called: str = "given") -> Table:
+    """Turn what is given into rows of context.
+
+    Args:
+        given: A mapping from each context column to a number, or to a text that is one; or rows of these columns, in
+            whatever `as_table` reads.
+        context: Names of the context columns, at least one.
+        called: What messages call it.
+
+    Raises:
+        InputError: If a context column is missing, another is given, or a value is not a finite number.
+    """
+    example = ",".join(f"{name}=0" for name in context)
+    if not isinstance(given, Mapping):
+        table = as_table(given, columns=context, source=called)
+        there = given.columns if isinstance(given, Table) else table.all_columns
+        if table.named or len(there) > len(context):  # columns without names are taken in their order
+            _check_known(there, context, example, called)
+        return table
+    _check_known(given, context, example, called)
+    values = []
+    for name in context:
+        if name not in given:
+            missing = ", ".join(name for name in context if name not in given)
+            raise InputError(f"{called}: {missing} is missing (give {example})")
+        try:
+            values.append(float(given[name]))
+        except (TypeError, ValueError) as error:
+            raise InputError(f'{called}: "{given[name]}" is not a number (give {example})') from error
+        if not math.isfinite(values[-1]):
+            raise InputError(f"{called}: {name} must be finite; got {given[name]}")
+    return Table(tuple(context), np.array([values]), called)
+
+
+def _check_known(names: Any, context: Sequence[str], example: str, called: str) -> None:
+    for name in names:
+        if name not in context:
+            raise InputError(f'{called}: "{name}" is no context column of the model (give {example})')

@@ -1,0 +1,52 @@
+"""The one door: whatever a user hands over comes out as a table."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pushforward.errors import InputError
+from pushforward.tables.columns import Table
+from pushforward.tables.file_reader import read_table
+from pushforward.tables.frames import from_array, from_frame
+
+
+def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: str | None = None) -> Table:
+    """Turn a file, a data frame or an array into a table of float64 columns.
+
+    Args:
+        data: The path of a file that `read_table` reads, a data frame that narwhals knows (pandas, polars, pyarrow,
+            ...), a tensor, an array or nested lists, (rows,) or (rows, columns), or a table, which is returned as it
+            is.
+        columns: The columns that must be there and hold numbers, in this order; all by default.
+        source: What messages call what is no file; by default "data frame" or "array".
+
+    Raises:
+        InputError: If a column is missing or not numeric, a cell is empty, NaN or infinite, or there are no rows.
+
+    Example:
+        >>> import pushforward as pf
+        >>> pf.tables.as_table([[1, 2], [3, 4]]).columns
+        ('x1', 'x2')
+    """
+    import narwhals as nw
+
+    if isinstance(data, Table):
+        return data if columns is None else data.select(columns)
+    if isinstance(data, (str, os.PathLike)):
+        return read_table(data, columns=columns)
+    try:
+        frame = nw.from_native(data, pass_through=True)
+    except nw.exceptions.DuplicateError as error:
+        raise InputError(f"{source or 'data frame'}: two columns share a name (give each its own name)") from error
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    if not isinstance(frame, nw.DataFrame):
+        table = from_array(data, columns=columns, source=source or "array")
+        return replace(table, kind="tensor" if hasattr(data, "detach") else "array")
+    source = source or "data frame"
+    try:
+        native = frame.to_polars()
+    except Exception as error:  # each kind of frame has its own errors for columns of mixed Python objects
+        raise InputError(f"{source}: a column mixes kinds of values ({str(error).splitlines()[0]})") from error
+    return replace(from_frame(native, columns=columns, source=source), kind=frame.implementation.value)

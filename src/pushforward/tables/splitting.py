@@ -1,0 +1,100 @@
+"""A table cut into the rows that train, those that pick the best weights, and those held out from everything."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.errors import InputError
+from pushforward.tables.columns import Table, listing
+
+MOST_TEST_ROWS = 20_000  # no more than tells the figures to three digits
+MOST_VALIDATION_ROWS = 10_000
+FEWEST_ROWS_TO_SPLIT = 10
+LARGEST_TEST = 0.8
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a table as tensors.
+
+    Attributes:
+        x: (n, D), float64, the columns to be modelled.
+        context: (n, C), float64, or None.
+    """
+
+    x: Tensor
+    context: Tensor | None
+
+    @classmethod
+    def of(cls, modelled: Table, given: Table | None, rows: np.ndarray | slice = slice(None)) -> "Part":
+        """Return some rows of the columns to be modelled and of the context columns, as `Table.split` gives them."""
+        x = torch.from_numpy(modelled.values[rows])
+        return cls(x, None if given is None else torch.from_numpy(given.values[rows]))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A table cut into three by a permutation drawn from the seed; `test` is held out from everything.
+
+    Attributes:
+        train: The rows the flow learns from.
+        validation: A tenth of the rows, on which the best weights are picked; None where rows are too few.
+        test: The rows held out; the training rows where none are.
+    """
+
+    train: Part
+    validation: Part | None
+    test: Part
+
+    @property
+    def held_out(self) -> bool:
+        """Whether any rows are held out."""
+        return self.test is not self.train
+
+
+def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float = 0.1) -> Split:
+    """Cut a table into the first, next and last rows of a permutation: by default 80, 10 and 10 %.
+
+    Validation has at most 10,000 rows and test at most 20,000. Below 10 rows nothing is held out.
+
+    Args:
+        modelled: The columns to be modelled.
+        given: The context columns, or None.
+        seed: Seed of the permutation.
+        test: Share of the rows to hold out, from 0 to 0.8.
+
+    Raises:
+        InputError: If the share is another, or a column is constant in the training rows.
+    """
+    if not 0 <= test <= LARGEST_TEST:
+        raise InputError(f"test must be a share of the rows from 0 to {LARGEST_TEST}; got {test}")
+    num_rows = len(modelled.values)
+    order = np.random.default_rng(seed).permutation(num_rows)
+    num_test = max(min(int(test * num_rows), MOST_TEST_ROWS), 2) if test else 0
+    num_validation = min(num_rows // 10, MOST_VALIDATION_ROWS)
+    if num_rows < FEWEST_ROWS_TO_SPLIT:
+        num_test = num_validation = 0
+    first, last = num_rows - num_validation - num_test, num_rows - num_test
+    train = Part.of(modelled, given, order[:first])
+    _check_varies(train.x, modelled)
+    if train.context is not None and given is not None:
+        _check_varies(train.context, given)
+    return Split(
+        train=train,
+        validation=Part.of(modelled, given, order[first:last]) if num_validation else None,
+        test=Part.of(modelled, given, order[last:]) if num_test else train,
+    )
+
+
+def _check_varies(x: Tensor, table: Table) -> None:
+    constant = [name for name, column in zip(table.columns, x.T, strict=True) if bool((column == column[0]).all())]
+    if constant:
+        raise InputError(
+            f"{table.source}: column {listing(constant)} is constant in the {len(x):,} rows drawn for training: too few"
+            " rows differ to show a density (leave it out)"
+        )
