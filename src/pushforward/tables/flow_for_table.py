@@ -31,11 +31,11 @@ def build(recipe: str, train: Part, *, max_seconds: float, seed: int) -> Flow:
             return recipes.auto(train.x, train.context, max_seconds=max_seconds)
         features, context_features = train.x.shape[1], 0 if train.context is None else train.context.shape[1]
         options: dict[str, Any] = {"context_features": context_features, "preprocessing": [Asinh(features)]}
+        if context_features:
+            options["context_preprocessing"] = [Asinh(context_features)]
         if recipe == "cnf" and features <= FEW_FEATURES:
             options["hidden_features"] = (64, 64, 64)  # matches better than two layers; its divergence costs D passes
-        flow = recipes.RECIPES[recipe](features, **options)
-        scaling = [Asinh(context_features)] if context_features else []
-        return Flow(flow.transform, flow.base, list(flow.preprocessing), context_preprocessing=scaling)  # type: ignore[arg-type]
+        return recipes.RECIPES[recipe](features, **options)
 
 
 def loss_of(recipe: str) -> Callable[..., Tensor]:

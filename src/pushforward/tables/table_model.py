@@ -266,7 +266,7 @@ class TableModel:
             InputError: If there is no such file, or it is damaged or of another kind.
         """
         file = model_in(path)
-        flow, stored = model_file.load(file), model_file.read_metadata(file)
+        flow, stored = model_file.load_with_metadata(file)
         try:
             schema = Schema.of_flow(flow, stored["schema"])
         except InputError as error:
