@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import pushforward as pf
 from pushforward.studies import STUDIES
+from pushforward.studies.kit import images, pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import cells, largest
@@ -98,6 +99,29 @@ def test_scores_are_kept_after_each_seed(record):
 
 def test_cells_come_from_fields_and_from_functions():
     assert cells((("a", "value"), ("b", len)), [Score(0, 0.5)]) == ["0.5000", 1]
+
+
+def test_learning_curves_are_in_their_unit_and_leave_out_the_first_steps():
+    history = pf.History(
+        [
+            {"step": step, "epoch": 0, "seconds": 60 * step, "train_loss": loss, "validation_loss": loss + 1,
+             "learning_rate": 1e-3}
+            for step, loss in enumerate([1e9, 1e6, *(20.0 - 0.5 * place for place in range(20))])
+        ]
+    )  # fmt: skip
+    figure = pictures.learning_curves({"a run": history, "another": history}, "bits", of=lambda nll: nll / 2)
+    for axes in figure.axes:
+        training, validation = (line.get_xydata() for line in axes.lines)
+        assert training[:2].tolist() == [[1, 5e5], [2, 10]]  # minutes; the start, step 0, is none of it
+        assert (validation[:, 1] - training[:, 1] == 0.5).all()
+        assert axes.get_ylim()[1] < 12
+
+
+def test_rows_of_images_have_their_names_at_their_middles():
+    (axes,) = images.strips({"one": torch.zeros(3, 9), "two": torch.ones(3, 9)}).axes
+    assert axes.get_yticks().tolist() == [1, 5]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
+    assert axes.images[0].get_array().shape == (7, 11)
 
 
 def test_the_studies_are_listed_without_loading_torch_or_any_of_them():

@@ -1,7 +1,7 @@
 """Pictures of digits: sheets of images, and codes in the plane with their labels as marks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +11,6 @@ from torch import Tensor
 
 from pushforward.data.digits import LEVELS
 from pushforward.report.plots import BLACK, LABEL_COLOURS
-
-SIDE = 8
 
 
 def tiled(images: Tensor, num_columns: int) -> np.ndarray:
@@ -48,27 +46,31 @@ def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2,
     return figure
 
 
-def strips(panels: dict[str, Tensor], levels: int = LEVELS) -> Figure:
-    """Return a figure with one row of images for each name, which stands before it."""
+def strips(panels: Mapping[str, Tensor], levels: int = LEVELS, *, size: float = 0.42) -> Figure:
+    """Return a figure with one row of images (n, D) for each name, which stands before it; `size` inches an image."""
     images = torch.stack(list(panels.values()))
     num_rows, num_columns, _ = images.shape
-    figure = Figure(figsize=(0.42 * num_columns + 2.2, 0.42 * num_rows + 0.2), layout="constrained")
-    axes = figure.add_subplot()
-    sheet(axes, images.reshape(-1, SIDE * SIDE), "", num_columns, levels)
-    _name_rows(axes, list(panels))
+    figure = Figure(figsize=(size * num_columns + 2.2, size * num_rows + 0.2), layout="constrained")
+    named_rows(figure.add_subplot(), images, list(panels), levels=levels)
     return figure
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks([row * (SIDE + 1) + SIDE / 2 - 0.5 for row in range(len(names))], names, fontsize=8)
+def named_rows(axes: Axes, images: Tensor, names: Sequence[str], title: str = "", levels: int = LEVELS) -> None:
+    """Draw images (rows, n, D), each row behind its name."""
+    sheet(axes, images.flatten(0, 1), title, images.shape[1], levels)
+    axes.set_yticks(middles_of_images(images), names, fontsize=8)
     axes.tick_params(length=0)
 
 
 def rows_of_labels(axes: Axes, images: Tensor, title: str, levels: int = LEVELS) -> None:
-    """Draw images (labels, n, 64), one row a label, which stands before it."""
-    num_labels, num_columns, _ = images.shape
-    sheet(axes, images.reshape(-1, SIDE * SIDE), title, num_columns, levels)
-    _name_rows(axes, [str(label) for label in range(num_labels)])
+    """Draw images (labels, n, D), one row a label, which stands before it."""
+    named_rows(axes, images, [str(label) for label in range(len(images))], title, levels)
+
+
+def middles_of_images(images: Tensor) -> list[float]:
+    """Return where the middles of square images (n, ..., D), one after another with a gap of a pixel, lie in pixels."""
+    side = math.isqrt(images.shape[-1])
+    return [place * (side + 1) + (side - 1) / 2 for place in range(len(images))]
 
 
 def codes(

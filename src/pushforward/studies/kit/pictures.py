@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pushforward.report.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
+from pushforward.training import History
 
 FLOOR = -10.0  # log density below which a picture shows no difference, nats
 POINTS = 10_000  # drawn in one panel
@@ -101,6 +102,34 @@ def curves(
     axes.grid(alpha=0.25)
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
+
+
+def learning_curves(
+    histories: Mapping[str, History], up: str, *, of: Callable[[np.ndarray], np.ndarray] = lambda nll: nll
+) -> Figure:
+    """Return losses of training and of validation data against minutes, one panel a run, at most two side by side.
+
+    Args:
+        histories: Title -> run.
+        up: Name of the vertical axis.
+        of: From losses, nats a row, to what is drawn.
+    """
+    across = min(len(histories), 2)
+    figure, panels = board(across, -(-len(histories) // across), size=3.9)
+    for axes, (title, history) in zip(panels, histories.items(), strict=True):
+        table = history.to_numpy()
+        later = table["step"] > 0
+        lines = {
+            name: ((table["seconds"][later] / 60).tolist(), of(table[column][later]).tolist())
+            for name, column in (("training", "train_loss"), ("validation", "validation_loss"))
+        }
+        curves(axes, lines, "minutes", up, title)
+        # What the first steps gain would flatten all that follows.
+        late = [value for _, values in lines.values() for value in values[len(values) // 10 :]]
+        low, high = min(late), max(late)
+        if high > low:
+            axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
+    return figure
 
 
 def spread_bars(
