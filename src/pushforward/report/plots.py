@@ -16,6 +16,8 @@ from pushforward.metrics import LatentNormality
 if TYPE_CHECKING:
     from pushforward.training import History
 
+__all__ = ["latent_quantiles", "learning_curves", "limits", "pairs", "plane"]
+
 # Okabe & Ito (2008): colours that the colour-blind tell apart.
 BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
 DATA, SAMPLES = BLUE, VERMILION

@@ -9,6 +9,8 @@ from pushforward.errors import InputError
 if TYPE_CHECKING:
     from pushforward.studies.kit.record import Record
 
+__all__ = ["STUDIES", "Study", "run"]
+
 
 class Study(NamedTuple):
     """Where a study is, a module with TITLE, SOURCE and run(record), and what it is about."""
