@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 import pushforward as pf
-from pushforward.training import loop
+from pushforward.training import run_folder
 
-loop.SAVE_SECONDS, loop.SAVE_SHARE = 0.0, 1.0  # a checkpoint at every report
+run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.0, 1.0  # a checkpoint at every report
 
 
 def megabytes():

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pushforward.training import checkpoint, fit, loop
+from pushforward.training import checkpoint, fit, run_folder
 
-loop.SAVE_SECONDS, loop.SAVE_SHARE = 0.0, 1.0  # a checkpoint at almost every step
+run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.0, 1.0  # a checkpoint at almost every step
 MOST_KILLS = 6
 
 

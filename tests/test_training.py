@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward import losses
 from pushforward.errors import InputError
 from pushforward.training import fit
-from pushforward.training.schedule import Plan, rate_factor
+from pushforward.training.plan import Plan, rate_factor
 
 
 class Normal(nn.Module):
@@ -258,7 +258,7 @@ def test_a_run_limited_by_time_ends_in_time_and_can_be_repeated():
 
 
 def test_a_plan_follows_a_machine_that_slows_down_and_stops_when_time_is_up():
-    plan = Plan([(0, 1000)], max_seconds=10.0)
+    plan = Plan([(0, 1000)], schedule="cosine", max_seconds=10.0)
     step, seconds = 0, 0.0
     while True:
         plan.revise(step, seconds, closing=0.5)

@@ -7,7 +7,8 @@ import torch
 import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.training import fit
-from pushforward.training.batches import RowBatches, split
+from pushforward.training.batches import RowBatches
+from pushforward.training.data import split
 from pushforward.training.rows import Form, Rows, dequantized
 
 FORM = Form(torch.float32, torch.device("cpu"), keeps_float64=False, takes_context=False, dequantize=None)
@@ -68,7 +69,7 @@ def test_batches_go_on_from_a_position():
     expected = [batches.next().x for _ in range(10)]
     other = torch.Generator().manual_seed(1)
     resumed = RowBatches(rows, 8, other)
-    resumed.seek(*position)
+    resumed.seek(position)
     other.set_state(state)
     assert all(torch.equal(resumed.next().x, x) for x in expected)
 

@@ -7,7 +7,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.errors import InputError, RunError
 from pushforward.training import fit
-from pushforward.training.divergence import Watch
+from pushforward.training.guard import Guard
 
 X = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
 
@@ -72,11 +72,11 @@ def test_an_infinite_gradient_is_noticed():
 
 
 def test_an_explosion_is_told_from_an_honest_outlier():
-    watch = Watch(3.0)
-    assert not watch.is_broken(torch.tensor([2.0, 1e12, 2.5, 1.0, 2.0] * 4), True, 20)
-    assert not watch.is_broken(torch.tensor([1e3] * 6), True, 26)
-    assert watch.is_broken(torch.tensor([1e3] * 5), True, 31)
-    assert watch.reason == "the loss exploded to 1e+03 before step 31"
+    guard = Guard.at_start(3.0, {})
+    assert not guard.is_broken(torch.tensor([2.0, 1e12, 2.5, 1.0, 2.0] * 4), True, 20)
+    assert not guard.is_broken(torch.tensor([1e3] * 6), True, 26)
+    assert guard.is_broken(torch.tensor([1e3] * 5), True, 31)
+    assert guard.reason == "the loss exploded to 1e+03 before step 31"
 
 
 def test_training_on_a_box_base_ends_in_an_explanation_that_names_base_and_remedy():

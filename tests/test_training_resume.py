@@ -163,9 +163,7 @@ def test_a_damaged_checkpoint_is_refused(content, tmp_path):
     run(Model(), tmp_path)
     file = tmp_path / checkpoint.NAME
     file.write_bytes(file.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(
-        InputError, match=r"checkpoint.safetensors: not a whole checkpoint .*: delete it to start afresh"
-    ):
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: .*\(delete it to start afresh\)$"):
         run(Model(), tmp_path, resume=True)
 
 
@@ -178,7 +176,9 @@ def test_an_unwritable_folder_is_refused_before_training(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     model = Model()
-    with pytest.raises(InputError, match=r"file/out: cannot be written to .*: choose another folder with out="):
+    with pytest.raises(
+        InputError, match=r"file/out: cannot be written to: Not a directory \(choose another folder with out=\)"
+    ):
         run(model, file / "out")
     assert model.count == 0
 

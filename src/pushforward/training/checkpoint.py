@@ -1,80 +1,50 @@
-"""Checkpoints: a run's whole state in one safetensors file, replaced as a whole or not at all."""
+"""Checkpoints: a run's whole state in one file, and the refusal of one that belongs to another run."""
 
 import json
-import os
+import math
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.storage.whole_files import replacing
+from pushforward.storage import safe_container
 
 NAME = "checkpoint.safetensors"
-KEY = "pushforward"
+DELETE = "delete it to start afresh"
+KIND = safe_container.FileKind(
+    key="pushforward checkpoint", format_version=1, name="checkpoint", copy_again=DELETE, right_file=DELETE
+)
 
 
-def open_folder(out: str | os.PathLike[str]) -> Path:
-    """Make the folder if needed and return it.
-
-    Raises:
-        InputError: If it cannot be made or written to.
-    """
-    folder = Path(out)
-    probe = folder / f".{NAME}.{os.getpid()}.probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written to ({error.strerror}): choose another folder with out=."
-        ) from error
-    return folder
-
-
-def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write a tree of dicts with tensors and plain values as leaves."""
-    from safetensors.torch import save
-
+def write_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write a tree of dicts and lists with tensors and plain values as leaves, and which run it belongs to."""
     tensors: dict[str, Tensor] = {}
-    plain = _take_tensors(state, [], tensors)
-    with replacing(folder / NAME) as file:
-        file.write(save(tensors, {KEY: json.dumps(plain)}))
+    document = {"run": identity, "state": _take_tensors(state, "state", tensors)}
+    safe_container.write(folder / NAME, document, tensors, KIND)
 
 
-def read_checkpoint(folder: Path, digest: dict[str, Any]) -> dict[str, Any] | None:
+def read_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Return the tree that was written last, its tensors on the CPU, or None where there is none.
 
-    What a killed write has left over is removed. `digest` is compared with the tree's own.
+    What a killed write has left over is removed.
 
     Raises:
-        InputError: If the file is not a checkpoint, or belongs to another run.
+        InputError: If the file is not a whole checkpoint, or belongs to another run.
     """
-    from safetensors import SafetensorError, safe_open
-
     for leftover in folder.glob(f".{NAME}.*.tmp"):
         leftover.unlink(missing_ok=True)
     path = folder / NAME
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            state = json.loads((file.metadata() or {})[KEY])
-            for name in file.keys():  # noqa: SIM118
-                *parents, leaf = json.loads(name)
-                node = state
-                for parent in parents:
-                    node = node[parent]
-                node[leaf] = file.get_tensor(name)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to start afresh.") from error
-    _check_digest(path, state["digest"], digest)
-    return state
+    document, tensors = safe_container.read(path, KIND)
+    _check_same_run(path, document["run"], identity)
+    return _give_tensors(document["state"], tensors)
 
 
-def _check_digest(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise InputError that names what differs between the checkpoint's run and this one."""
+    now = json.loads(json.dumps(now))  # as it comes back from a file: tuples are lists
     differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if differing:
         changes = "; ".join(f"{name} was {_short(then.get(name))}, is {_short(now.get(name))}" for name in differing)
@@ -86,14 +56,26 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _take_tensors(node: Any, path: list[str], tensors: dict[str, Tensor]) -> Any:
-    """Move the tensors of a tree to `tensors`, named by their path as a JSON list; return the rest."""
-    if not isinstance(node, dict):
-        return node
-    plain = {}
-    for name, value in node.items():
-        if isinstance(value, Tensor):
-            tensors[json.dumps([*path, name])] = value.detach().clone().contiguous()  # the two snapshots may be one
-        else:
-            plain[name] = _take_tensors(value, [*path, name], tensors)
-    return plain
+def _take_tensors(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of a tree to `tensors`, each under its path; return what is left as JSON values."""
+    if isinstance(node, Tensor):
+        tensors[path] = node
+        return {"tensor": path}
+    if isinstance(node, float) and not math.isfinite(node):  # JSON has none of these
+        return {"float": str(node)}
+    if isinstance(node, dict):
+        return {name: _take_tensors(value, f"{path}/{name}", tensors) for name, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_take_tensors(value, f"{path}/{place}", tensors) for place, value in enumerate(node)]
+    return node
+
+
+def _give_tensors(node: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return the tree whose tensors were taken."""
+    if isinstance(node, dict):
+        if node.keys() == {"tensor"}:
+            return tensors[node["tensor"]]
+        if node.keys() == {"float"}:
+            return float(node["float"])
+        return {name: _give_tensors(value, tensors) for name, value in node.items()}
+    return [_give_tensors(value, tensors) for value in node] if isinstance(node, list) else node

@@ -1,49 +1,38 @@
-"""A loss on many rows without training: the same noise each time, in pieces, torch's global generator left alone."""
+"""The loss of many rows without learning from them: the same noise each time, in pieces, nothing left changed."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.losses import Batch
-from pushforward.training.rows import Rows
+from pushforward.training.guard import check_initial
+from pushforward.training.learner import Learner
+from pushforward.training.noise import forked
+from pushforward.training.rows import OwnSamples, Rows
 
-
-@contextmanager
-def forked(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Leave torch's global generators as they were found; inside, seed them."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield
+PIECE = 4  # batches: pieces are larger, since no gradients are kept
+VALIDATION_SHARE = 0.1  # of the time, at most
 
 
 @torch.no_grad()
 def row_losses(
-    model: nn.Module,
-    loss: Callable[..., Tensor],
-    rows: Rows | None,
-    *,
-    size: int,
-    device: torch.device,
-    max_seconds: float | None = None,
+    learner: Learner, rows: Rows | OwnSamples, batch_size: int, *, max_seconds: float | None = None
 ) -> Tensor:
     """Return the loss of each row in float64, (N,), with the model in eval() and noise that depends on nothing.
 
     Args:
-        model: Its mode is put back afterwards.
-        loss: One number a row.
-        rows: The rows; None for a loss without data, which is evaluated on one batch of `size`.
-        size: Rows in a piece.
-        device: Where the training runs.
+        learner: Its model's mode is put back afterwards.
+        rows: The rows.
+        batch_size: Rows in a batch of the training.
         max_seconds: The pieces still missing after this time are left out.
 
     Raises:
         InputError: If the loss does not return one number a row.
     """
+    model, device = learner.model, learner.generator.device
     generator = torch.Generator(device).manual_seed(0)
     was_training = model.training
     start = time.perf_counter()
@@ -51,12 +40,9 @@ def row_losses(
     try:
         model.eval()
         with forked(device, seed=0):
-            if hasattr(model, "redraw"):
-                model.redraw(generator)  # type: ignore[operator]
-            for first in range(0, size if rows is None else len(rows), size):
-                piece = slice(first, first + size)
-                batch = Batch(None, None, None, size) if rows is None else rows.batch(piece, generator)
-                losses = loss(model, batch, generator)
+            learner.redraw(generator)
+            for batch in rows.pieces(PIECE * batch_size, generator):
+                losses = learner.loss(model, batch, generator)
                 if losses.shape != (batch.size,):
                     raise InputError(
                         f"a loss must return one number a row, shape ({batch.size},); got shape {tuple(losses.shape)}: "
@@ -70,8 +56,40 @@ def row_losses(
     return torch.cat(results)
 
 
-def mean_of(losses: Tensor, rows: Rows | None) -> float:
-    """Return the weighted mean of row losses."""
-    if rows is None or rows.weight is None:
-        return losses.mean().item()
-    return (losses * rows.weight.double()).mean().item()
+@dataclass
+class Validation:
+    """The loss on held-out rows, and what it costs.
+
+    Attributes:
+        rows: The rows, or None where there is no validation.
+        batch_size: Rows in a batch of the training.
+        seconds: How long it took last, or is guessed to take.
+    """
+
+    rows: Rows | OwnSamples | None
+    batch_size: int
+    seconds: float = 0.0
+
+    @property
+    def least_interval(self) -> int:
+        """The least number of steps between two validations, so that they stay cheap."""
+        if self.rows is None:
+            return 1
+        return math.ceil(len(self.rows) / (3 * self.batch_size) / VALIDATION_SHARE)
+
+    def loss(self, learner: Learner, *, initial: bool = False) -> float | None:
+        """Return the weighted mean of the rows' losses, or None without rows.
+
+        Raises:
+            InputError: If a row has no finite loss though the learner is as it was at the start.
+        """
+        if self.rows is None:
+            return None
+        start = time.perf_counter()
+        losses = row_losses(learner, self.rows, self.batch_size)
+        if initial:
+            check_initial(learner.model, losses, self.rows, "validation")
+        weight = self.rows.weight
+        mean = (losses if weight is None else losses * weight.double()).mean().item()
+        self.seconds = time.perf_counter() - start
+        return mean

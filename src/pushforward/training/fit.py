@@ -1,10 +1,8 @@
-"""`fit`: checks what it is given, sets a run up, and leaves the model as it should be found."""
+"""`fit`, the public function: from a model and data to a trained model and the history of the run."""
 
-import functools
 import hashlib
 import json
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,21 +11,22 @@ from torch import nn
 
 from pushforward import losses
 from pushforward.errors import InputError
-from pushforward.training.batches import LoaderBatches, open_data
-from pushforward.training.begin import initialize, train
-from pushforward.training.checkpoint import open_folder, read_checkpoint
-from pushforward.training.evaluation import forked
+from pushforward.losses import Loss
+from pushforward.training.batches import NOT_RESUMABLE
+from pushforward.training.clock import Clock
+from pushforward.training.data import open_data
+from pushforward.training.device import on_device
 from pushforward.training.history import History
-from pushforward.training.loop import Loop
-from pushforward.training.progress import make_progress
+from pushforward.training.learner import Learner
+from pushforward.training.noise import forked
+from pushforward.training.optimizer import OptimizerFactory
+from pushforward.training.options import Options
+from pushforward.training.progress import shown
 from pushforward.training.rows import Form
-from pushforward.training.schedule import SCHEDULES, check_length
-from pushforward.training.setting import Setting
-from pushforward.training.step import CompiledStep, EagerStep, Loss, OptimizerFactory, make_optimizer
+from pushforward.training.run_folder import RunFolder
+from pushforward.training.start import initialize, resume_run, start_run
 from pushforward.training.threads import threads_for
-from pushforward.training.weights import Weights
-
-MOST_PASSES = 64
+from pushforward.training.weights import laid_flat
 
 
 def fit(
@@ -110,145 +109,42 @@ def fit(
         >>> history.stopped_because
         'finished'
     """
-    arguments = {
-        "loss": _name(loss),
-        "optimizer": _name(optimizer),
-        "learning_rate": learning_rate,
-        "schedule": schedule,
-        "epochs": epochs,
-        "num_steps": num_steps,
-        "max_seconds": max_seconds,
-        "batch_size": batch_size,
-        "dequantize": dequantize,
-        "compile": compile,
-        "seed": seed,
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-        "patience": patience,
-    }
-    _check_options(arguments)
-    if loss is losses.nll and getattr(model, "forward_passes", 1) > MOST_PASSES:
-        raise InputError(
-            f"the likelihood of this model takes {model.forward_passes} passes a step (it is inverse autoregressive), "
-            f"more than {MOST_PASSES}: use recipes.maf, which scores in one pass."
-        )
+    options = Options.among(locals())
     if resume and out is None:
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
-    folder = None if out is None else open_folder(out)
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
-    started = time.perf_counter()
-    home = _device_of(model)
-    display = make_progress(progress)
-    weights: Weights | None = None
-    try:
-        model.to(_choose_device(device, home))
+    clock = Clock()
+    with on_device(model, device), shown(progress) as display:
         form = Form.of(model, dequantize)
-        _check_method(model, loss)
+        losses.check_suits(model, loss)
         generator = torch.Generator(form.device).manual_seed(seed)
-        batches, held, validates, digest = open_data(data, context, weight, validation, form, generator, batch_size)
-        if resume and not batches.resumable:
-            raise InputError("a run on a loader or generator cannot be resumed: give tensors or arrays as data.")
-        digest = json.loads(json.dumps({**arguments, "model": _model_digest(model), **digest}))
-        state = read_checkpoint(folder, digest) if folder is not None and resume else None
-        notes = []
-        if resume and state is None:
-            notes.append(f"no checkpoint in {folder}: starting afresh")
-        if validation is not None and isinstance(batches, LoaderBatches) and not validates:
-            notes.append("a loader cannot be split: without validation=(rows or a loader) the last weights are kept")
+        source = open_data(data, context, weight, validation, form, generator, batch_size)
+        if resume and not source.batches.resumable:
+            raise InputError(NOT_RESUMABLE)
+        identity = {**options.digest(), "model": _fingerprint(model), **source.digest}
+        folder = None if out is None else RunFolder(out, identity)
+        state = folder.read() if folder is not None and resume else None
+        afresh = [f"no checkpoint in {out}: starting afresh"] if resume and state is None else []
+        notes = [*afresh, *source.notes]
         for note in notes:
             display.note(note)
         dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
-        with threads_for(model, batches.batch_size), forked(form.device, seed=dropout_seed):
+        with threads_for(model, source.batches.batch_size), forked(form.device, seed=dropout_seed):
             if state is None:
-                initialize(model, batches)
-            weights = Weights(model)
-            made = make_optimizer(optimizer, weights, learning_rate, weight_decay)
-            step = (
-                CompiledStep(model, loss, weights, made, clip_norm)
-                if compile
-                else EagerStep(model, loss, weights, made, clip_norm, generator)
-            )
-            setting = Setting(
-                model=model,
-                loss=loss,
-                weights=weights,
-                optimizer=made,
-                step=step,
-                batches=batches,
-                validation=held,
-                validates=validates,
-                generator=generator,
-                schedule=schedule,
-                learning_rate=learning_rate,
-                patience=patience,
-                folder=folder,
-                digest=digest,
-                progress=display,
-            )
-            loop = Loop(setting, notes, started)
-            train(loop, epochs, num_steps, max_seconds, compiling=compile, state=state)
-        return loop.history
-    finally:
-        display.close()
-        if weights is not None:
-            weights.detach()
-        model.to(home)
-        model.eval()
+                initialize(model, source.batches)
+            with laid_flat(model) as weights:
+                learner = Learner(weights, options, generator)
+                run = (
+                    start_run(learner, source, options, notes=notes, clock=clock, folder=folder, progress=display)
+                    if state is None
+                    else resume_run(learner, source, options, state, folder=folder, progress=display)
+                )
+                run.finish()
+    return run.history
 
 
-def _check_options(arguments: dict[str, Any]) -> None:
-    """Raise InputError for an option out of range."""
-    check_length(arguments["epochs"], arguments["num_steps"], arguments["max_seconds"])
-    if isinstance(arguments["num_steps"], Sequence) and arguments["max_seconds"] is not None:
-        raise InputError("a recorded plan in num_steps and max_seconds exclude each other: give one of them.")
-    if arguments["schedule"] not in SCHEDULES:
-        raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {arguments['schedule']!r}.")
-    for name in ("batch_size", "patience"):
-        value = arguments[name]
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise InputError(f"{name} must be an integer of at least 1; got {value!r}.")
-    for name in ("learning_rate", "clip_norm"):
-        value = arguments[name]
-        if value is not None and not value > 0:
-            raise InputError(f"{name} must be positive; got {value!r}.")
-
-
-def _check_method(model: nn.Module, loss: Loss) -> None:
-    """Raise InputError if the model lacks the method that a loss of ours calls."""
-    wanted = {losses.nll: "log_prob", losses.elbo: "terms", losses.dequantized_nll: "bound"}
-    given = getattr(loss, "func", loss)  # of a partial
-    method = next((method for own, method in wanted.items() if own is given), None)
-    if method is None or hasattr(model, method):
-        return
-    fitting = [own.__name__ for own, method in wanted.items() if hasattr(model, method)]
-    remedy = f"give loss=pf.losses.{fitting[0]}" if fitting else "give a loss that suits the model"
-    raise InputError(f"the loss {_name(given)} needs a model with {method}; {type(model).__name__} has none: {remedy}.")
-
-
-def _choose_device(device: str | torch.device, home: torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda") if home.type == "cpu" and torch.cuda.is_available() else home
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-
-
-def _name(value: Any) -> str:
-    """Return a name for a function and the options bound to it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, functools.partial):
-        return f"{_name(value.func)}{value.args}{value.keywords}"
-    return getattr(value, "__qualname__", type(value).__name__)
-
-
-def _model_digest(model: nn.Module) -> str:
-    """Return a fingerprint of what the model is: its specification, and the sizes of its tensors."""
+def _fingerprint(model: nn.Module) -> str:
+    """Return a fingerprint of what a model is: its specification, and the sizes of its tensors."""
     describe = getattr(model, "specification", None)
     specification = type(model).__name__ if describe is None else describe()
     tensors = [*model.named_parameters(), *model.named_buffers()]

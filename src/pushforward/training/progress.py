@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 LINE_SECONDS = 5.0
@@ -98,8 +100,17 @@ class Bar:
         self._bar.stop()
 
 
-def make_progress(progress: bool) -> Progress:
-    """Return a bar in a terminal (if rich is there), lines elsewhere, nothing if not wanted."""
+@contextmanager
+def shown(progress: bool) -> Iterator[Progress]:
+    """Show a bar in a terminal (if rich is there), lines elsewhere, nothing if not wanted, until the end."""
+    display = _make(progress)
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+def _make(progress: bool) -> Progress:
     if not progress:
         return Silent()
     if sys.stderr.isatty():

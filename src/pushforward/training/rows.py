@@ -1,7 +1,7 @@
 """What the user gives as data, checked once and turned into rows of tensors in memory."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,8 +37,6 @@ class Form:
     @classmethod
     def of(cls, model: nn.Module, dequantize: int | None) -> "Form":
         """Read the form off a model; its parameters are where the training runs."""
-        if dequantize is not None and (not isinstance(dequantize, int) or not 2 <= dequantize <= 2**16):
-            raise InputError(f"dequantize must be the number of integer levels, 2 to 65536; got {dequantize!r}.")
         takes_integers = bool(getattr(model, "takes_integers", False))
         if dequantize is not None and takes_integers:
             raise InputError(
@@ -168,10 +166,37 @@ class Rows:
         assert some is not None
         return Batch(x, context, None if self.weight is None else self.weight[index], len(some))
 
+    def pieces(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield all rows in their order, `size` at a time."""
+        for first in range(0, len(self), size):
+            yield self.batch(slice(first, first + size), generator)
+
     def digest(self) -> dict[str, str]:
         """Return a short fingerprint of the numbers."""
         parts = {"data": self.x, "context": self.context, "weight": self.weight}
         return {name: _fingerprint(value) for name, value in parts.items() if value is not None}
+
+
+class OwnSamples:
+    """Stands for rows where there are no data: the loss draws its own samples, so many at once.
+
+    Args:
+        num_samples: How many stand for the rows.
+        device: Where the training runs.
+    """
+
+    weight = None
+
+    def __init__(self, num_samples: int, device: torch.device) -> None:
+        self.num_samples = num_samples
+        self.index = torch.arange(num_samples, device=device)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def pieces(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield one batch without data, whatever the size asked for."""
+        yield Batch(None, None, None, self.num_samples)
 
 
 def is_array(data: Any) -> bool:

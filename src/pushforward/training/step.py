@@ -7,40 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError
-from pushforward.losses import Batch
+from pushforward.losses import Batch, Loss
 from pushforward.training.weights import Weights
-
-Loss = Callable[..., Tensor]
-OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
 def mean_loss(losses: Tensor, weight: Tensor | None) -> Tensor:
     """Return the weighted mean of one number a row; weights have mean 1 over the training rows, so this is unbiased."""
     return losses.mean() if weight is None else (losses * weight).mean()
-
-
-def make_optimizer(
-    optimizer: str | OptimizerFactory, weights: Weights, learning_rate: float, weight_decay: float | None
-) -> torch.optim.Optimizer:
-    """Return Adam or AdamW over the flat vector, or the user's own optimizer over the parameters.
-
-    Raises:
-        InputError: If the name is not known, or the factory does not return an optimizer.
-    """
-    if callable(optimizer):
-        made = optimizer(list(weights.parameters.values()))
-        if not isinstance(made, torch.optim.Optimizer):
-            raise InputError(f"optimizer must make a torch.optim.Optimizer of parameters; got {type(made).__name__}.")
-        return made
-    makers: dict[str, Any] = {"adam": (torch.optim.Adam, 0.0), "adamw": (torch.optim.AdamW, 0.01)}
-    if optimizer not in makers:
-        raise InputError(
-            f"optimizer must be one of {', '.join(makers)}, or a function parameters -> torch.optim.Optimizer; "
-            f"got {optimizer!r}."
-        )
-    kind, usual_decay = makers[optimizer]
-    decay = usual_decay if weight_decay is None else weight_decay
-    return kind([weights.flat], lr=learning_rate, weight_decay=decay, fused=weights.flat.device.type in ("cpu", "cuda"))
 
 
 class EagerStep:
@@ -49,7 +22,7 @@ class EagerStep:
     Args:
         model, loss: `loss(model, batch, generator)` gives one number a row.
         weights: The model's parameters, laid flat.
-        optimizer: Made by `make_optimizer`.
+        optimizer: Over `weights`; its learning rate is set before each step.
         clip_norm: Largest norm of the gradient, or None.
         generator: Handed to the loss.
     """
@@ -65,10 +38,9 @@ class EagerStep:
     ) -> None:
         self.model, self.loss, self.weights, self.optimizer = model, loss, weights, optimizer
         self.clip_norm, self.generator = clip_norm, generator
-        self._rates = [group["lr"] for group in optimizer.param_groups]
 
-    def __call__(self, batch: Batch, rate_factor: float) -> Tensor:
-        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, a scalar."""
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take a step at the optimizer's learning rate; return the batch's mean loss before it, a scalar."""
         gradient = self.weights.flat.grad
         assert gradient is not None
         gradient.zero_()
@@ -76,8 +48,6 @@ class EagerStep:
         loss.backward()
         if self.clip_norm is not None:
             gradient.mul_((self.clip_norm / torch.linalg.vector_norm(gradient)).clamp_(max=1.0))
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * rate_factor
         self.optimizer.step()
         return loss.detach()
 
@@ -99,14 +69,11 @@ class CompiledStep:
         clip_norm: float | None,
     ) -> None:
         self.weights, self.optimizer = weights, optimizer
-        self._group = optimizer.param_groups[0]
-        self._owns_adam = self._group["params"][0] is weights.flat
-        self._rates = [group["lr"] for group in optimizer.param_groups]
+        group = optimizer.param_groups[0]
+        self._owns_adam = group["params"][0] is weights.flat
         self._rate = torch.zeros((), dtype=weights.flat.dtype, device=weights.flat.device)
         gradient = _gradient_function(model, loss, weights, clip_norm)
-        adam = (
-            _adam_function(self._group, decoupled=isinstance(optimizer, torch.optim.AdamW)) if self._owns_adam else None
-        )
+        adam = _adam_function(group, decoupled=isinstance(optimizer, torch.optim.AdamW)) if self._owns_adam else None
 
         def whole(flat: Tensor, into: Tensor, state: tuple[Tensor, ...], rate: Tensor, data: tuple[Any, ...]) -> Tensor:
             slope, value = gradient(flat, data)
@@ -129,11 +96,11 @@ class CompiledStep:
             state["exp_avg_sq"] = torch.zeros_like(self.weights.flat.detach())
         return state["step"], state["exp_avg"], state["exp_avg_sq"]
 
-    def __call__(self, batch: Batch, rate_factor: float) -> Tensor:
-        """Take a step at `rate_factor` times the learning rate; return the batch's mean loss before it, a scalar."""
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take a step at the optimizer's learning rate; return the batch's mean loss before it, a scalar."""
         gradient = self.weights.flat.grad
         assert gradient is not None
-        self._rate.fill_(self._rates[0] * rate_factor)
+        self._rate.fill_(self.optimizer.param_groups[0]["lr"])
         state = self._adam_state() if self._owns_adam else ()
         try:
             value = self._whole(self.weights.flat.detach(), gradient, state, self._rate, tuple(batch))
@@ -144,8 +111,6 @@ class CompiledStep:
             raise InputError(f"the training step cannot be compiled ({reason[0]}): use compile=False.") from error
         self._ran = True
         if not self._owns_adam:
-            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = rate * rate_factor
             self.optimizer.step()
         return value
 

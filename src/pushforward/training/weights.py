@@ -1,16 +1,28 @@
 """A model's trainable parameters as one flat vector, so that a step touches one tensor instead of dozens."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 
-class Weights:
-    """Lays the trainable parameters of a model, and their gradients, out in two flat vectors.
+@contextmanager
+def laid_flat(model: nn.Module) -> Iterator["Weights"]:
+    """Lay a model's trainable parameters flat; afterwards each has storage of its own again, and no gradient."""
+    weights = Weights(model)
+    try:
+        yield weights
+    finally:
+        for value in weights.parameters.values():
+            value.data = value.data.clone()
+            value.grad = None
 
-    While it is attached every parameter is a view of `flat` and its gradient a view of `flat.grad`; the parameters
-    remain the same objects. `detach` gives each its own storage again.
+
+class Weights:
+    """The trainable parameters of a model, and their gradients, laid out in two flat vectors.
+
+    Every parameter is a view of `flat` and its gradient a view of `flat.grad`; the parameters remain the same objects.
 
     Args:
         model: The model, its trainable parameters of one dtype and device; the others stay as they are.
@@ -37,12 +49,6 @@ class Weights:
         parts = zip(self.parameters.items(), flat.split(self.sizes), strict=True)
         return {name: part.view(value.shape) for (name, value), part in parts}
 
-    def detach(self) -> None:
-        """Give every parameter storage of its own and no gradient."""
-        for value in self.parameters.values():
-            value.data = value.data.clone()
-            value.grad = None
-
     def copy(self) -> dict[str, Tensor]:
         """Return copies of all the model's numbers: the flat vector (under no name), frozen parameters and buffers."""
         return {name: value.detach().clone() for name, value in {"": self.flat, **self.others()}.items()}
@@ -56,22 +62,3 @@ class Weights:
     def are_finite(self) -> bool:
         """Return whether every trainable number is finite."""
         return bool(torch.isfinite(self.flat.detach().sum()))
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state as a flat mapping `"{parameter}.{key}"` -> tensor or plain value, copied."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{key}": value.clone() if isinstance(value, Tensor) else value
-        for index, entries in state.items()
-        for key, value in entries.items()
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, numbers: dict[str, Any]) -> None:
-    """Write back what `optimizer_tensors` returned."""
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in numbers.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

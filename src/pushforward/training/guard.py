@@ -2,13 +2,14 @@
 
 import math
 import statistics
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError, RunError
-from pushforward.training.rows import Rows, list_rows
+from pushforward.training.rows import OwnSamples, Rows, list_rows
 
 SNAPSHOT_STEPS = 100
 WINDOW = 20  # losses, most of which have to be far too large
@@ -16,25 +17,37 @@ MOST_FAILURES = 5
 RATE_CUT = 0.5
 
 
-class Watch:
+@dataclass
+class Guard:
     """Judges the losses of the last steps, and keeps the numbers to go back to.
 
-    A run is broken when a loss or a parameter is not finite, or when most of the last losses lie ten times the size of
-    the initial one above it. (The mean of the initial losses bounds how often a batch of honest outliers can do that.)
+    A run is broken when a loss or a parameter is not finite, or when most of the last losses lie above the ceiling.
     Going back means the older of two snapshots, since the newer may already be sick, and half the learning rate.
 
-    Args:
-        initial: Mean loss before the first step.
+    Attributes:
+        ceiling: The loss above which a run has exploded.
+        older, newer: Snapshots of the learner's numbers.
+        snapshot_step: When the newer one was taken, or gone back to.
+        failures: How often the run broke.
+        reason: Why it broke last.
+        window: The last losses.
     """
 
-    def __init__(self, initial: float) -> None:
-        self.ceiling = initial + 10 * (abs(initial) + 1)
-        self.failures = 0
-        self.reason = ""
-        self.window: list[float] = []
-        self.older: dict[str, Any] | None = None
-        self.newer: dict[str, Any] | None = None
-        self.snapshot_step = 0
+    ceiling: float
+    older: dict[str, Any]
+    newer: dict[str, Any]
+    snapshot_step: int = 0
+    failures: int = 0
+    reason: str = ""
+    window: list[float] = field(default_factory=list)
+
+    @classmethod
+    def at_start(cls, initial: float, numbers: dict[str, Any]) -> "Guard":
+        """Return a guard from the mean initial loss, with its ceiling ten times the size of that loss above it.
+
+        The mean of the initial losses bounds how often a batch of honest outliers can reach there.
+        """
+        return cls(initial + 10 * (abs(initial) + 1), numbers, numbers)
 
     @property
     def rate_cut(self) -> float:
@@ -59,7 +72,7 @@ class Watch:
 
     def keep(self, step: int, numbers: dict[str, Any]) -> None:
         """Keep a snapshot of good numbers."""
-        self.older, self.newer = self.newer or numbers, numbers
+        self.older, self.newer = self.newer, numbers
         self.snapshot_step = step
 
     def back(self, step: int) -> dict[str, Any]:
@@ -68,7 +81,6 @@ class Watch:
         self.window = []
         self.newer = self.older
         self.snapshot_step = step
-        assert self.older is not None
         return self.older
 
     def give_up(self, model: nn.Module, rate: float) -> RunError:
@@ -96,7 +108,7 @@ def support_hint(model: nn.Module) -> str:
     )
 
 
-def check_initial(model: nn.Module, losses: Tensor, rows: Rows | None, name: str) -> float:
+def check_initial(model: nn.Module, losses: Tensor, rows: Rows | OwnSamples, name: str) -> float:
     """Return the mean of the initial losses.
 
     Raises:
@@ -104,7 +116,7 @@ def check_initial(model: nn.Module, losses: Tensor, rows: Rows | None, name: str
     """
     bad = (~torch.isfinite(losses)).nonzero().flatten()
     if len(bad):
-        index = bad if rows is None else rows.index[bad].sort().values
+        index = rows.index[bad].sort().values
         nan = bool(torch.isnan(losses[bad]).any())
         reason = (
             "NaN comes from the model itself: look at values outside a transform's domain or too large for its dtype."

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from pushforward.errors import InputError
-
 WARM_UP = 0.05
 MEASURED_SHARE = 0.06  # of the time, over which a step is timed anew
 TOLERANCE = 0.1  # of the steps left: smaller revisions are not worth a kink in the learning rate
@@ -30,15 +28,21 @@ class Plan:
 
     Args:
         changes: [(step, num_steps), ...]: from that step on the run has so many steps. The first is for step 0.
+        schedule: Of the learning rate, see `rate_factor`.
         max_seconds: Budget in seconds, or None.
         most: Bound on the number of steps, whatever the time allows.
     """
 
     def __init__(
-        self, changes: Sequence[tuple[int, int]], *, max_seconds: float | None = None, most: float = math.inf
+        self,
+        changes: Sequence[tuple[int, int]],
+        *,
+        schedule: str,
+        max_seconds: float | None = None,
+        most: float = math.inf,
     ) -> None:
         self.changes = [(int(step), int(num_steps)) for step, num_steps in changes]
-        self.max_seconds, self.most = max_seconds, most
+        self.schedule, self.max_seconds, self.most = schedule, max_seconds, most
         self.position = 0
         self._mark: tuple[int, float] | None = None
 
@@ -46,6 +50,10 @@ class Plan:
     def num_steps(self) -> int:
         """The number of steps in force."""
         return self.changes[self.position][1]
+
+    def rate_factor(self, step: int) -> float:
+        """Return the share of the learning rate that step number `step`, counted from 0, is taken at."""
+        return rate_factor(self.schedule, (step + 0.5) / self.num_steps)
 
     def revise(self, step: int, seconds: float, closing: float) -> None:
         """Bring the number of steps up to date, before the step number `step` is taken.
@@ -78,14 +86,3 @@ class Plan:
         if num_steps != self.num_steps:
             self.changes.append((step, max(num_steps, 1)))
             self.position += 1
-
-
-def check_length(epochs: object, num_steps: object, max_seconds: object) -> None:
-    """Raise InputError unless each given length of the run is positive (num_steps may be a recorded plan)."""
-    for name, value in (("epochs", epochs), ("num_steps", num_steps)):
-        if name == "num_steps" and isinstance(value, Sequence) and value:
-            continue
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise InputError(f"{name} must be an integer of at least 1; got {value!r}.")
-    if max_seconds is not None and not (isinstance(max_seconds, (int, float)) and 0 < max_seconds < math.inf):
-        raise InputError(f"max_seconds must be a positive number; got {max_seconds!r}.")

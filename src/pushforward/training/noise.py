@@ -1,0 +1,28 @@
+"""Torch's global generator, from which dropout draws: left as it was found, its state read and written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def forked(device: torch.device, *, seed: int) -> Iterator[None]:
+    """Leave torch's global generators as they were found; inside, they start from a seed."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def global_noise(device: torch.device) -> Tensor:
+    """Return the state of the global generator of a device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_global_noise(device: torch.device, state: Tensor) -> None:
+    """Write back what `global_noise` returned."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

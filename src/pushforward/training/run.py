@@ -1,0 +1,205 @@
+"""The run itself, from its first report on: steps, looks at their losses, reports and checkpoints."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.training.batches import Batches
+from pushforward.training.clock import Clock
+from pushforward.training.evaluation import Validation
+from pushforward.training.guard import MOST_FAILURES, SNAPSHOT_STEPS, Guard
+from pushforward.training.history import History
+from pushforward.training.interrupt import Flag, Interrupted, signals_caught
+from pushforward.training.learner import Learner
+from pushforward.training.plan import Plan
+from pushforward.training.progress import Progress
+from pushforward.training.run_folder import RunFolder
+
+LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
+REPORTS = 100
+STANDING = (
+    "step", "learning_rate", "recent", "train_sum", "train_count", "next_report", "reports_since_best", "best"
+)  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A training run at some step, made by `start_run` or `resume_run` (start.py). Time decides nothing but the plan.
+
+    Attributes:
+        learner, batches, validation: What learns, from what, and judged by what.
+        plan, guard, history, clock: How many steps there are, what to go back to, the reports so far, the time used.
+        patience: Number of reports without improvement that end the run, or None.
+        folder: For checkpoint and history, or None.
+        progress: The display.
+        learning_rate: Of the last step taken, or, before the first, of the first.
+        step: Steps taken.
+        recent: Their losses since the last look.
+        train_sum, train_count: Sum and number of the losses since the last report.
+        next_report: The step after which the next report is due.
+        reports_since_best: Reports without a better validation loss.
+        best: The numbers of least validation loss; none without validation.
+    """
+
+    learner: Learner
+    batches: Batches
+    validation: Validation
+    plan: Plan
+    guard: Guard
+    history: History
+    clock: Clock
+    patience: int | None
+    folder: RunFolder | None
+    progress: Progress
+    learning_rate: float
+    step: int = 0
+    recent: list[Tensor] = field(default_factory=list)
+    train_sum: float = 0.0
+    train_count: int = 0
+    next_report: int = 0
+    reports_since_best: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def finish(self) -> None:
+        """Go on until the plan is fulfilled or patience runs out, and leave the model with the best weights.
+
+        Raises:
+            Interrupted: After a signal, once the run is saved.
+            RunError: If the training diverges beyond repair, or the disk is full.
+        """
+        try:
+            with signals_caught() as signal:
+                self._go_on(signal)
+        finally:
+            if self.best:
+                self.learner.weights.load(self.best)
+            else:
+                self.history.best_step = self.step
+            self._sum_up()
+
+    def _go_on(self, signal: Flag) -> None:
+        if self.history.stopped_because != "running":  # it was finished when it was saved
+            return
+        self._save()
+        while self.history.stopped_because == "running":
+            self.plan.revise(self.step, self.clock.seconds, self.validation.seconds)
+            if self.step >= self.plan.num_steps:
+                if self.history.rows[-1]["step"] != self.step:
+                    self._report()
+                if self.history.stopped_because == "running":
+                    self.history.stopped_because = "finished" if self.plan.max_seconds is None else "time is up"
+            elif signal.name is not None:
+                self._save()
+                raise self._interrupted(signal.name)
+            else:
+                self._advance()
+        self._save()
+
+    def _advance(self) -> None:
+        """Take a step; look at the losses, report and save when it is time."""
+        learner = self.learner
+        self.learning_rate = learner.set_rate(self.plan.rate_factor(self.step) * self.guard.rate_cut)
+        learner.redraw(learner.generator)
+        self.recent.append(learner.step(self.batches.next()))
+        self.step += 1
+        if self.step >= self.next_report:
+            self._report()
+        elif self.step % LOOK_STEPS == 0:
+            self._look()
+        if self.folder is not None and self.folder.save_is_due():
+            self._save()
+
+    def _look(self) -> None:
+        """Judge the losses since the last look; keep a snapshot, or go back to one."""
+        if not self.recent:
+            return
+        losses = torch.stack(self.recent).double()
+        self.recent = []
+        self.progress.update(self.step, self.plan.num_steps)
+        guard, learner = self.guard, self.learner
+        if not guard.is_broken(losses, learner.weights.are_finite(), self.step):
+            self.train_sum += losses.sum().item()
+            self.train_count += len(losses)
+            if self.step - guard.snapshot_step >= SNAPSHOT_STEPS:
+                guard.keep(self.step, learner.numbers())
+            return
+        if guard.failures == MOST_FAILURES:
+            learner.restore(guard.older)
+            raise guard.give_up(learner.model, learner.rates[0] * guard.rate_cut)
+        learner.restore(guard.back(self.step))
+        self.history.rollbacks.append(self.step)
+        self.progress.note(
+            f"step {self.step}: {guard.reason}; back to good weights, learning rate halved ({guard.failures} of "
+            f"{MOST_FAILURES} times)"
+        )
+
+    def _report(self) -> None:
+        self._look()
+        self.report(self.validation.loss(self.learner))
+
+    def report(self, validation_loss: float | None) -> None:
+        """Add a row to the history, keep the best weights, and see whether patience has run out."""
+        history, steps_per_epoch = self.history, self.batches.steps_per_epoch
+        history.rows.append(
+            {
+                "step": self.step,
+                "epoch": None if steps_per_epoch is None else self.step / steps_per_epoch,
+                "seconds": round(self.clock.seconds, 3),
+                "train_loss": self.train_sum / self.train_count if self.train_count else math.nan,
+                "validation_loss": validation_loss,
+                "learning_rate": self.learning_rate,
+            }
+        )
+        if self.folder is not None:
+            self.folder.add_last_row(history)
+        self.progress.report(history.rows[-1], self.plan.num_steps)
+        self.train_sum, self.train_count = 0.0, 0
+        self.next_report = self.step + max(math.ceil(self.plan.num_steps / REPORTS), self.validation.least_interval)
+        if validation_loss is None:
+            return
+        best = math.inf if history.best_validation is None else history.best_validation
+        if validation_loss < best:
+            history.best_step, history.best_validation = self.step, validation_loss
+            self.best = self.learner.weights.copy()
+            self.reports_since_best = 0
+            return
+        self.reports_since_best += 1
+        if self.patience is not None and self.reports_since_best >= self.patience:
+            history.stopped_because = "no improvement"
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides how the run goes on, for `resume_run`."""
+        self._sum_up()
+        return {
+            "learner": self.learner.numbers(),
+            "noise": self.learner.noise(),
+            "position": self.batches.position(),
+            "validation_seconds": self.validation.seconds,
+            "guard": vars(self.guard),
+            "history": vars(self.history),
+            "standing": {name: getattr(self, name) for name in STANDING},
+        }
+
+    def _save(self) -> None:
+        if self.folder is not None and self.batches.resumable:
+            self.folder.save(self.state())
+
+    def _sum_up(self) -> None:
+        """Write into the history how far the run is."""
+        self.history.plan = list(self.plan.changes)
+        self.history.steps, self.history.seconds = self.step, self.clock.seconds
+
+    def _interrupted(self, name: str) -> Interrupted:
+        where = f"stopped by {name} at step {self.step} of {self.plan.num_steps}"
+        if self.folder is None:
+            return Interrupted(
+                f"{where}; nothing was saved, since no out= was given. The model holds the best weights so far."
+            )
+        if not self.batches.resumable:
+            return Interrupted(
+                f"{where}; a run on a loader cannot be resumed. The model holds the best weights so far."
+            )
+        return Interrupted(f"{where}; saved in {self.folder.path}: go on with resume=True (--resume).")

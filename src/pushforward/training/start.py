@@ -1,0 +1,178 @@
+"""Step 0: all that happens before the first step that counts, and how a run goes on from a checkpoint."""
+
+import math
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from pushforward.errors import InputError
+from pushforward.training.batches import Batches
+from pushforward.training.clock import Clock
+from pushforward.training.data import Source
+from pushforward.training.evaluation import Validation, row_losses
+from pushforward.training.guard import Guard, check_initial
+from pushforward.training.history import History
+from pushforward.training.learner import Learner
+from pushforward.training.options import Options
+from pushforward.training.plan import Plan
+from pushforward.training.progress import Progress
+from pushforward.training.run import REPORTS, Run
+from pushforward.training.run_folder import RunFolder
+
+DEFAULT_EPOCHS = 100
+CHECK_SHARE = 0.05  # of the time, for the initial losses
+REHEARSAL_SHARE = 0.02  # of the time, for timing a step
+REHEARSAL_STEPS = 200
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, batches: Batches) -> None:
+    """Let the model learn from training rows what it learns from data before its weights are laid flat."""
+    head = batches.head()
+    if head is None or not hasattr(model, "initialize"):
+        return
+    batch = head.batch(slice(None), torch.Generator(head.index.device).manual_seed(0))
+    if batch.x is not None:
+        model.initialize(batch.x, batch.context)  # type: ignore[operator]
+
+
+def start_run(
+    learner: Learner,
+    source: Source,
+    options: Options,
+    *,
+    notes: list[str],
+    clock: Clock,
+    folder: RunFolder | None,
+    progress: Progress,
+) -> Run:
+    """Return a run at step 0: its initial losses checked, its steps planned, its first report written.
+
+    Raises:
+        InputError: If the run has no length, or a row no finite loss.
+    """
+    batches, budget, history = source.batches, options.max_seconds, History(notes=notes)
+    most = _most_steps(options, batches.steps_per_epoch)
+    began = time.perf_counter()
+    losses = row_losses(
+        learner, batches.rows, batches.batch_size, max_seconds=None if budget is None else CHECK_SHARE * budget
+    )
+    validation = Validation(source.validation, batches.batch_size)
+    if source.validation is not None:  # a guess, until the first validation
+        validation.seconds = (time.perf_counter() - began) / len(losses) * len(source.validation)
+    initial = check_initial(learner.model, losses, batches.rows, "data")
+    guard = Guard.at_start(initial, learner.numbers())
+    learner.model.train()
+    num_steps = most
+    if options.compile or budget is not None:
+        seconds_a_step, history.compile_seconds = _rehearse(
+            learner, batches, REHEARSAL_SHARE * (budget or 0.0), compiling=options.compile
+        )
+        clock.leave_out(history.compile_seconds)
+        if budget is not None:
+            left = budget - clock.seconds - validation.seconds
+            num_steps = min(_steps_in(left, seconds_a_step, validation), most)
+    changes = options.recorded_plan or [(0, int(num_steps))]
+    plan = Plan(changes, schedule=options.schedule, max_seconds=budget, most=most)
+    run = Run(
+        learner=learner,
+        batches=batches,
+        validation=validation,
+        plan=plan,
+        guard=guard,
+        history=history,
+        clock=clock,
+        patience=options.patience,
+        folder=folder,
+        progress=progress,
+        learning_rate=learner.set_rate(plan.rate_factor(0)),
+        train_sum=losses.sum().item(),
+        train_count=len(losses),
+    )
+    run.report(validation.loss(learner, initial=True))
+    return run
+
+
+def resume_run(
+    learner: Learner,
+    source: Source,
+    options: Options,
+    state: dict[str, Any],
+    *,
+    folder: RunFolder | None,
+    progress: Progress,
+) -> Run:
+    """Return the run whose `state` a checkpoint holds, where it was."""
+    batches, history = source.batches, History(**state["history"])
+    history.plan = [(step, num_steps) for step, num_steps in history.plan]
+    clock = Clock(history.seconds)
+    learner.restore(state["learner"])
+    batches.seek(state["position"])
+    learner.set_noise(state["noise"])
+    learner.model.train()
+    if options.compile and history.stopped_because == "running":
+        _, compile_seconds = _rehearse(learner, batches, 0.0, compiling=True)
+        history.compile_seconds += compile_seconds
+        clock.leave_out(compile_seconds)
+    most = _most_steps(options, batches.steps_per_epoch)
+    run = Run(
+        learner=learner,
+        batches=batches,
+        validation=Validation(source.validation, batches.batch_size, state["validation_seconds"]),
+        plan=Plan(history.plan, schedule=options.schedule, max_seconds=options.max_seconds, most=most),
+        guard=Guard(**state["guard"]),
+        history=history,
+        clock=clock,
+        patience=options.patience,
+        folder=folder,
+        progress=progress,
+        **state["standing"],
+    )
+    run.recent = [loss.to(learner.generator.device) for loss in run.recent]
+    if folder is not None:
+        folder.replace_history(history)
+    return run
+
+
+def _most_steps(options: Options, steps_per_epoch: int | None) -> float:
+    """Return the number of steps that epochs and num_steps allow; infinite if time or a recorded plan decides."""
+    epochs, num_steps = options.epochs, options.num_steps
+    if epochs is None and num_steps is None and options.max_seconds is None:
+        epochs = DEFAULT_EPOCHS
+    bounds = [num_steps] if isinstance(num_steps, int) else []
+    if epochs is not None:
+        if steps_per_epoch is None:
+            raise InputError("data of unknown length has no epochs: give num_steps or max_seconds.")
+        bounds.append(epochs * steps_per_epoch)
+    return min(bounds, default=math.inf)
+
+
+def _rehearse(learner: Learner, batches: Batches, seconds: float, *, compiling: bool) -> tuple[float, float]:
+    """Take steps that do not count, for about so long (two at least).
+
+    Returns:
+        The seconds that a step takes, and those that compiling took.
+    """
+    numbers, noise, batch = learner.numbers(), learner.noise(), batches.peek()
+    learner.set_rate(0.0)
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < 2 or (time.perf_counter() - start < seconds and len(times) < REHEARSAL_STEPS):
+        before = time.perf_counter()
+        learner.step(batch).item()  # waits for the device
+        times.append(time.perf_counter() - before)
+        if compiling and len(times) == 1:
+            start = time.perf_counter()
+    learner.restore(numbers)
+    learner.set_noise(noise)
+    return statistics.median(times[1:]), times[0] if compiling else 0.0
+
+
+def _steps_in(seconds: float, seconds_a_step: float, validation: Validation) -> int:
+    """Return how many steps, with their validations, fit into so many seconds."""
+    few = seconds / (seconds_a_step + validation.seconds / validation.least_interval)
+    many = (seconds - REPORTS * validation.seconds) / seconds_a_step
+    return max(int(max(few, many)), 1)
