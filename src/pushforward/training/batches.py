@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import InputError
 from pushforward.losses import Batch
-from pushforward.training.rows import Form, OwnSamples, Rows, loader_batch
+from pushforward.training.rows import Form, OwnSamples, Rows, joined, loader_batch
 
 LEAST_BATCH, MOST_BATCH = 32, 512
 LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most,
@@ -162,15 +162,8 @@ class LoaderBatches:
         if not ahead:
             raise InputError("data has no batches.")
         self.batch_size = len(ahead[0][0])
-        self.rows = self._read(ahead)
+        self.rows = joined(ahead, form)
         self._items: Iterator[tuple[Tensor, Tensor | None]] = chain(ahead, items)
-
-    def _read(self, items: list[tuple[Tensor, Tensor | None]]) -> Rows:
-        x = torch.cat([x for x, _ in items])
-        context = (
-            torch.cat([context for _, context in items if context is not None]) if items[0][1] is not None else None
-        )
-        return Rows(x, context, None, self.form, torch.arange(len(x), device=x.device))
 
     def next(self) -> Batch:
         """Return the next batch, from the loader's beginning again after its end."""
@@ -184,7 +177,7 @@ class LoaderBatches:
             item = next(self._items, None)
             if item is None:
                 raise InputError("data has no batches the second time: give a loader that can start again.")
-        return self._read([item]).batch(slice(None), self.generator)
+        return joined([item], self.form).batch(slice(None), self.generator)
 
     def peek(self) -> Batch:
         """Return a batch to measure with, which does not count."""

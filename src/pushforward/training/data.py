@@ -1,7 +1,7 @@
 """What `fit` is given as data and validation, sorted into batches to learn from and rows to validate on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ class Source:
     batches: Batches
     validation: Rows | OwnSamples | None
     digest: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 def open_data(
@@ -59,9 +59,12 @@ def open_data(
             raise InputError("context and weight go with arrays of data; a loader yields (x, y), with y the context.")
         if not isinstance(data, Iterable):
             raise InputError(f"data must be an array, a tensor, a loader or None; got {type(data).__name__}.")
-        unsplit = "a loader cannot be split: without validation=(rows or a loader) the last weights are kept"
-        notes = (unsplit,) if validation is not None and held is None else ()
-        return Source(LoaderBatches(data, form, generator), held, digest, notes)
+        source = Source(LoaderBatches(data, form, generator), held, digest)
+        if validation is not None and held is None:
+            source.notes.append(
+                "a loader cannot be split: without validation=(rows or a loader) the last weights are kept"
+            )
+        return source
     rows = Rows.read(data, context, weight, form)
     digest.update(rows.digest())
     if share:

@@ -121,13 +121,12 @@ def fit(
         source = open_data(data, context, weight, validation, form, generator, batch_size)
         if resume and not source.batches.resumable:
             raise InputError(NOT_RESUMABLE)
-        identity = {**options.digest(), "model": _fingerprint(model), **source.digest}
-        folder = None if out is None else RunFolder(out, identity)
+        folder = (
+            None if out is None else RunFolder(out, {**options.digest(), "model": _fingerprint(model), **source.digest})
+        )
         state = folder.read() if folder is not None and resume else None
-        afresh = [f"no checkpoint in {out}: starting afresh"] if resume and state is None else []
-        notes = [*afresh, *source.notes]
-        for note in notes:
-            display.note(note)
+        if resume and state is None:
+            source.notes.append(f"no checkpoint in {out}: starting afresh")
         dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
         with threads_for(model, source.batches.batch_size), forked(form.device, seed=dropout_seed):
             if state is None:
@@ -135,7 +134,7 @@ def fit(
             with laid_flat(model) as weights:
                 learner = Learner(weights, options, generator)
                 run = (
-                    start_run(learner, source, options, notes=notes, clock=clock, folder=folder, progress=display)
+                    start_run(learner, source, options, clock=clock, folder=folder, progress=display)
                     if state is None
                     else resume_run(learner, source, options, state, folder=folder, progress=display)
                 )

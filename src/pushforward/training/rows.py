@@ -1,7 +1,7 @@
 """What the user gives as data, checked once and turned into rows of tensors in memory."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -209,9 +209,14 @@ def read_loader(loader: Iterable[Any], form: Form, name: str) -> Rows:
     pieces = [loader_batch(item, form, name) for item in loader]
     if not pieces:
         raise InputError(f"{name} has no batches.")
-    x = torch.cat([piece[0] for piece in pieces])
-    context = torch.cat([piece[1] for piece in pieces]) if pieces[0][1] is not None else None  # type: ignore[misc]
-    return Rows(x, context, None, form, torch.arange(len(x), device=form.device))
+    return joined(pieces, form)
+
+
+def joined(pieces: Sequence[tuple[Tensor, Tensor | None]], form: Form) -> Rows:
+    """Return batches of a loader as rows; all of them have context, or none has."""
+    x = torch.cat([x for x, _ in pieces])
+    contexts = [context for _, context in pieces if context is not None]
+    return Rows(x, torch.cat(contexts) if contexts else None, None, form, torch.arange(len(x), device=form.device))
 
 
 def loader_batch(item: Any, form: Form, name: str) -> tuple[Tensor, Tensor | None]:

@@ -40,21 +40,16 @@ def initialize(model: nn.Module, batches: Batches) -> None:
 
 
 def start_run(
-    learner: Learner,
-    source: Source,
-    options: Options,
-    *,
-    notes: list[str],
-    clock: Clock,
-    folder: RunFolder | None,
-    progress: Progress,
+    learner: Learner, source: Source, options: Options, *, clock: Clock, folder: RunFolder | None, progress: Progress
 ) -> Run:
     """Return a run at step 0: its initial losses checked, its steps planned, its first report written.
 
     Raises:
         InputError: If the run has no length, or a row no finite loss.
     """
-    batches, budget, history = source.batches, options.max_seconds, History(notes=notes)
+    batches, budget, history = source.batches, options.max_seconds, History(notes=source.notes)
+    for note in source.notes:
+        progress.note(note)
     most = _most_steps(options, batches.steps_per_epoch)
     began = time.perf_counter()
     losses = row_losses(
