@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_count
 from pushforward.losses import Loss
 from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.plan import SCHEDULES
@@ -45,8 +45,8 @@ class Options:
         if self.recorded_plan is not None:
             del counts["num_steps"]
         for name, value in counts.items():
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} must be an integer of at least 1; got {value!r}.")
+            if value is not None:
+                require_count(name, value)
         seconds = self.max_seconds
         if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
             raise InputError(f"max_seconds must be a positive number; got {seconds!r}.")
