@@ -12,8 +12,20 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
 
 
-def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
-    (code,) = blocks("README.md")
+def test_the_readmes_table_in_python_runs(tmp_path, monkeypatch, capsys):
+    code, _ = blocks("README.md")
+    shorter = code.replace("max_seconds=10", "max_seconds=0.5, progress=False")
+    assert shorter != code
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(shorter, "README.md", "exec"), names)
+    assert names["table"].columns == ["east", "north", "log_prob"]
+    assert {path.name for path in tmp_path.iterdir()} == {"hexagon.safetensors", "report.html"}
+    assert "NLL, nats" in capsys.readouterr().out
+
+
+def test_the_readmes_parts_run(tmp_path, monkeypatch, capsys):
+    _, code = blocks("README.md")
     shorter = code.replace("max_seconds=10", "num_steps=20")
     assert shorter != code
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,8 @@ from torch import Tensor
 from pushforward.flows import Flow
 from pushforward.tables.schema import Schema
 
+PREVIEW_ROWS = 10_000
+PREVIEW_CELLS = 1_000_000  # wide tables get fewer samples
 CHECKED_ROWS = 64
 
 
@@ -43,6 +45,11 @@ class Sampler:
             values = np.concatenate((values.reshape(-1, values.shape[-1]), np.repeat(context, n, axis=0)), axis=1)
         names = (*self.schema.modelled, *self.schema.context)
         return values[:, [names.index(name) for name in self.schema.columns]]
+
+    def preview(self, context: Tensor | None, *, seed: int) -> np.ndarray:
+        """Draw up to 10,000 rows to look at, given context one at each of its first rows."""
+        num = max(min(PREVIEW_ROWS, PREVIEW_CELLS // len(self.schema.columns)), 1)
+        return self.draw(num, seed=seed) if context is None else self.draw(1, context[:num].numpy(), seed=seed)
 
     def points_to_check(self, seed: int) -> tuple[Tensor, Tensor | None]:
         """Return up to 64 rows of the flow's own, (rows, D), and their context, (rows, C), on which to verify it."""

@@ -17,7 +17,7 @@ from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.report.table_report import write_report
-from pushforward.tables.columns import names_in
+from pushforward.tables.columns import listing, names_in
 from pushforward.tables.drawing import Sampler
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
@@ -30,8 +30,6 @@ from pushforward.tables.splitting import Part
 from pushforward.tables.table_fit import TableFit, fit_flow
 
 MODEL = "model.safetensors"
-PREVIEW_ROWS = 10_000
-PREVIEW_CELLS = 1_000_000  # wide tables get fewer samples
 
 
 class TableModel:
@@ -47,8 +45,7 @@ class TableModel:
         flow: The flow, data -> latent, of the modelled columns in the table's order, its context those of
             `schema.context`. It is finished: `sample` draws from a copy in float64, made once.
         schema: Names of the columns.
-        kind: What `sample` returns: "polars", "pandas", "pyarrow", "array", "tensor", ... As the fitted data were, and
-            may be set to another.
+        kind: What `sample` returns, as the fitted data were: "polars", "pandas", "pyarrow", "array", ... May be set.
         seed: Seed of the fit; None where a model file does not say.
         summary: What is known of the fit and kept in the model file: source, recipe, rows, warnings, seconds, ...
             JSON values may be added.
@@ -78,6 +75,10 @@ class TableModel:
         self.summary: dict[str, Any] = dict(summary or {})
         self.kind: str = self.summary.get("kind", "polars")
         self._sampler = Sampler(flow, schema)
+
+    def __repr__(self) -> str:
+        given = f" given {listing(self.schema.context)}" if self.schema.context else ""
+        return f"<TableModel of {listing(self.schema.modelled)}{given}>"
 
     @classmethod
     def fit(
@@ -203,27 +204,28 @@ class TableModel:
         """Measure the model on rows that no one trained on: likelihood, latent normality, invertibility.
 
         Args:
-            data: Rows as in `log_prob`, at least 2. By default those that `fit` held out (the training rows where none
+            data: Rows as in `log_prob`, at least 2; by default those that `fit` held out (the training rows where none
                 were), with the truth and seed that it was given: measured once, and then part of `summary`.
-            truth: The true density of `data`, where it is known.
-            seed: Of the tests and fresh points for `data`.
+            truth: The true density, where it is known.
+            seed: Seed of the tests and fresh points.
 
         Raises:
             InputError: If there are no such rows, or they do not fit.
         """
-        if data is not None:
+        if data is None and truth is None:
+            evaluation = self._fit.evaluation
+            for key, value in (("nll", evaluation.nll.mean), ("nll_standard_error", evaluation.nll.standard_error)):
+                self.summary[key] = value if math.isfinite(value) else None  # what JSON can hold
+            return evaluation
+        if data is None:
+            rows = self._fit.split.test
+        else:
             table = as_table(data, columns=self.schema.columns)
             if len(table.values) < 2:
                 raise InputError(f"{table.source}: 1 row tells no mean from chance (give 2 or more, or score it)")
-            rows, about = Part.of(*table.split(self.schema.context)), self.summary
-            points = fresh_points(about.get("recipe", ""))
-            return evaluate(
-                self.flow, rows, log_scale=about.get("log_scale"), truth=truth, fresh_points=points, seed=seed
-            )
-        evaluation = self._fit("evaluate(data)").evaluation
-        for key, value in (("nll", evaluation.nll.mean), ("nll_standard_error", evaluation.nll.standard_error)):
-            self.summary[key] = value if math.isfinite(value) else None  # what JSON can hold
-        return evaluation
+            rows = Part.of(*table.split(self.schema.context))
+        scale, points = self.summary.get("log_scale"), fresh_points(self.summary.get("recipe", ""))
+        return evaluate(self.flow, rows, log_scale=scale, truth=truth, fresh_points=points, seed=seed)
 
     def baselines(self) -> dict[str, Score]:
         """Return the NLL of simple densities, fitted to the same rows, on the held-out rows, by name; measured once.
@@ -231,7 +233,7 @@ class TableModel:
         Raises:
             InputError: If the model comes from a file, which holds no rows.
         """
-        return self._fit("fit anew").baselines
+        return self._fit.baselines
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write one HTML page that needs no other file: what was fitted, how well, and what to doubt.
@@ -240,8 +242,7 @@ class TableModel:
             InputError: If the model comes from a file, which holds no rows, or the folder cannot be written to.
             RunError: If writing fails.
         """
-        fitted = self._fit("fit anew")
-        write_report(report_of(fitted, self._preview, command=self.summary.get("command", "")), path)
+        write_report(report_of(self._fit, self._preview, command=self.summary.get("command", "")), path)
 
     # ---- files ---------------------------------------------------------------------------------------------------
 
@@ -277,16 +278,15 @@ class TableModel:
 
     @cached_property
     def _preview(self) -> np.ndarray:
-        num = max(min(PREVIEW_ROWS, PREVIEW_CELLS // len(self.schema.columns)), 1)
-        fitted = self._fit("use sample")
-        context = fitted.split.test.context
-        if context is None:
-            return self._sampler.draw(num, seed=fitted.seed)
-        return self._sampler.draw(1, context[:num].numpy(), seed=fitted.seed)
+        return self._sampler.preview(self._fit.split.test.context, seed=self._fit.seed)
 
-    def _fit(self, remedy: str) -> TableFit:
+    @property
+    def _fit(self) -> TableFit:
         if self.fitted is None:
-            raise InputError(f"this model comes from a file, which holds no rows ({remedy})")
+            raise InputError(
+                "the model comes from a file, which holds no rows (give some to evaluate; baselines, preview and report"
+                " need the model that fit returned)"
+            )
         return self.fitted
 
 
