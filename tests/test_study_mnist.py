@@ -8,22 +8,17 @@ import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.data.digits import LabelledImages
 from pushforward.errors import RunError
 from pushforward.flows.dequantization import dequantized
 from pushforward.flows.latent_path import LatentPath
 from pushforward.losses import Batch
 from pushforward.studies import STUDIES, run
-from pushforward.studies.mnist import additive as mnist_additive
-from pushforward.studies.mnist import additive_models
-from pushforward.studies.mnist import classifier as mnist_judge
-from pushforward.studies.mnist import masked as mnist_masked
-from pushforward.studies.mnist import models as mnist_models
-from pushforward.studies.mnist import pictures as mnist_pictures
-from pushforward.studies.mnist import scores as mnist_scores
+from pushforward.studies.kit.comparison import Candidate
+from pushforward.studies.kit.record import Record
+from pushforward.studies.mnist import additive, classifier, masked, models, scores, training
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, masks
 
-D = mnist_models.PIXELS
+D = training.PIXELS
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +46,7 @@ class EveryImageAlike:
 
 def test_a_masked_coupling_follows_the_equations_of_the_source():
     b = masks.random(D, generator=torch.Generator().manual_seed(0))
-    layer = perturbed(mnist_models.coupling(b, Affine("tanh"), (8, 8))).double()
+    layer = perturbed(models.coupling(b, Affine("tanh"), (8, 8))).double()
     z = torch.randn(3, D, dtype=torch.float64)
     t, raw = layer.conditioner(z[:, b]).chunk(2, -1)
     expected = z.clone()  # eq. 15 where b = 1
@@ -63,41 +58,41 @@ def test_a_masked_coupling_follows_the_equations_of_the_source():
 
 
 def test_chequerboards_are_inverted_at_each_layer():
-    boards = mnist_models.masks_of("chequerboard", 3, paired=False)
+    boards = models.masks_of("chequerboard", 3, paired=False)
     assert torch.equal(boards[0], masks.chequerboard(D))
     assert torch.equal(boards[1], ~boards[0])
     assert torch.equal(boards[2], boards[0])
 
 
 def test_random_masks_are_drawn_for_each_layer_or_in_complementary_pairs():
-    alone = mnist_models.masks_of("random", 4, paired=False)
+    alone = models.masks_of("random", 4, paired=False)
     assert len({tuple(mask.tolist()) for mask in (*alone, *(~mask for mask in alone))}) == 8
-    pairs = mnist_models.masks_of("random", 4, paired=True)
+    pairs = models.masks_of("random", 4, paired=True)
     assert torch.equal(pairs[1], ~pairs[0])
     assert torch.equal(pairs[3], ~pairs[2])
     assert not torch.equal(pairs[2], pairs[0])
 
 
 def test_random_masks_are_saved_with_the_flow(tmp_path):
-    flow = perturbed(mnist_models.our_masked("random"), 1e-3)
+    flow = perturbed(models.our_masked("random"), 1e-3)
     pf.save(flow, tmp_path / "flow.safetensors")
     again = pf.load(tmp_path / "flow.safetensors")
     torch.manual_seed(0)
     x = 256 * torch.rand(2, D)
-    assert torch.equal(mnist_masked.times_transformed(again), mnist_masked.times_transformed(flow))
+    assert torch.equal(masked.times_transformed(again), masked.times_transformed(flow))
     torch.testing.assert_close(again.log_prob(x), flow.log_prob(x))
 
 
 def test_our_masks_transform_each_pixel_as_often_as_any_other():
-    assert mnist_masked.times_transformed(mnist_models.our_masked("random")).unique().tolist() == [3]
-    often = mnist_masked.times_transformed(mnist_models.source_masked("random"))
+    assert masked.times_transformed(models.our_masked("random")).unique().tolist() == [3]
+    often = masked.times_transformed(models.source_masked("random"))
     assert often.float().mean() == pytest.approx(8, abs=0.01)
     assert often.min() < 5
 
 
 def test_the_noise_of_paper_becomes_normal():
     paper = dequantized(torch.zeros(200, D, dtype=torch.uint8), torch.Generator().manual_seed(0))
-    for part in (*pf.data.pixel_units("logit"), mnist_models.paper_spline()):
+    for part in (*pf.data.pixel_units("logit"), models.paper_spline()):
         paper, _ = part(paper)
     z = paper.detach().flatten().double()
     z = (z - z.mean()) / z.std()
@@ -107,7 +102,7 @@ def test_the_noise_of_paper_becomes_normal():
     torch.testing.assert_close(shares, torch.special.ndtr(torch.arange(-2.0, 3).double()), atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("make", [mnist_models.our_masked, mnist_models.source_masked])
+@pytest.mark.parametrize("make", [models.our_masked, models.source_masked])
 def test_masked_flows_are_inverted(make):
     flow = perturbed(make("chequerboard"), 3e-3)
     x = dequantized(torch.randint(256, (3, D)), torch.Generator().manual_seed(0))
@@ -118,7 +113,7 @@ def test_masked_flows_are_inverted(make):
 
 
 def test_an_additive_layer_has_one_log_det_the_sum_of_its_log_scales():
-    layer = perturbed(additive_models.additive_layer(masks.halves(D), 8)).double()
+    layer = perturbed(models.additive_layer(masks.halves(D), 8)).double()
     x = torch.randn(3, D, dtype=torch.float64)
     y, log_det = layer(x)
     torch.testing.assert_close(log_det, layer[1].params.sum().expand(3))
@@ -126,7 +121,7 @@ def test_an_additive_layer_has_one_log_det_the_sum_of_its_log_scales():
 
 
 def test_additive_layers_are_those_of_the_source():
-    layers = additive_models.source_additive(torch.zeros(1, D, dtype=torch.uint8)).transform
+    layers = models.source_additive(torch.zeros(1, D, dtype=torch.uint8)).transform
     assert len(layers) == 4
     for number, layer in enumerate(layers):
         coupling, scale = layer
@@ -139,7 +134,7 @@ def test_additive_layers_are_those_of_the_source():
 
 
 def test_exp_scale_multiplies_by_the_exponential():
-    layer = Elementwise(3, additive_models.ExpScale()).double()
+    layer = Elementwise(3, models.ExpScale()).double()
     with torch.no_grad():
         layer.params.copy_(torch.tensor([[0.0], [1.0], [-2.0]]))
     y, log_det = layer(torch.ones(2, 3).double())
@@ -149,7 +144,7 @@ def test_exp_scale_multiplies_by_the_exponential():
 
 
 def test_principal_components_have_unit_variance(data):
-    mean, variances, rotation = additive_models.principal_components(data.train.x)
+    mean, variances, rotation = models.principal_components(data.train.x)
     rows = dequantized(data.train.x.repeat(20, 1), torch.Generator().manual_seed(0)) / 256
     z = (rotation(rows - mean)[0] * variances.rsqrt()).double()
     covariance = z.T.cov(correction=0)
@@ -159,16 +154,16 @@ def test_principal_components_have_unit_variance(data):
 
 
 def test_our_additive_flow_changes_the_details_once_and_gives_every_component_a_turn(data, monkeypatch):
-    monkeypatch.setattr(additive_models, "NUM_COMPONENTS", 20)
+    monkeypatch.setattr(models, "NUM_COMPONENTS", 20)
     torch.manual_seed(0)
-    flow = perturbed(additive_models.our_additive(data.train.x), 1e-3)
+    flow = perturbed(models.our_additive(data.train.x), 1e-3)
     details, *others = flow.transform
-    assert len(flow.transform) == additive_models.NUM_LAYERS
-    assert details.mask.nonzero().squeeze(1).tolist() == list(range(additive_models.LEADING))
+    assert len(flow.transform) == models.NUM_LAYERS
+    assert details.mask.nonzero().squeeze(1).tolist() == list(range(models.LEADING))
     assert sum(isinstance(part, nn.Linear) for part in details.conditioner.modules()) + 1 == 5
-    turns = torch.zeros(additive_models.LEADING)
+    turns = torch.zeros(models.LEADING)
     for layer in others:
-        assert torch.equal(layer.indices, torch.arange(additive_models.LEADING))
+        assert torch.equal(layer.indices, torch.arange(models.LEADING))
         for coupling in layer.transform:
             turns += ~coupling.mask
     assert turns.min() > 0
@@ -178,8 +173,8 @@ def test_our_additive_flow_changes_the_details_once_and_gives_every_component_a_
 
 @torch.no_grad()
 def test_our_additive_flow_starts_on_the_clusters_of_the_images(data, monkeypatch):
-    monkeypatch.setattr(additive_models, "NUM_COMPONENTS", 20)  # more would each learn the noise of a few images
-    flow = additive_models.our_additive(data.train.x)
+    monkeypatch.setattr(models, "NUM_COMPONENTS", 20)  # more would each learn the noise of a few images
+    flow = models.our_additive(data.train.x)
     x = dequantized(data.train.x, torch.Generator().manual_seed(1))
     at_start = flow.log_prob(x).mean()
     torch.testing.assert_close(flow.decode(flow.encode(x)), x, atol=0.05, rtol=0)
@@ -195,7 +190,7 @@ def test_our_additive_flow_starts_on_the_clusters_of_the_images(data, monkeypatc
 
 
 def test_the_uniform_law_has_8_bits_and_0_nats(data):
-    found = mnist_scores.likelihood(EveryImageAlike(), data.test)
+    found = scores.likelihood(EveryImageAlike(), data.test)
     assert found.unit == pytest.approx(0, abs=1e-2)
     assert found.bits_per_dim == pytest.approx(8)
     # In logit space the density of a uniform law is the slope of the sigmoid, and paper lies far out.
@@ -203,7 +198,7 @@ def test_the_uniform_law_has_8_bits_and_0_nats(data):
 
 
 def test_the_verdict_counts_sure_images_and_labels():
-    class Certain(mnist_judge.Judge):
+    class Certain(classifier.Judge):
         def predict_proba(self, x):
             share = torch.full((len(x), 10), 0.05)
             share[:, 7] = 0.55
@@ -211,7 +206,7 @@ def test_the_verdict_counts_sure_images_and_labels():
             share[:3, 4] = 0.982
             return share.double().numpy()
 
-    found = mnist_judge.verdict(Certain(mnist_judge.Recognizer()), torch.zeros(4, D))
+    found = classifier.verdict(Certain(classifier.Recognizer()), torch.zeros(4, D))
     assert found.sure == 0.75
     assert found.shares == [0, 0, 0, 0, 0.75, 0, 0, 0.25, 0, 0]
     assert found.rarest == 0
@@ -219,17 +214,17 @@ def test_the_verdict_counts_sure_images_and_labels():
 
 def test_the_classifier_learns_by_cross_entropy(data):
     torch.manual_seed(0)
-    recognizer = mnist_judge.Recognizer().eval()
+    recognizer = classifier.Recognizer().eval()
     batch = Batch(data.test.x[:5].float(), data.test.labels[:5, None].float(), None, 5)
     scores = recognizer(batch.x)
     expected = scores.logsumexp(-1) - scores[torch.arange(5), data.test.labels[:5]]
-    torch.testing.assert_close(mnist_judge.cross_entropy(recognizer, batch), expected)
+    torch.testing.assert_close(classifier.cross_entropy(recognizer, batch), expected)
 
 
 def test_stages_lead_from_the_latent_to_the_image():
-    flow = perturbed(additive_models.source_additive(torch.zeros(1, D, dtype=torch.uint8)), 1e-3)
+    flow = perturbed(models.source_additive(torch.zeros(1, D, dtype=torch.uint8)), 1e-3)
     z = torch.randn(2, D)
-    stages = mnist_additive.stages(flow, z)
+    stages = additive.stages(flow, z)
     assert stages.shape == (2, 5, D)
     torch.testing.assert_close(stages[:, 0], 256 * z)
     torch.testing.assert_close(stages[:, -1], flow.decode(z))
@@ -237,7 +232,7 @@ def test_stages_lead_from_the_latent_to_the_image():
 
 
 def test_pairs_are_of_different_digits(data):
-    pairs = mnist_additive.pairs_of_digits(data, seed=0)
+    pairs = additive.pairs_of_digits(data, seed=0)
     assert pairs.shape == (3, 2)
     assert len(data.test.labels[pairs].unique()) == 6
 
@@ -245,21 +240,22 @@ def test_pairs_are_of_different_digits(data):
 def test_a_path_that_misses_its_ends_is_refused():
     x = torch.zeros(1, 10, D)
     path = LatentPath(x, x)
-    assert mnist_additive.error_of_ends(path, x[:, 0], x[:, -1] + 0.25) == 0.25
+    assert additive.error_of_ends(path, x[:, 0], x[:, -1] + 0.25) == 0.25
     with pytest.raises(RunError, match="2 levels away from the images"):
-        mnist_additive.error_of_ends(path, x[:, 0], x[:, -1] + 2)
+        additive.error_of_ends(path, x[:, 0], x[:, -1] + 2)
     with pytest.raises(RunError, match="nan levels away"):
-        mnist_additive.error_of_ends(path, x[:, 0], x[:, -1] + math.nan)
+        additive.error_of_ends(path, x[:, 0], x[:, -1] + math.nan)
 
 
 def test_a_killed_study_goes_on_from_its_checkpoints(data, tmp_path):
-    from pushforward.studies.kit.record import Record
+    def make():
+        return pf.Flow(
+            Compose([Elementwise(D, Affine("plain"))]), pf.bases.StandardNormal(D), pf.data.pixel_units("1/256")
+        )
 
-    recipe = mnist_models.Recipe(lambda images: pf.Flow(
-        Compose([Elementwise(D, Affine("plain"))]), pf.bases.StandardNormal(D), pf.data.pixel_units("1/256")
-    ), 1.0)  # fmt: skip
+    candidates = {"a run": Candidate("a name", make, {"max_seconds": 1.0})}
     records = [Record("mnist-masked", "", "", tmp_path) for _ in range(2)]
-    flows = [mnist_models.train(record, "a run", recipe, data)[0] for record in records]
+    flows = [training.train(record, candidates, data).first("a run") for record in records]
     assert (tmp_path / "checkpoints" / "a-run" / "checkpoint.safetensors").exists()
     assert records[0].runs[0]["steps"] == records[1].runs[0]["steps"]
     x = data.test.x[:3].float() + 0.5
@@ -271,7 +267,7 @@ def test_images_of_layers_are_stretched_but_for_the_last():
 
     axes = Figure().add_subplot()
     steps = torch.stack([torch.linspace(-3, 5, D), torch.full((D,), 7.0)])[None]
-    mnist_pictures.layer_sheet(axes, steps, ["z", "x"], "")
+    additive.layer_sheet(axes, steps, "")
     board = axes.images[0].get_array()
     assert (board[:, :28].min(), board[:, :28].max(), board[:, 29:].max()) == (0, 255, 7)
 
@@ -279,9 +275,10 @@ def test_images_of_layers_are_stretched_but_for_the_last():
 @pytest.mark.parametrize("name", ["mnist-masked", "mnist-additive"])
 def test_the_short_form_runs_and_answers(name, tmp_path, monkeypatch):
     monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
-    few = LabelledImages(torch.zeros(10, D, dtype=torch.uint8), torch.zeros(10).long())
-    alike = {"alike": mnist_scores.likelihood(EveryImageAlike(), few)}
-    monkeypatch.setattr(f"pushforward.studies.{STUDIES[name].module}.baselines", lambda record, data: alike)
+    monkeypatch.setattr(
+        f"pushforward.studies.{STUDIES[name].module}.simple_densities",
+        lambda record, data: {"alike": EveryImageAlike()},
+    )
     record = run(name, quick=True, out=tmp_path, progress=False)
     assert sum(block.kind == "question" for block in record.blocks) >= 3
     assert sum(block.kind == "picture" for block in record.blocks) >= 5

@@ -127,6 +127,11 @@ class Comparison:
         """Return the model of the first seed."""
         return self.trained[key][0].model
 
+    def histories(self) -> dict[str, History]:
+        """Return the runs of the first seed, by the names of the models that `pf.fit` trained."""
+        runs = {self.names[key]: trained[0].history for key, trained in self.trained.items()}
+        return {name: history for name, history in runs.items() if history is not None}
+
     def score(
         self, judge: Callable[[Trained], Score], *, keep: str = "", by_seed: bool = False
     ) -> dict[str, list[Score]]:

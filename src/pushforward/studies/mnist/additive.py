@@ -3,16 +3,19 @@
 from dataclasses import asdict
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from pushforward.data.digits import Digits
 from pushforward.errors import RunError
 from pushforward.flows import Flow
 from pushforward.flows.latent_path import LatentPath, latent_path
-from pushforward.studies.kit import pictures
+from pushforward.studies.kit import images, pictures
+from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
+from pushforward.studies.kit.levels import middles, to_levels
 from pushforward.studies.kit.record import Record
-from pushforward.studies.mnist import pictures as mnist_pictures
-from pushforward.studies.mnist.additive_models import (
+from pushforward.studies.mnist.classifier import SURE, Judge, judge_samples, trained_judge, verdict
+from pushforward.studies.mnist.models import (
     LEADING,
     NUM_COMPONENTS,
     NUM_COUPLINGS,
@@ -21,32 +24,21 @@ from pushforward.studies.mnist.additive_models import (
     our_additive,
     source_additive,
 )
-from pushforward.studies.mnist.classifier import SURE, Judge, Verdict, accuracy, trained_judge, verdict
-from pushforward.studies.mnist.masked import (
-    VERDICT_HEADER,
-    VERDICT_NOTE,
-    Trained,
-    drawn,
-    score_table,
-    trained,
-    verdict_row,
-)
-from pushforward.studies.mnist.models import Recipe, load, to_levels, train
-from pushforward.studies.mnist.scores import baselines, likelihood
+from pushforward.studies.mnist.scores import in_unit, score_table, simple_densities
+from pushforward.studies.mnist.training import ADAM, LEVELS, QUICK, load, train
 
 TITLE = "Additive coupling on MNIST, and what its latents do"
 SOURCE = "an exercise sheet on deep generative models (exercise 6: normalizing flows)"
 
 SECONDS = 600.0  # of each training
-RECIPES = {
-    "source": Recipe(
-        source_additive,
-        SECONDS,
-        {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 128, "clip_norm": None},
-    ),
-    "ours": Recipe(our_additive, SECONDS, {"learning_rate": 2e-3, "optimizer": "adamw", "batch_size": 256}),
+ADAMW = {"learning_rate": 2e-3, "optimizer": "adamw", "batch_size": 256}
+CANDIDATES = {
+    key: Candidate(name, make, {"max_seconds": SECONDS, **options}, quick=QUICK)
+    for key, name, make, options in (
+        ("source", "source, halves of the image", source_additive, ADAM),
+        ("ours", "ours, the digit before its details", our_additive, ADAMW),
+    )
 }
-NAMES = {"source": "source, halves of the image", "ours": "ours, the digit before its details"}
 START = "ours before training: the mixtures alone"
 TEMPERATURES = (1.0, 0.8, 0.7, 0.6)
 NUM_POINTS = 10
@@ -57,20 +49,18 @@ KINDS = ("straight", "spherical")
 def run(record: Record) -> None:
     """Train the source's flow and ours; score, sample, take apart and walk through the latent space."""
     data = load(record)
-    found: dict[str, Trained] = {}
-    for key, recipe in RECIPES.items():
-        flow, history = train(record, key, recipe, data)
-        found[key] = trained(NAMES[key], flow, history, data)
+    flows = train(record, CANDIDATES, data, arguments=(data.train.x,))
     torch.manual_seed(record.seed)
     start = our_additive(data.train.x)  # with layers that are the identity still
-    _likelihoods(record, data, found, start)
-    judge = trained_judge(record, data)
-    _samples(record, data, found, start, judge)
-    _layers(record, found)
-    _paths(record, data, found, judge)
+    _likelihoods(record, data, flows, start)
+    judge, accuracy = trained_judge(record, data)
+    names, trained = {"start": START, **flows.names}, {"start": [Trained(start, record.seed)], **flows.trained}
+    _samples(record, data, Comparison(record, names, trained), judge, accuracy)
+    _layers(record, flows)
+    _paths(record, data, flows, judge)
 
 
-def _likelihoods(record: Record, data: Digits, found: dict[str, Trained], start: Flow) -> None:
+def _likelihoods(record: Record, data: Digits, flows: Comparison, start: Flow) -> None:
     record.heading("Likelihood of test images")
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x):,} to choose the step by and "
@@ -85,16 +75,14 @@ def _likelihoods(record: Record, data: Digits, found: dict[str, Trained], start:
         f"of {NUM_COMPONENTS} diagonal normals for the leading components and another for the rest, learned from a "
         "start on clusters of the images. Dropout, weight decay and a falling learning rate."
     )
-    simple = baselines(record, data)
-    simple[START] = likelihood(start, data.test)
-    score_table(record, simple, found)
+    scores = score_table(record, data, simple_densities(record, data) | {START: start}, flows)
     record.picture(
         "curves",
-        mnist_pictures.learning_curves({one.name: one.history for one in found.values()}),
+        pictures.learning_curves(flows.histories(), "log-likelihood (nats an image)", of=in_unit),
         "Log-likelihood in units of [0, 1) during training, of training batches (with dropout where there is any) "
         "and of the validation images.",
     )
-    source, ours = found["source"].test, found["ours"].test
+    source, ours = scores["source"], scores["ours"]
     record.answer(
         "What is the log-likelihood of the test set?",
         f"{source.unit:,.1f} ± {source.unit_error:.1f} nats an image for the source's flow and {ours.unit:,.1f} ± "
@@ -104,66 +92,42 @@ def _likelihoods(record: Record, data: Digits, found: dict[str, Trained], start:
     )
 
 
-def _samples(record: Record, data: Digits, found: dict[str, Trained], start: Flow, judge: Judge) -> None:
+def _samples(record: Record, data: Digits, flows: Comparison, judge: Judge, accuracy: float) -> None:
     record.heading("Samples")
-    record.number("classifier.accuracy", accuracy(judge, data.test))
-    real = verdict(judge, data.test.x)
-    rows = [verdict_row("real test images", real)]
-    before = {temperature: verdict(judge, drawn(record, start, temperature)) for temperature in TEMPERATURES}
-    rows += [verdict_row(f"{START}, temperature {t:g}", found_here) for t, found_here in before.items()]
-    record.number("samples.start", [{"temperature": t, **asdict(found_here)} for t, found_here in before.items()])
-    verdicts: dict[tuple[str, float], Verdict] = {}
-    for key, one in found.items():
-        panels = {}
-        for temperature in TEMPERATURES:
-            images = drawn(record, one.flow, temperature)
-            verdicts[key, temperature] = verdict(judge, images)
-            rows.append(verdict_row(f"{one.name}, temperature {temperature:g}", verdicts[key, temperature]))
-            panels[f"{one.name}, temperature {temperature:g}"] = images[:50]
-        record.number(
-            f"samples.{key}",
-            [{"temperature": temperature, **asdict(verdicts[key, temperature])} for temperature in TEMPERATURES],
-        )
-        record.picture(
-            f"samples-{key}",
-            mnist_pictures.sheets(panels),
-            f"Fifty samples of the flow ({one.name}) at four temperatures, not chosen.",
-        )
-    record.table(VERDICT_NOTE, VERDICT_HEADER, rows)
+    caption = "Fifty samples of the flow ({name}) at four temperatures, not chosen."
+    found = judge_samples(record, data, judge, flows, TEMPERATURES, caption, {})
+    ours, real = found["ours"], verdict(judge, data.test.x)
     record.text(
-        f"The classifier, a convolutional network, finds the label of {100 * accuracy(judge, data.test):.2f} % of the "
+        f"The classifier, a convolutional network, finds the label of {100 * accuracy:.2f} % of the "
         f"real test images and is sure of {100 * real.sure:.1f} % of them. It must name one of ten digits whatever it "
         "is shown, and may be sure of what a person would not read: the sheets show what it was asked."
     )
-    good = [t for t in TEMPERATURES if verdicts["ours", t].sure >= 0.8 and verdicts["ours", t].rarest >= 0.03]
+    good = [f"{t:g}" for t, seen in ours.items() if seen.sure >= 0.8 and seen.rarest >= 0.03]
     each = "; ".join(
-        f"temperature {t:g}: {100 * verdicts['ours', t].sure:.1f} %, rarest label "
-        f"{100 * verdicts['ours', t].rarest:.1f} %"
-        for t in TEMPERATURES
+        f"temperature {t:g}: {100 * seen.sure:.1f} %, rarest label {100 * seen.rarest:.1f} %"
+        for t, seen in ours.items()
+    )
+    clear = (
+        f"At least 80 % are clear, and no label is below 3 %, at temperature {' and '.join(good)}."
+        if good
+        else "At no temperature are 80 % of them clear with every label above 3 %."
     )
     record.answer(
         "Do most of the samples look like valid digits?",
-        f"Share of our samples to which the classifier gives more than {SURE:g}: {each}. "
-        + (
-            "At least 80 % are clear, and no label is below 3 %, at temperature "
-            f"{' and '.join(f'{t:g}' for t in good)}."
-            if good
-            else "At no temperature are 80 % of them clear with every label above 3 %."
-        )
-        + f" At temperature 1 the mixtures alone, before training, have {100 * before[1.0].sure:.1f} %, the source's "
-        f"flow {100 * verdicts['source', 1.0].sure:.1f} %.",
+        f"Share of our samples to which the classifier gives more than {SURE:g}: {each}. {clear} At temperature 1 the "
+        f"mixtures alone, before training, have {100 * found['start'][1.0].sure:.1f} %, the source's flow "
+        f"{100 * found['source'][1.0].sure:.1f} %.",
     )
 
 
-def _layers(record: Record, found: dict[str, Trained]) -> None:
+def _layers(record: Record, flows: Comparison) -> None:
     record.heading("From the latent to the image, layer by layer")
-    figure, panels = pictures.board(len(found), size=4.6)
-    figure.set_size_inches(4.4 * len(found), 8.6)
-    for axes, one in zip(panels, found.values(), strict=True):
-        z = one.flow.base.sample((10,), generator=torch.Generator().manual_seed(record.seed))
-        names = ["z", *reversed(layer_names())]
-        names[-1] += " = x"
-        mnist_pictures.layer_sheet(axes, stages(one.flow, z), names, one.name)
+    figure, panels = pictures.board(len(flows.names), size=4.6)
+    figure.set_size_inches(4.4 * len(flows.names), 8.6)
+    for axes, (key, title) in zip(panels, flows.names.items(), strict=True):
+        flow = flows.first(key)
+        z = flow.base.sample((10,), generator=torch.Generator().manual_seed(record.seed))
+        layer_sheet(axes, stages(flow, z), title)
     record.picture(
         "layers",
         figure,
@@ -173,45 +137,56 @@ def _layers(record: Record, found: dict[str, Trained]) -> None:
     )
 
 
+def layer_sheet(axes: Axes, steps: Tensor, title: str) -> None:
+    """Draw z and what every layer made of it, (n, steps, 784), one row a sample, under the names of the layers.
+
+    All but the last are stretched, image by image, from their least to their largest value; the last are levels.
+    """
+    inner = steps[:, :-1]
+    low, high = inner.amin(-1, keepdim=True), inner.amax(-1, keepdim=True)
+    stretched = (inner - low) / (high - low).clamp(min=1e-9) * (LEVELS - 1)
+    num_steps = steps.shape[1]
+    images.sheet(axes, torch.cat([stretched, steps[:, -1:]], 1).flatten(0, 1), title, num_steps, LEVELS)
+    names = ["z", *reversed(layer_names(num_steps - 1))]
+    axes.set_xticks(images.middles_of_images(steps[0]), [*names[:-1], f"{names[-1]} = x"], fontsize=8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+
+
 @torch.no_grad()
 def stages(flow: Flow, z: Tensor) -> Tensor:
     """Return z and the output of every layer from latent to data as images, (n, 5, 784); the last is x, in levels."""
-    layers = flow.steps_inverse(z)[:NUM_LAYERS]
-    values = []
-    for value in (z, *(step.value for step in layers)):
-        for part in reversed(flow.preprocessing):
-            value, _ = part.inverse(value)  # type: ignore[operator]
-        values.append(value)
-    return torch.stack(values, 1)
+    values = torch.stack([z, *(step.value for step in flow.steps_inverse(z)[:NUM_LAYERS])], 1)
+    for part in reversed(flow.preprocessing):
+        values, _ = part.inverse(values)  # type: ignore[operator]
+    return values
 
 
-def _paths(record: Record, data: Digits, found: dict[str, Trained], judge: Judge) -> None:
+def _paths(record: Record, data: Digits, flows: Comparison, judge: Judge) -> None:
     record.heading("Paths between digits")
     pairs = pairs_of_digits(data, record.seed)
-    start, end = (data.test.x[index].float() + 0.5 for index in pairs.T)
-    names = [" to ".join(str(int(data.test.labels[index])) for index in pair) for pair in pairs]
-    rows, errors, halfway = [], [], {}
-    for key, one in found.items():
+    start, end = (middles(data.test.x[index]) for index in pairs.T)
+    pair_names = [" to ".join(map(str, labels)) for labels in data.test.labels[pairs].tolist()]
+    rows, errors, lengths = [], [], {}
+    for key, flow_name in flows.names.items():
         strips: dict[str, Tensor] = {}
         for kind in KINDS:
-            path = latent_path(one.flow, start, end, num_points=NUM_POINTS, kind=kind)
-            errors.append(error_of_ends(path, start, end))
-            for name, x in zip(names, path.x, strict=True):
-                strips[f"{name}, {kind}"] = to_levels(x)
-            inner = to_levels(path.x[:, 1:-1]).flatten(0, 1)
-            found_here = verdict(judge, inner)
-            lengths = path.z.norm(dim=-1).mean(0)
-            length = (2 * lengths[NUM_POINTS // 2] / (lengths[0] + lengths[-1])).item()
-            halfway[key, kind] = length
-            rows.append([one.name, kind, errors[-1], length, f"{100 * found_here.sure:.0f}"])
+            path = latent_path(flows.first(key), start, end, num_points=NUM_POINTS, kind=kind)
+            x, error = to_levels(path.x, LEVELS), error_of_ends(path, start, end)
+            strips |= {f"{name}, {kind}": strip for name, strip in zip(pair_names, x, strict=True)}
+            seen = verdict(judge, x[:, 1:-1].flatten(0, 1))
+            norms = path.z.norm(dim=-1).mean(0)
+            length = lengths[key, kind] = (2 * norms[NUM_POINTS // 2] / (norms[0] + norms[-1])).item()
+            errors.append(error)
+            rows.append([flow_name, kind, error, length, f"{100 * seen.sure:.0f}"])
             record.number(
-                f"paths.{key}.{kind}",
-                {"largest_error_of_ends": errors[-1], "length_halfway": length, **asdict(found_here)},
+                f"paths.{key}.{kind}", {"largest_error_of_ends": error, "length_halfway": length, **asdict(seen)}
             )
+        by_pair = {f"{name}, {kind}": strips[f"{name}, {kind}"] for name in pair_names for kind in KINDS}
         record.picture(
             f"paths-{key}",
-            mnist_pictures.strips(dict(sorted(strips.items(), key=lambda row: names.index(row[0].split(",")[0])))),
-            f"Ten equal steps in the latent space of the flow ({one.name}) from one test image, left, to another, "
+            images.strips(by_pair, LEVELS, size=0.62),
+            f"Ten equal steps in the latent space of the flow ({flow_name}) from one test image, left, to another, "
             "right.",
         )
     record.table(
@@ -224,9 +199,9 @@ def _paths(record: Record, data: Digits, found: dict[str, Trained], judge: Judge
     record.answer(
         "How does the first digit turn into the second?",
         f"Both ends are reproduced, to {max(errors):.1e} of 256 levels at most. Halfway along a straight path the "
-        f"latent of the source's flow has {halfway['source', 'straight']:.2f} times the length of the ends, of ours "
-        f"{halfway['ours', 'straight']:.2f} times; on a spherical path {halfway['source', 'spherical']:.2f} and "
-        f"{halfway['ours', 'spherical']:.2f} times. A shorter latent gives an image with less detail and more like "
+        f"latent of the source's flow has {lengths['source', 'straight']:.2f} times the length of the ends, of ours "
+        f"{lengths['ours', 'straight']:.2f} times; on a spherical path {lengths['source', 'spherical']:.2f} and "
+        f"{lengths['ours', 'spherical']:.2f} times. A shorter latent gives an image with less detail and more like "
         "the mean; the spherical path keeps the detail, and blends two kinds of it.",
     )
 

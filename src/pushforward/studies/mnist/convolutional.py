@@ -2,203 +2,159 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pushforward import metrics, recipes
-from pushforward.data import mnist, mnist_sample, pixel_units
+from pushforward.data import pixel_units
 from pushforward.data.digits import Digits
 from pushforward.flows import Flow
 from pushforward.studies.digits.gaussians import whole_gaussian
-from pushforward.studies.kit import images as digit_pictures
-from pushforward.studies.kit import pictures
+from pushforward.studies.kit import images, pictures
+from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
+from pushforward.studies.kit.levels import middles, to_levels
 from pushforward.studies.kit.record import Record
 from pushforward.studies.mnist.models import paper_spline
-from pushforward.training import History
+from pushforward.studies.mnist.training import LEVELS, QUICK, load, train
 from pushforward.transforms import Compose
 
 TITLE = "Convolutional flows of images"
 SOURCE = "RealNVP (Dinh et al. 2017, arXiv:1605.08803) and Glow (Kingma & Dhariwal 2018, arXiv:1807.03039) on MNIST"
 
-LEVELS = 256
-SIZES = (28, 8)
 BATCH = 128
-SECONDS = {28: 540, 8: 100}  # of training, each flow
+SECONDS = {28: 540, 8: 100}  # of training, each flow: by the images' side
 # Where a spline of each pixel comes first: 1.447 bits/dim, not 1.540, on validation images after 150 s of Glow.
 PAPER = (28,)
 TEMPERATURES = (0.7, 1.0)
-# Bits/dim on MNIST that later papers quote for the two models, trained for days on graphics processors.
-PUBLISHED = {"realnvp": ("RealNVP, published", 1.06), "glow": ("Glow, published", 1.05)}
-NAMES = {"realnvp": "RealNVP, convolutional (ours)", "glow": "Glow (ours)"}
-MAKERS: dict[str, Callable[..., Flow]] = {"realnvp": recipes.realnvp_image, "glow": recipes.glow}
-
-
-@dataclass
-class Trained:
-    """A flow and how its training went."""
-
-    flow: Flow
-    history: History
+# Name, recipe, and bits/dim on MNIST that later papers quote for the model, trained for days on graphics processors.
+MODELS = {"realnvp": ("RealNVP, convolutional", recipes.realnvp_image, 1.06), "glow": ("Glow", recipes.glow, 1.05)}
+# Header of a column -> number of a model.
+COLUMNS = (
+    ("parameters", "parameters"),
+    ("nats in logit space", "logit_space_log_likelihood"),
+    ("standard error", "logit_space_standard_error"),
+    ("bits/dim", "bits_per_dim"),
+    ("standard error", "bits_per_dim_standard_error"),
+)
 
 
 def run(record: Record) -> None:
     """Train both flows on images of both sizes; score test images, draw samples, and encode and decode images."""
-    for size in SIZES:
-        data = mnist_sample(size=size) if record.quick else mnist(size=size, seed=record.seed)
+    small = record.size({}, quick={"num_layers": 1, "hidden_channels": 8})
+    for size, seconds in SECONDS.items():
+        data = load(record, size)
         record.heading(f"{size} x {size} pixels")
-        trained = {key: _train(record, key, size, data) for key in MAKERS}
-        _likelihood(record, size, data, trained)
-        _curves(record, size, trained)
-        _samples(record, size, data, trained)
-        _round_trips(record, size, data, trained)
+        options = {"learning_rate": 4e-3, "batch_size": BATCH, "max_seconds": seconds}
+        candidates = {
+            key: Candidate(f"{name} (ours)", partial(image_flow, recipe, size, **small), options, quick=QUICK)
+            for key, (name, recipe, _) in MODELS.items()
+        }
+        label, validation = f"{{key}}, {size} x {size}", data.validation.x[:500]
+        flows = train(record, candidates, data, label=label, validation=validation)
+        _likelihood(record, size, data, flows)
+        _samples(record, size, data.test.x, flows)
+        _round_trips(record, size, data.test.x, flows)
 
 
-def _train(record: Record, key: str, size: int, data: Digits) -> Trained:
-    """Return a flow of this size, trained; a study that was stopped goes on from the checkpoints in its folder."""
-    torch.manual_seed(record.seed)
-    options = {"num_layers": 1, "hidden_channels": 8} if record.quick else {}
+def image_flow(recipe: Callable[..., Flow], size: int, **options: Any) -> Flow:
+    """Return the flow of a recipe for square images, behind a logit and, where paper is common, a spline."""
     # RealNVP's logit, which stays 5 % away from the ends, did worse: 5.26 bits/dim against 4.79 on validation images of
     # 8 x 8 pixels after 250 steps of a Glow with four steps a level.
-    flow = MAKERS[key]((1, size, size), preprocessing=pixel_units("logit"), **options)
-    if size in PAPER:
-        assert isinstance(flow.transform, Compose)
-        steps = Compose([paper_spline(size * size), *flow.transform], names=["pixels", *flow.transform.names])
-        flow = Flow(steps, flow.base, list(flow.preprocessing))  # type: ignore[arg-type]
-    history = record.fit(
-        f"{key}, {size} x {size}",
-        flow,
-        data.train.x,
-        validation=data.validation.x[:500],
-        dequantize=LEVELS,
-        learning_rate=4e-3,
-        batch_size=BATCH,
-        seed=record.seed,
-        max_seconds=SECONDS[size],
-        quick={"num_steps": 4},
-        resumable=True,
-    )
-    return Trained(flow, history)
+    flow = recipe((1, size, size), preprocessing=pixel_units("logit"), **options)
+    if size not in PAPER:
+        return flow
+    assert isinstance(flow.transform, Compose)
+    steps = Compose([paper_spline(size * size), *flow.transform], names=["pixels", *flow.transform.names])
+    return Flow(steps, flow.base, pixel_units("logit"))
 
 
-def _likelihood(record: Record, size: int, data: Digits, trained: dict[str, Trained]) -> None:
-    features = size * size
+def _likelihood(record: Record, size: int, data: Digits, flows: Comparison) -> None:
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x):,} to choose by, {len(data.test.x):,} to "
         f"test. Pixels are integers from 0 to {LEVELS - 1}; each time an image is seen, uniform noise from 0 to 1 is "
         "added, and the result y passes logit(1e-6 + (1 - 2e-6) y/256). Nats are the log-likelihood in that space, "
         "where many papers give theirs; bits/dim are those of levels, an upper bound for the integers themselves."
-        + (
-            " Four of five pixels are paper, level 0: before the convolutions a spline of each pixel, as in the study "
-            "mnist-masked, makes their noise normal."
-            if size in PAPER
-            else ""
-        )
+        + " Four of five pixels are paper, level 0: before the convolutions a spline of each pixel, as in the study "
+        "mnist-masked, makes their noise normal." * (size in PAPER)
     )
-    rows: list[list[object]] = [["every image equally likely", 0, "", "", math.log2(LEVELS), 0.0, ""]]
     gaussian = whole_gaussian(data.train.x, record.seed, units=pixel_units("logit"))
-    models: dict[str, tuple[str, int, Any, str]] = {
-        "gaussian": (gaussian.name + ", in logit space", features * (features + 3) // 2, gaussian, "")
-    }
-    for key, one in trained.items():
-        size_of = sum(parameter.numel() for parameter in one.flow.parameters())
-        models[key] = (NAMES[key], size_of, one.flow, f"{one.history.seconds / 60:.1f}")
-    bits: dict[str, float] = {}
-    for key, (name, num_parameters, model, minutes) in models.items():
-        score = metrics.nll(model, data.test.x, dequantize=LEVELS, batch_size=256, seed=record.seed)
-        logit = metrics.nll(
-            model, data.test.x, dequantize=LEVELS, units=pixel_units("logit"), batch_size=256, seed=record.seed
-        )
-        bits[key] = metrics.bits_per_dim(score.mean, features)
-        error = metrics.bits_per_dim(score.standard_error, features)
-        rows.append([name, num_parameters, -logit.mean, logit.standard_error, bits[key], error, minutes])
-        record.number(
-            f"test.{size}.{key}",
-            {
-                **asdict(score),
-                "bits_per_dim": bits[key],
-                "bits_per_dim_standard_error": error,
-                "logit_space_log_likelihood": -logit.mean,
-                "logit_space_standard_error": logit.standard_error,
-                "parameters": num_parameters,
-            },
-        )
+    features = size * size
+    found = {"gaussian": _scores(record, f"{size}.gaussian", gaussian, data.test.x, features * (features + 3) // 2)}
+    rows = [
+        ["every image equally likely", 0, "", "", math.log2(LEVELS), 0.0, ""],
+        [f"{gaussian.name}, in logit space", *(found["gaussian"][field] for _, field in COLUMNS), ""],
+    ]
+    for key, (one,) in flows.trained.items():
+        found[key] = _scores(record, f"{size}.{key}", one.model, data.test.x, one.parameters)
+        assert one.history is not None
+        minutes = f"{one.history.seconds / 60:.1f}"
+        rows.append([flows.names[key], *(found[key][field] for _, field in COLUMNS), minutes])
     if size == 28:
-        rows += [[name, "", "", "", value, "", ""] for name, value in PUBLISHED.values()]
-    record.table(
-        "Test images.",
-        ["model", "parameters", "nats in logit space", "standard error", "bits/dim", "standard error", "minutes"],
-        rows,
-    )
-    better = {key: bits["gaussian"] - bits[key] for key in MAKERS}
-    for key, gain in better.items():
-        history = trained[key].history
-        published = ""
-        if size == 28:
-            name, value = PUBLISHED[key]
-            published = f" {name.partition(',')[0]}'s published {value} is {_side(bits[key] - value)}."
+        rows += [[f"{_short(name)}, published", "", "", "", value, "", ""] for name, _, value in MODELS.values()]
+    record.table("Test images.", ["model", *(header for header, _ in COLUMNS), "minutes"], rows)
+    for key, (name, _, published) in MODELS.items():
+        history, bits = flows.trained[key][0].history, found[key]["bits_per_dim"]
+        assert history is not None
+        gain, lower = found["gaussian"]["bits_per_dim"] - bits, bits - published
         record.answer(
-            f"What does {NAMES[key].removesuffix(' (ours)')} reach on images of {size} x {size} pixels in "
-            f"{history.seconds / 60:.1f} minutes?",
-            f"{bits[key]:.3f} bits/dim, {abs(gain):.3f} {'less' if gain > 0 else 'more'} than the Gaussian, after "
-            f"{history.steps * BATCH / len(data.train.x):.1f} passes through the training images.{published}",
+            f"What does {name} reach on images of {size} x {size} pixels in {history.seconds / 60:.1f} minutes?",
+            f"{bits:.3f} bits/dim, {abs(gain):.3f} {'less' if gain > 0 else 'more'} than the Gaussian, after "
+            f"{history.steps * BATCH / len(data.train.x):.1f} passes through the training images."
+            + f" {_short(name)}'s published {published} is {abs(lower):.3f} {'lower' if lower > 0 else 'higher'}."
+            * (size == 28),
         )
-
-
-def _side(difference: float) -> str:
-    return f"{abs(difference):.3f} {'lower' if difference > 0 else 'higher'}"
-
-
-def _curves(record: Record, size: int, trained: dict[str, Trained]) -> None:
-    nats = size * size * math.log(2)  # of one bit/dim
-    figure, panels = pictures.board(2, size=3.4, sharey=True)
-    for axes, (key, one) in zip(panels, trained.items(), strict=True):
-        table = one.history.to_numpy()
-        pictures.curves(
-            axes,
-            {
-                kind: ((table["seconds"] / 60).tolist(), (table[f"{kind}_loss"] / nats).tolist())
-                for kind in ("train", "validation")
-            },
-            "minutes of training",
-            "bits/dim" if key == "realnvp" else "",
-            NAMES[key],
-        )
-        best = float(table["validation_loss"].min()) / nats
-        axes.set_ylim(0.95 * best, 2 * best)
     record.picture(
-        f"curves-{size}", figure, f"Bits/dim of training and validation images of {size} x {size} pixels over training."
+        f"curves-{size}",
+        pictures.learning_curves(flows.histories(), "bits/dim", of=lambda nll: nll / (features * math.log(2))),
+        f"Bits/dim of training and validation images of {size} x {size} pixels over training.",
     )
 
 
-@torch.no_grad()
-def _samples(record: Record, size: int, data: Digits, trained: dict[str, Trained]) -> None:
-    num_samples = 20 if record.quick else 60
-    panels: dict[str, Tensor] = {}
-    for key, one in trained.items():
+def _short(name: str) -> str:
+    return name.partition(",")[0]
+
+
+def _scores(record: Record, key: str, model: Any, x: Tensor, parameters: int) -> dict[str, Any]:
+    """Return what is kept of a model's log-likelihood of test images."""
+    nll = partial(metrics.nll, model, x, dequantize=LEVELS, batch_size=256, seed=record.seed)
+    levels, logit = nll(), nll(units=pixel_units("logit"))
+    found = {
+        **asdict(levels),
+        "bits_per_dim": metrics.bits_per_dim(levels.mean, x.shape[1]),
+        "bits_per_dim_standard_error": metrics.bits_per_dim(levels.standard_error, x.shape[1]),
+        "logit_space_log_likelihood": -logit.mean,
+        "logit_space_standard_error": logit.standard_error,
+        "parameters": parameters,
+    }
+    record.number(f"test.{key}", found)
+    return found
+
+
+def _samples(record: Record, size: int, real: Tensor, flows: Comparison) -> None:
+    num_samples = record.size(60, quick=20)
+    panels = {"real test images": real[:num_samples]}
+    for key, name in flows.names.items():
         for temperature in TEMPERATURES:
-            generator = torch.Generator().manual_seed(record.seed)
-            x = one.flow.sample(num_samples, temperature=temperature, generator=generator)
-            panels[f"{NAMES[key]}, temperature {temperature:g}"] = x.floor().clamp(0, LEVELS - 1)
+            x = drawn(flows.first(key), num_samples, record.seed, temperature=temperature)
+            panels[f"{name}, temperature {temperature:g}"] = to_levels(x, LEVELS)
     record.picture(
         f"samples-{size}",
-        digit_pictures.sheets(
-            {"real test images": data.test.x[:num_samples].float(), **panels}, across=3, levels=LEVELS
-        ),
+        images.sheets(panels, across=3, levels=LEVELS),
         f"Real test images of {size} x {size} pixels, and the first images drawn from each flow at two temperatures.",
     )
 
 
 @torch.no_grad()
-def _round_trips(record: Record, size: int, data: Digits, trained: dict[str, Trained]) -> None:
-    rows = []
-    x = data.test.x[:200].float() + 0.5
-    for key, one in trained.items():
-        error = (one.flow.decode(one.flow.encode(x)) - x).abs().max().item()
-        steps = len(one.flow.transform)  # type: ignore[arg-type]
-        rows.append([NAMES[key], steps, f"{error:.1e}"])
+def _round_trips(record: Record, size: int, real: Tensor, flows: Comparison) -> None:
+    rows, x = [], middles(real[:200])
+    for key, name in flows.names.items():
+        flow = flows.first(key)
+        error = (flow.decode(flow.encode(x)) - x).abs().max().item()
+        rows.append([name, len(flow.transform), f"{error:.1e}"])
         record.number(f"round_trip.{size}.{key}", error)
     record.table(
         "Largest error of an image that is encoded and decoded in float32, in levels of 256.",

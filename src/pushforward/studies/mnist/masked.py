@@ -1,105 +1,52 @@
 """Masked coupling with fully connected networks on MNIST: random and chequerboard masks, the source's flow and ours."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from pushforward import metrics
-from pushforward.data import pixel_units
 from pushforward.data.digits import Digits
 from pushforward.flows import Flow
+from pushforward.studies.kit import pictures
+from pushforward.studies.kit.comparison import Candidate, Comparison
 from pushforward.studies.kit.record import Record
-from pushforward.studies.mnist import pictures as mnist_pictures
-from pushforward.studies.mnist.classifier import Verdict, accuracy, trained_judge, verdict
-from pushforward.studies.mnist.models import (
-    LEVELS,
-    PIXELS,
-    Recipe,
-    load,
-    our_masked,
-    source_masked,
-    to_levels,
-    train,
-)
-from pushforward.studies.mnist.scores import (
-    PUBLISHED,
-    SCORE_HEADER,
-    SCORE_NOTE,
-    Likelihood,
-    baselines,
-    likelihood,
-    published_rows,
-    score_row,
-)
-from pushforward.training import History
+from pushforward.studies.mnist.classifier import SHOWN, judge_samples, trained_judge
+from pushforward.studies.mnist.models import our_masked, source_masked
+from pushforward.studies.mnist.scores import PUBLISHED, Likelihood, in_unit, score_table, simple_densities
+from pushforward.studies.mnist.training import ADAM, LEVELS, PIXELS, QUICK, load, train
 
 TITLE = "Masked coupling on MNIST"
 SOURCE = "an exercise sheet on normalizing flows (masked coupling layers), exercise 2.5"
 
 SECONDS = 345.0  # of each training: four of them and all measurements take less than half an hour on two cores
-ADAM = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 128, "clip_norm": None}
-ADAMW = {"learning_rate": 1e-3, "optimizer": "adamw", "batch_size": 256}
 KINDS = ("random", "chequerboard")
 TEMPERATURES = (1.0, 0.8, 0.6)
-NUM_JUDGED = 1_000
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A flow, how it was trained, and what it makes of images it has not seen."""
-
-    name: str
-    flow: Flow
-    history: History
-    test: Likelihood
-    gap: float
-
-    @property
-    def parameters(self) -> int:
-        """Number of trained numbers."""
-        return sum(parameter.numel() for parameter in self.flow.parameters())
-
-
-def recipe(make: Callable[[str], Flow], kind: str, options: dict) -> Recipe:
-    """Return a recipe of this study: the mask's kind is all that changes."""
-    return Recipe(lambda images: make(kind), SECONDS, options)
+ADAMW = {"learning_rate": 1e-3, "optimizer": "adamw", "batch_size": 256}
+CANDIDATES = {
+    f"{who} {kind}": Candidate(
+        f"{who}, {kind} masks", partial(make, kind), {"max_seconds": SECONDS, **options}, quick=QUICK
+    )
+    for who, make, options in (("source", source_masked, ADAM), ("ours", our_masked, ADAMW))
+    for kind in KINDS
+}
 
 
 def run(record: Record) -> None:
     """Train the source's flow and ours with both kinds of masks; compare likelihoods and samples."""
     data = load(record)
-    found: dict[str, Trained] = {}
-    for who, make, options in (("source", source_masked, ADAM), ("ours", our_masked, ADAMW)):
-        for kind in KINDS:
-            flow, history = train(record, f"{who} {kind}", recipe(make, kind, options), data)
-            name = f"{'source' if who == 'source' else 'ours'}, {kind} masks"
-            found[f"{who} {kind}"] = trained(name, flow, history, data)
-    _likelihoods(record, data, found)
-    _masks(record, found)
-    _samples(record, data, found)
+    flows = train(record, CANDIDATES, data)
+    scores = _likelihoods(record, data, flows)
+    _masks(record, flows, scores)
+    _samples(record, data, flows, scores)
 
 
-def trained(name: str, flow: Flow, history: History, data: Digits) -> Trained:
-    """Measure a trained flow; the gap takes as many training images as there are test images."""
-    test = likelihood(flow, data.test)
-    seen = metrics.nll(flow, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units("1/256"))
-    return Trained(name, flow, history, test, -seen.mean - test.unit)
+def better_of(scores: dict[str, Likelihood], who: str) -> str:
+    """Return the key of the flow of the source or of ours that has the better kind of masks."""
+    return max((f"{who} {kind}" for kind in KINDS), key=lambda key: scores[key].logit)
 
 
-def score_table(record: Record, simple: dict[str, Likelihood], found: dict[str, Trained]) -> None:
-    """Record the likelihoods of simple densities and of trained flows, beside published ones."""
-    for name, score in simple.items():
-        record.number(f"test.{name}", asdict(score))
-    for key, one in found.items():
-        record.number(f"test.{key.replace(' ', '.')}", asdict(one.test) | {"gap": one.gap, "plan": one.history.plan})
-    rows = [score_row(name, score) for name, score in simple.items()]
-    rows += [score_row(one.name, one.test, one.parameters, one.gap, one.history.seconds / 60) for one in found.values()]
-    record.table(SCORE_NOTE, SCORE_HEADER, [*rows, *published_rows()])
-
-
-def _likelihoods(record: Record, data: Digits, found: dict[str, Trained]) -> None:
+def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, Likelihood]:
     record.heading("Likelihood of test images")
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x):,} to choose the step by and "
@@ -109,43 +56,43 @@ def _likelihoods(record: Record, data: Digits, found: dict[str, Trained]) -> Non
         "128; ours has six with hidden layers of 512 and dropout, a learned scale of each pixel between them, and, "
         "next to the data, a logit and a spline of each pixel. All four trainings take the same time."
     )
-    simple = baselines(record, data)
-    score_table(record, simple, found)
+    simple = simple_densities(record, data)
+    scores = score_table(record, data, simple, flows)
     record.picture(
         "curves",
-        mnist_pictures.learning_curves({one.name: one.history for one in found.values()}),
+        pictures.learning_curves(flows.histories(), "log-likelihood (nats an image)", of=in_unit),
         "Log-likelihood in units of [0, 1) during training. Training values are means over the batches since the last "
         "point, with dropout where there is any.",
     )
-    best = max((found[f"ours {kind}"] for kind in KINDS), key=lambda one: one.test.logit)
-    source = max((found[f"source {kind}"] for kind in KINDS), key=lambda one: one.test.logit)
-    beaten = [name for name, value in PUBLISHED.items() if best.test.logit > value]
+    source, best = (scores[better_of(scores, who)] for who in ("source", "ours"))
+    beaten = [name for name, value in PUBLISHED.items() if best.logit > value]
     record.answer(
         "How well does a fully connected flow fit dequantized MNIST?",
-        f"The source's flow reaches {source.test.unit:,.1f} nats an image in units of [0, 1) "
-        f"({source.test.bits_per_dim:.3f} bits/dim), ours {best.test.unit:,.1f} ({best.test.bits_per_dim:.3f}). In "
-        f"logit space ours has {best.test.logit:,.1f} ± {best.test.logit_error:.1f} nats"
+        f"The source's flow reaches {source.unit:,.1f} nats an image in units of [0, 1) "
+        f"({source.bits_per_dim:.3f} bits/dim), ours {best.unit:,.1f} ({best.bits_per_dim:.3f}). In "
+        f"logit space ours has {best.logit:,.1f} ± {best.logit_error:.1f} nats"
         + (f", more than the published {', '.join(beaten)}" if beaten else "")
-        + f". The best of the simple densities has {max(score.logit for score in simple.values()):,.1f}.",
+        + f". The best of the simple densities has {max(scores[name].logit for name in simple):,.1f}.",
     )
     shift = PIXELS * torch.tensor(256 / 255).log().item()
     record.number("units.nats_between", shift)
     record.answer(
         "What does it matter that the source adds u/255 to pixels k/255?",
         f"Nothing but the unit: a level is then 1/255 wide, not 1/256, and every log-likelihood {shift:.2f} nats "
-        f"lower ({source.test.unit - shift:,.1f} for the source's flow). Bits/dim, with each one's own width of a "
+        f"lower ({source.unit - shift:,.1f} for the source's flow). Bits/dim, with each one's own width of a "
         "level, are the same.",
     )
+    return scores
 
 
-def _masks(record: Record, found: dict[str, Trained]) -> None:
+def _masks(record: Record, flows: Comparison, scores: dict[str, Likelihood]) -> None:
     record.heading("Random masks and chequerboards")
     rows, said = [], []
     for who, whose in (("source", "the source's flow"), ("ours", "ours")):
-        random, board = (found[f"{who} {kind}"] for kind in KINDS)
-        least, most = times_transformed(random.flow).aminmax()
-        difference = board.test.unit - random.test.unit
-        error = (board.test.unit_error**2 + random.test.unit_error**2) ** 0.5
+        random, board = (scores[f"{who} {kind}"] for kind in KINDS)
+        least, most = times_transformed(flows.first(f"{who} random")).aminmax()
+        difference = board.unit - random.unit
+        error = math.hypot(board.unit_error, random.unit_error)
         record.number(f"masks.{who}", {"chequerboard_minus_random": difference, "least": least, "most": most})
         rows.append([whose, int(least), int(most), difference, error])
         better = "chequerboards" if difference > 0 else "random masks"
@@ -173,60 +120,29 @@ def times_transformed(flow: Flow) -> Tensor:
     return (~torch.stack(kept)).sum(0)
 
 
-def _samples(record: Record, data: Digits, found: dict[str, Trained]) -> None:
+def _samples(record: Record, data: Digits, flows: Comparison, scores: dict[str, Likelihood]) -> None:
     record.heading("Samples")
-    judge = trained_judge(record, data)
-    rows = [verdict_row("real test images", verdict(judge, data.test.x))]
-    record.number("classifier.accuracy", accuracy(judge, data.test))
+    judge, accuracy = trained_judge(record, data)
     record.text(
-        f"A convolutional network trained on the real training images finds the label of "
-        f"{100 * accuracy(judge, data.test):.2f} % of the real test images. It must name one of ten digits whatever it "
-        "is shown, and may be sure of what a person would not read."
+        f"A convolutional network trained on the real training images finds the label of {100 * accuracy:.2f} % of "
+        "the real test images. It must name one of ten digits whatever it is shown, and may be sure of what a person "
+        "would not read."
     )
-    shares: dict[tuple[str, float], Verdict] = {}
-    for key, one in found.items():
-        images = {temperature: drawn(record, one.flow, temperature) for temperature in TEMPERATURES}
-        for temperature, made in images.items():
-            shares[key, temperature] = verdict(judge, made)
-            rows.append(verdict_row(f"{one.name}, temperature {temperature:g}", shares[key, temperature]))
-        record.number(
-            f"samples.{key.replace(' ', '.')}",
-            [{"temperature": temperature, **asdict(shares[key, temperature])} for temperature in TEMPERATURES],
-        )
-        panels = {f"{one.name}, temperature {t:g}": made[:50] for t, made in images.items()}
-        record.picture(
-            f"samples-{key.replace(' ', '-')}",
-            mnist_pictures.sheets({"test images": data.test.x[:50], **panels}),
-            f"Fifty test images, and fifty samples of the flow ({one.name}) at three temperatures, not chosen.",
-        )
-    record.table(VERDICT_NOTE, VERDICT_HEADER, rows)
-    best = max(KINDS, key=lambda kind: found[f"ours {kind}"].test.logit)
-    warm, cool = shares[f"ours {best}", 1.0], shares[f"ours {best}", TEMPERATURES[-1]]
-    theirs = max(shares[f"source {kind}", 1.0].sure for kind in KINDS)
+    found = judge_samples(
+        record,
+        data,
+        judge,
+        flows,
+        TEMPERATURES,
+        "Fifty test images, and fifty samples of the flow ({name}) at three temperatures, not chosen.",
+        {"test images": data.test.x[:SHOWN]},
+    )
+    ours = found[better_of(scores, "ours")]
+    theirs = max(found[f"source {kind}"][1.0].sure for kind in KINDS)
     record.answer(
         "How good are the samples?",
-        f"The classifier is sure of {100 * warm.sure:.1f} % of our samples at temperature 1 and of "
-        f"{100 * cool.sure:.1f} % at {TEMPERATURES[-1]:g}, of {100 * theirs:.1f} % of the source's at temperature 1. "
-        "Likelihood and looks are two things: most of the nats are in the noise of the paper, four of five pixels, "
-        "which no one sees.",
+        f"The classifier is sure of {100 * ours[1.0].sure:.1f} % of our samples at temperature 1 and of "
+        f"{100 * ours[TEMPERATURES[-1]].sure:.1f} % at {TEMPERATURES[-1]:g}, of {100 * theirs:.1f} % of the source's "
+        "at temperature 1. Likelihood and looks are two things: most of the nats are in the noise of the paper, four "
+        "of five pixels, which no one sees.",
     )
-
-
-VERDICT_NOTE = (
-    "What a classifier trained on real digits says of images. Sure: the share to whose label it gives a probability "
-    "above 0.9. Rarest: the share of the label it sees least often. Samples: 1,000 from each flow; a temperature below "
-    "1 scales the latent down, which gives images nearer the mode and changes the law."
-)
-VERDICT_HEADER = ["images", "sure (%)", "mean confidence", "rarest label (%)"]
-
-
-def verdict_row(name: str, found: Verdict) -> list[object]:
-    """Return a row of the table under `VERDICT_HEADER`."""
-    return [name, f"{100 * found.sure:.1f}", found.confidence, f"{100 * found.rarest:.1f}"]
-
-
-def drawn(record: Record, flow: Flow, temperature: float) -> Tensor:
-    """Return samples as images of levels, (n, 784), uint8."""
-    generator = torch.Generator().manual_seed(record.seed)
-    num_samples = 60 if record.quick else NUM_JUDGED
-    return to_levels(flow.sample(num_samples, temperature=temperature, generator=generator))

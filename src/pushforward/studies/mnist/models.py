@@ -1,19 +1,19 @@
-"""The flows of the studies on MNIST with fully connected networks, and how they are trained."""
+"""The flows of the studies on MNIST with fully connected networks: masked and additive couplings."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pushforward.bases import StandardNormal
-from pushforward.data import mnist, mnist_sample, pixel_units
-from pushforward.data.digits import Digits
+from pushforward import recipes
+from pushforward.bases import GaussianMixture, Joint, StandardNormal
+from pushforward.data import pixel_units
 from pushforward.flows import Flow
+from pushforward.flows.dequantization import dequantized
 from pushforward.nets import MLP
-from pushforward.studies.kit.record import Record
-from pushforward.training import History
+from pushforward.studies.mnist.training import LEVELS, PIXELS
 from pushforward.transforms import (
     ActNorm,
     Additive,
@@ -21,75 +21,43 @@ from pushforward.transforms import (
     Compose,
     Coupling,
     Elementwise,
+    OnFeatures,
+    Orthogonal,
     RationalQuadratic,
+    Scale,
+    Shift,
     Transform,
+    Univariate,
     masks,
 )
 from pushforward.transforms.spline import MIN_SHARE, MIN_SLOPE, SLOPE_AT_ZERO
 
-LEVELS = 256
-PIXELS = 784
-QUICK_STEPS = 4
+NUM_LAYERS = 4  # of both additive flows
+LEADING = 50  # principal components that draw the digit: they hold 82 % of the pixels' variance
+NUM_COUPLINGS = 3  # of the leading components, in each of our layers but the first
+NUM_COMPONENTS = 100  # of each of the two mixtures that are the base of our flow
+CLUSTERED = 20_000  # images that its start is taken from
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A flow and how it is trained.
-
-    Attributes:
-        make: From the training images (n, 784), uint8, to an untrained flow.
-        seconds: Length of the training.
-        options: Further options of `fit`.
-    """
-
-    make: Callable[[Tensor], Flow]
-    seconds: float
-    options: dict[str, Any] = field(default_factory=dict)
+def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int], dropout: float = 0.0) -> Coupling:
+    """Return a coupling whose network has these hidden layers."""
+    num_kept = int(mask.sum())
+    num_params = (PIXELS - num_kept) * univariate.num_params
+    return Coupling(mask, univariate, MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
 
 
-def load(record: Record) -> Digits:
-    """Return MNIST split by the study's seed; the part that comes with the package in the quick form."""
-    return mnist_sample() if record.quick else mnist(seed=record.seed)
-
-
-def train(record: Record, label: str, recipe: Recipe, data: Digits) -> tuple[Flow, History]:
-    """Return the recipe's flow, trained on the training images and chosen by the validation images, and its history.
-
-    A study that was stopped goes on from the checkpoints it left in its folder.
-    """
-    torch.manual_seed(record.seed)
-    flow = recipe.make(data.train.x)
-    history = record.fit(
-        label,
-        flow,
-        data.train.x,
-        validation=data.validation.x,
-        dequantize=LEVELS,
-        seed=record.seed,
-        max_seconds=recipe.seconds,
-        quick={"num_steps": QUICK_STEPS},
-        resumable=True,
-        **recipe.options,
-    )
-    return flow, history
-
-
-def to_levels(x: Tensor) -> Tensor:
-    """Return the images that continuous values stand for, k for [k, k + 1), uint8."""
-    return x.floor().clamp(0, LEVELS - 1).to(torch.uint8)
+def layer_names(num_layers: int) -> list[str]:
+    """Return the names of a flow's layers, from data to latent."""
+    return [f"layer {number}" for number in range(1, num_layers + 1)]
 
 
 # ---- masked coupling -----------------------------------------------------------------------------------------------
 
 
 def masks_of(kind: str, num_layers: int, *, paired: bool) -> list[Tensor]:
-    """Return one mask a layer: a chequerboard inverted at each layer, or random ones.
+    """Return one mask a layer: a "chequerboard" inverted at each layer, or "random" ones, each drawn anew.
 
-    Args:
-        kind: "chequerboard" or "random".
-        num_layers: Number of couplings.
-        paired: Whether every second random mask is the complement of the one before, so that each pixel is transformed
-            as often as any other; if not, each is drawn anew.
+    Random ones that are `paired` transform each pixel as often as any other: each second one is the first's complement.
     """
     chosen: list[Tensor] = []
     for layer in range(num_layers):
@@ -105,7 +73,7 @@ def source_masked(kind: str) -> Flow:
     widens by e at most the half of the pixels that it transforms: hence 16 layers.
     """
     layers = [coupling(mask, Affine("tanh"), (256, 256)) for mask in masks_of(kind, 16, paired=False)]
-    return Flow(Compose(layers, names=_names(16)), StandardNormal(PIXELS), pixel_units("1/255"))
+    return Flow(Compose(layers, names=layer_names(16)), StandardNormal(PIXELS), pixel_units("1/255"))
 
 
 def our_masked(kind: str) -> Flow:
@@ -114,18 +82,8 @@ def our_masked(kind: str) -> Flow:
         Compose([ActNorm(PIXELS), coupling(mask, Affine("tanh"), (512, 512), dropout=0.2)])
         for mask in masks_of(kind, 6, paired=True)
     ]
-    return Flow(
-        Compose([paper_spline(), *layers, ActNorm(PIXELS)], names=["pixels", *_names(6), "scale"]),
-        StandardNormal(PIXELS),
-        pixel_units("logit"),
-    )
-
-
-def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int], dropout: float = 0.0) -> Coupling:
-    """Return a coupling whose network has these hidden layers."""
-    num_kept = int(mask.sum())
-    num_params = (PIXELS - num_kept) * univariate.num_params
-    return Coupling(mask, univariate, MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
+    steps = Compose([paper_spline(), *layers, ActNorm(PIXELS)], names=["pixels", *layer_names(6), "scale"])
+    return Flow(steps, StandardNormal(PIXELS), pixel_units("logit"))
 
 
 def paper_spline(features: int = PIXELS) -> Elementwise:
@@ -152,5 +110,95 @@ def paper_spline(features: int = PIXELS) -> Elementwise:
     return layer
 
 
-def _names(num_layers: int) -> list[str]:
-    return [f"layer {number}" for number in range(1, num_layers + 1)]
+# ---- additive coupling ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExpScale(Univariate):
+    """y = exp(s) x, log dy/dx = s, the same for every row."""
+
+    num_params = 1
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        log_scale = params.squeeze(-1)
+        return x * log_scale.exp(), log_scale
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        return self.forward(y, -params)
+
+
+def additive_layer(mask: Tensor, width: int) -> Compose:
+    """Return y_B = x_B + m(x_A) and then y <- exp(s) y; A is where the mask is True, m has five linear layers."""
+    return Compose([coupling(mask, Additive(), (width,) * 4), Elementwise(PIXELS, ExpScale())])
+
+
+def source_additive(images: Tensor) -> Flow:
+    """Return the source's flow on pixels in [0, 1); A and B are the upper and the lower half, and swap roles."""
+    upper = masks.halves(PIXELS)
+    layers = [additive_layer(~upper if layer % 2 else upper, 512) for layer in range(NUM_LAYERS)]
+    return Flow(Compose(layers, names=layer_names(NUM_LAYERS)), StandardNormal(PIXELS), pixel_units("1/256"))
+
+
+def our_additive(images: Tensor) -> Flow:
+    """Return a flow of principal components that draws the digit first, then its details.
+
+    The first layer takes from the 734 components of detail, which pass as the source's B, what the 50 leading ones tell
+    of them, and has a scale for each image where the source has one for all. The other three change the leading ones
+    alone. For each of the two groups the base is a learned mixture that starts on clusters of the images: no continuous
+    map makes the separate modes that ten digits are out of one normal law.
+    """
+    mean, variances, rotation = principal_components(images)
+    couplings = recipes.realnvp(
+        LEADING,
+        num_layers=(NUM_LAYERS - 1) * NUM_COUPLINGS,
+        hidden_features=(512, 512),
+        mask="random",
+        dropout=0.1,
+    ).transform
+    assert isinstance(couplings, Compose)
+    layers: list[Transform] = [coupling(torch.arange(PIXELS) < LEADING, Affine("tanh"), (512,) * 4, dropout=0.1)]
+    for first in range(0, len(couplings), NUM_COUPLINGS):
+        layers.append(OnFeatures(torch.arange(LEADING), couplings[first : first + NUM_COUPLINGS]))
+    mixtures = [GaussianMixture(size, NUM_COMPONENTS) for size in (LEADING, PIXELS - LEADING)]
+    scale = variances.rsqrt()
+    preprocessing = [Scale(1 / LEVELS), Shift(-mean), rotation, Scale(scale)]
+    flow = Flow(Compose(layers, names=layer_names(NUM_LAYERS)), Joint(mixtures), preprocessing)
+    seed = int(torch.randint(2**31 - 1, ()))
+    with torch.no_grad():
+        z = flow.encode(dequantized(images[:CLUSTERED], torch.Generator().manual_seed(seed)))
+    sizes = [mixture.features for mixture in mixtures]
+    # Clusters are those of the image, where distances mean something.
+    for mixture, own, seen in zip(mixtures, z.split(sizes, -1), (z / scale).split(sizes, -1), strict=True):
+        _start_on_clusters(mixture, own, seen, seed)
+    return flow
+
+
+@torch.no_grad()
+def _start_on_clusters(mixture: GaussianMixture, z: Tensor, seen: Tensor, seed: int) -> None:
+    """Set the components of a mixture to the latents of the clusters that k-means finds in what is seen of them."""
+    from sklearn.cluster import KMeans
+
+    means = KMeans(mixture.num_components, n_init=1, max_iter=20, random_state=seed)
+    clusters = torch.from_numpy(means.fit_predict(seen.numpy())).long()
+    for component in range(mixture.num_components):
+        rows = z[clusters == component]
+        # One observation of unit variance keeps the deviation of a cluster of few images above zero.
+        squares = (rows - rows.mean(0)).square().sum(0)
+        mixture.mean[component] = rows.mean(0)
+        mixture.log_std[component] = ((squares + 1) / (len(rows) + 1)).log() / 2
+        mixture.logits[component] = math.log(len(rows))
+
+
+def principal_components(images: Tensor) -> tuple[Tensor, Tensor, Orthogonal]:
+    """Return mean (784,), variances (784,) from large to small, and the rotation to the principal components.
+
+    Images are (n, 784), uint8; the law meant is that of (k + u) / 256.
+    """
+    x = images.double()
+    mean = x.mean(0)
+    covariance = x.T @ x / len(x) - mean.outer(mean)
+    covariance.diagonal().add_(1 / 12)  # of uniform noise, which adds a half to the mean as well, in levels
+    variances, directions = torch.linalg.eigh(covariance)
+    rotation = Orthogonal(PIXELS)
+    rotation.matrix.copy_(directions.flip(1).T)
+    return ((mean + 0.5) / LEVELS).float(), (variances.flip(0) / LEVELS**2).float(), rotation

@@ -1,46 +1,29 @@
-"""Log-likelihoods of MNIST's test images in three units, and the densities that flows have to beat."""
+"""Log-likelihoods of MNIST's test images in two units: of trained flows, simple densities and published models."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from pushforward import metrics
 from pushforward.data import pixel_units
 from pushforward.data.digits import Digits, LabelledImages
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
+from pushforward.studies.kit.comparison import Comparison
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import shown
-from pushforward.studies.mnist.models import LEVELS, PIXELS
+from pushforward.studies.mnist.training import LEVELS, PIXELS
 
-
-@dataclass(frozen=True)
-class Likelihood:
-    """Log-likelihood of dequantized images, nats an image; higher is better.
-
-    Attributes:
-        unit: Mean with pixels (k + u) / 256 in [0, 1).
-        unit_error: Its standard error.
-        logit: Mean in logit space, lambda 1e-6.
-        logit_error: Its standard error.
-        bits_per_dim: Upper bound on the integers' own bits a pixel; lower is better.
-        bits_error: Its standard error.
-    """
-
-    unit: float
-    unit_error: float
-    logit: float
-    logit_error: float
-    bits_per_dim: float
-    bits_error: float
-
-
-SCORE_NOTE = (
+UNIT, LOGIT = "1/256", "logit"  # of `pixel_units`
+NOTE = (
     "Log-likelihood of test images in nats an image, higher is better, in two units: pixels (k + u) / 256 in [0, 1), "
     "and their logit with lambda 1e-6; the standard error is that over the test images. Bits/dim, lower is better, are "
     "the same in all units. The gap is the mean over training images minus that over test images, in nats. Published "
     "figures are those of Papamakarios et al. (2017) in logit space, without labels."
 )
-SCORE_HEADER = ["model", "parameters", "[0, 1) (nats)", "logit (nats)", "bits/dim", "gap", "minutes"]
+HEADER = ["model", "parameters", "[0, 1) (nats)", "logit (nats)", "bits/dim", "gap", "minutes"]
 PUBLISHED = {
     "Gaussian, full covariance": -1366.9,
     "RealNVP, 10 layers": -1370.7,
@@ -50,10 +33,35 @@ PUBLISHED = {
 }
 
 
+@dataclass(frozen=True)
+class Likelihood:
+    """Log-likelihood of dequantized images, nats an image, with its standard errors; higher is better.
+
+    Attributes:
+        unit: Mean with pixels (k + u) / 256 in [0, 1).
+        logit: Mean in logit space, lambda 1e-6.
+        bits_per_dim: Upper bound on the integers' own bits a pixel; lower is better.
+    """
+
+    unit: float
+    unit_error: float
+    logit: float
+    logit_error: float
+    bits_per_dim: float
+    bits_error: float
+
+    def cells(self) -> list[str]:
+        """Return its cells of a table, under the three units of `HEADER`."""
+        return [
+            f"{self.unit:,.1f} ± {self.unit_error:.1f}",
+            f"{self.logit:,.1f} ± {self.logit_error:.1f}",
+            f"{self.bits_per_dim:.4f} ± {self.bits_error:.4f}",
+        ]
+
+
 def likelihood(model: Any, part: LabelledImages) -> Likelihood:
     """Return a model's log-likelihood of images in all units."""
-    unit = metrics.nll(model, part.x, dequantize=LEVELS, units=pixel_units("1/256"))
-    logit = metrics.nll(model, part.x, dequantize=LEVELS, units=pixel_units("logit"))
+    unit, logit = (metrics.nll(model, part.x, dequantize=LEVELS, units=pixel_units(of)) for of in (UNIT, LOGIT))
     return Likelihood(
         -unit.mean,
         unit.standard_error,
@@ -64,34 +72,46 @@ def likelihood(model: Any, part: LabelledImages) -> Likelihood:
     )
 
 
-def baselines(record: Record, data: Digits) -> dict[str, Likelihood]:
-    """Return what simple densities of the training images give to the test images."""
-    few: dict[str, Any] = {"copies": 4} if record.quick else {}
-    parts = 2 if record.quick else 20
-    found = {}
-    for name, units in (("[0, 1)", "1/256"), ("logit space", "logit")):
-        whole = whole_gaussian(data.train.x, record.seed, units=pixel_units(units), **few)
-        found[f"Gaussian, full covariance, in {name}"] = likelihood(whole, data.test)
-    mixture = gaussian_mixture(data.train.x, record.seed, units=pixel_units("logit"), num_components=parts, **few)
-    found[f"mixture of {parts} Gaussians, in logit space"] = likelihood(mixture, data.test)
-    return found
+def in_unit(nll: np.ndarray) -> np.ndarray:
+    """Return the log-likelihood with pixels in [0, 1) that a loss in levels is, both in nats an image."""
+    return PIXELS * math.log(LEVELS) - nll
 
 
-def score_row(
-    name: str, found: Likelihood, parameters: int | str = "", gap: float | str = "", minutes: Any = ""
-) -> list:
-    """Return a row of the table under `SCORE_HEADER`."""
-    return [
-        name,
-        parameters,
-        f"{found.unit:,.1f} ± {found.unit_error:.1f}",
-        f"{found.logit:,.1f} ± {found.logit_error:.1f}",
-        f"{found.bits_per_dim:.4f} ± {found.bits_error:.4f}",
-        gap if isinstance(gap, str) else f"{gap:.1f}",
-        minutes if isinstance(minutes, str) else f"{minutes:.1f}",
-    ]
+def simple_densities(record: Record, data: Digits) -> dict[str, Any]:
+    """Return densities that flows have to beat, fitted to the training images."""
+    x, seed = data.train.x, record.seed
+    few: dict[str, Any] = record.size({}, quick={"copies": 4})
+    parts = record.size(20, quick=2)
+    return {
+        "Gaussian, full covariance, in [0, 1)": whole_gaussian(x, seed, units=pixel_units(UNIT), **few),
+        "Gaussian, full covariance, in logit space": whole_gaussian(x, seed, units=pixel_units(LOGIT), **few),
+        f"mixture of {parts} Gaussians, in logit space": gaussian_mixture(
+            x, seed, units=pixel_units(LOGIT), num_components=parts, **few
+        ),
+    }
 
 
-def published_rows() -> list[list[str]]:
-    """Return the rows of the published figures."""
-    return [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
+def score_table(record: Record, data: Digits, simple: Mapping[str, Any], flows: Comparison) -> dict[str, Likelihood]:
+    """Score test images by simple densities and by trained flows, and show them beside published figures.
+
+    Returns:
+        The scores, by the names of the simple densities and the keys of the flows.
+    """
+    scores: dict[str, Likelihood] = {}
+    rows: list[list[Any]] = []
+    for name, model in simple.items():
+        score = scores[name] = likelihood(model, data.test)
+        record.number(f"test.{name}", asdict(score))
+        rows.append([name, "", *score.cells(), "", ""])
+    for key, (one,) in flows.trained.items():
+        score = scores[key] = likelihood(one.model, data.test)
+        # As many training images as there are test images.
+        seen = metrics.nll(one.model, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units(UNIT))
+        gap = -seen.mean - score.unit
+        assert one.history is not None
+        record.number(f"test.{key.replace(' ', '.')}", asdict(score) | {"gap": gap, "plan": one.history.plan})
+        minutes = f"{one.history.seconds / 60:.1f}"
+        rows.append([flows.names[key], one.parameters, *score.cells(), f"{gap:.1f}", minutes])
+    rows += [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
+    record.table(NOTE, HEADER, rows)
+    return scores

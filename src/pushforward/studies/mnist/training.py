@@ -1,0 +1,28 @@
+"""MNIST as its studies read it, and flows trained on its images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pushforward.data import mnist, mnist_sample
+from pushforward.data.digits import Digits
+from pushforward.studies.kit.comparison import Candidate, Comparison
+from pushforward.studies.kit.record import Record
+
+LEVELS = 256
+PIXELS = 784
+QUICK = {"num_steps": 4}
+ADAM = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 128, "clip_norm": None}  # of the sources
+
+
+def load(record: Record, size: int = 28) -> Digits:
+    """Return MNIST split by the study's seed; the part that comes with the package in the quick form."""
+    return mnist_sample(size=size) if record.quick else mnist(size=size, seed=record.seed)
+
+
+def train(record: Record, candidates: Mapping[str, Candidate], data: Digits, **options: Any) -> Comparison:
+    """Return flows trained from the study's seed and chosen by the validation images; a key is the name of a run.
+
+    A study that was stopped goes on from the checkpoints it left in its folder.
+    """
+    usual: dict[str, Any] = {"label": "{key}", "validation": data.validation.x, "dequantize": LEVELS, "resumable": True}
+    return Comparison(record).train(candidates, lambda seed: data.train.x, seeds=[record.seed], **usual | options)
