@@ -65,6 +65,38 @@ def test_a_row_of_weight_two_counts_as_two_rows():
     torch.testing.assert_close(numbers(weighted), numbers(repeated), atol=5e-3, rtol=0)
 
 
+def test_weights_count_relative_to_their_mean():
+    x, weight = data(100), torch.linspace(0.1, 2, 100)
+    held = (data(50, seed=1), None, torch.linspace(2, 0.1, 50))
+    models = [Normal(), Normal()]
+    histories = [
+        quick(model, x, weight=scale * weight, validation=(*held[:2], scale * held[2]), num_steps=50)
+        for model, scale in zip(models, (1, 8), strict=True)
+    ]
+    assert torch.equal(numbers(models[0]), numbers(models[1]))
+    for name in ("train_loss", "validation_loss"):
+        assert histories[0].to_numpy()[name].tolist() == histories[1].to_numpy()[name].tolist()
+
+
+def test_the_gradient_of_a_step_is_that_of_the_weighted_mean():
+    x, weight = data(20), torch.linspace(0.1, 2, 20)
+    model, free = Normal(), Normal()
+    options = {"num_steps": 1, "batch_size": 20, "validation": None, "clip_norm": None, "schedule": "constant"}
+    quick(model, x, weight=weight, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0), **options)
+    (weight * -free.log_prob(x)).sum().div(weight.sum()).backward()
+    torch.testing.assert_close(model.mean, -free.mean.grad)
+
+
+def test_a_validation_row_of_weight_two_counts_as_two_rows():
+    held = data(30, seed=1)
+    weight = torch.tensor([2.0, 1.0, 0.0]).repeat(10)
+    repeated = torch.stack([row for index, row in enumerate(held) for _ in range([2, 1, 0][index % 3])])
+    weighted = quick(Normal(), data(), validation=(held, None, weight), num_steps=5)
+    expected = quick(Normal(), data(), validation=repeated, num_steps=5)
+    for row in (0, -1):
+        assert weighted.rows[row]["validation_loss"] == pytest.approx(expected.rows[row]["validation_loss"], rel=1e-6)
+
+
 def test_context_is_learned_from():
     context = torch.linspace(-1, 1, 300)
     x = data(300) + torch.stack([3 * context, -2 * context], -1)
@@ -240,6 +272,20 @@ def test_the_learning_rate_depends_on_the_share_of_steps_alone():
     assert rate_factor("constant", 0.99) == 1
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("optimizer", ["adam", lambda p: torch.optim.SGD(p, lr=0.3)])
+def test_the_history_reports_the_rate_of_the_last_step_taken(optimizer, schedule, compiled, monkeypatch):
+    eager = functools.partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", lambda function, **options: eager(function, **options))
+    flow = pf.recipes.realnvp(2, num_layers=1, hidden_features=(2,))
+    history = quick(flow, data(), optimizer=optimizer, schedule=schedule, compile=compiled, num_steps=40)
+    largest = 0.05 if optimizer == "adam" else 0.3
+    last = [max(row["step"] - 1, 0) for row in history.rows]  # before the first step the first one's stands
+    expected = [largest * rate_factor(schedule, (step + 0.5) / 40) for step in last]
+    assert history.to_numpy()["learning_rate"].tolist() == pytest.approx(expected)
+
+
 def test_a_run_limited_by_time_ends_in_time_and_can_be_repeated():
     def noisy(model, batch, generator):
         return losses.nll(model, batch) * torch.rand(batch.size, generator=generator)
@@ -268,6 +314,20 @@ def test_a_plan_follows_a_machine_that_slows_down_and_stops_when_time_is_up():
     assert 9.0 < seconds < 9.6
     assert plan.changes[-1][1] == step < 500
     assert len(plan.changes) < 8
+
+
+@pytest.mark.parametrize(("seconds_a_step", "steps"), [(0.03, 466), (0.0025, 3400)])
+def test_a_timed_plan_is_revised_while_there_is_time_so_that_the_rate_ends_at_zero(seconds_a_step, steps):
+    plan = Plan([(0, 1000)], schedule="cosine", max_seconds=10.0)
+    step, seconds, planned = 0, 0.0, []
+    while step < plan.num_steps:
+        planned.append(plan.num_steps)
+        step, seconds = step + 1, seconds + (0.01 if step < 200 else seconds_a_step)
+        plan.revise(step, seconds, closing=0.0)
+    assert step == pytest.approx(steps, rel=0.05)
+    assert 9.0 < seconds <= 10.1
+    assert planned[step // 2 + 50] == pytest.approx(step, rel=0.1)
+    assert plan.rate_factor(step - 1) < 1e-3
 
 
 def test_a_slow_validation_is_part_of_the_time():

@@ -50,6 +50,46 @@ def test_a_rollback_halves_the_learning_rate():
     assert history.rows[-1]["learning_rate"] == 0.005
 
 
+def test_the_steps_after_a_rollback_are_taken_at_half_the_rate():
+    rates = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    options = {"num_steps": 200, "schedule": "constant", "validation": None, "progress": False}
+    history = fit(Location([150]), X, optimizer=lambda parameters: Spy(parameters, lr=0.01), **options)
+    (broken,) = history.rollbacks
+    assert rates == [0.01] * broken + [0.005] * (200 - broken)
+
+
+def test_a_run_goes_back_to_the_older_of_two_snapshots():
+    seen = []
+
+    def loss(model, batch, generator):
+        if model.training:
+            seen.append(model.mean.detach().clone())
+        return pf.losses.nll(model, batch)
+
+    history = fit(Location([250]), X + 3, loss=loss, num_steps=300, learning_rate=0.01, validation=None, progress=False)
+    (broken,) = history.rollbacks
+    # Snapshots lie behind steps 100 and 200; the newer one may hold what broke the run later.
+    assert torch.equal(seen[broken], seen[100])
+    assert not torch.equal(seen[200], seen[100])
+
+
+def test_a_second_rollback_does_not_go_back_to_what_the_first_one_left():
+    start, good, sick = ({"weights": name} for name in ("start", "good", "sick"))
+    guard = Guard.at_start(3.0, start)
+    guard.keep(100, good)
+    guard.keep(200, sick)
+    assert guard.back(210) is good
+    assert guard.back(220) is good
+    guard.keep(320, sick)
+    assert guard.back(330) is good
+
+
 def test_a_run_that_breaks_again_and_again_stops_with_its_last_good_weights():
     model = Location(range(150, 10_000))
     with pytest.raises(

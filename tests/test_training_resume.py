@@ -1,6 +1,7 @@
 """Runs that are killed, interrupted, refused or finished, and how they go on."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from pushforward.errors import InputError, RunError
 from pushforward.training import checkpoint, fit
 from pushforward.training.interrupt import Interrupted
+from pushforward.training.run_folder import RunFolder
 
 X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 FOLDER = Path(__file__).parent
@@ -165,6 +168,57 @@ def test_a_damaged_checkpoint_is_refused(content, tmp_path):
     file.write_bytes(file.read_bytes()[:-100] if content is None else content)
     with pytest.raises(InputError, match=r"checkpoint.safetensors: .*\(delete it to start afresh\)$"):
         run(Model(), tmp_path, resume=True)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
+    run(Model(), tmp_path)
+    file = tmp_path / checkpoint.NAME
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"its digest is not that of its content \(delete it to start afresh\)$"):
+        run(Model(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("metadata", [{"pushforward": '{"digest": {}, "now": {}}'}, {}])
+def test_a_file_that_is_no_checkpoint_of_this_version_is_refused(metadata, tmp_path):
+    save_file({"x": torch.zeros(2)}, tmp_path / checkpoint.NAME, metadata)
+    with pytest.raises(InputError, match=r'without "pushforward checkpoint" .*\(delete it to start afresh\)$'):
+        run(Model(), tmp_path, resume=True)
+
+
+def test_a_checkpoint_keeps_every_number(tmp_path):
+    state = {
+        "tensors": {"": torch.arange(3.0), "layers.0": torch.tensor([torch.nan])},
+        "losses": [torch.tensor(1.5, dtype=torch.float64), torch.tensor(torch.inf)],
+        "rows": [{"train_loss": math.nan, "validation_loss": -math.inf, "rate": 0.1, "epoch": None, "step": 3}],
+        "names": {},
+    }
+    checkpoint.write_checkpoint(tmp_path, {"seed": 1}, state)
+    read = checkpoint.read_checkpoint(tmp_path, {"seed": 1})
+    assert read is not None
+    torch.testing.assert_close(read["tensors"], state["tensors"], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(read["losses"], state["losses"], rtol=0, atol=0)
+    assert str(read["rows"]) == str(state["rows"])
+    assert read["names"] == {}
+
+
+def test_a_run_stopped_before_its_first_step_has_reported_once_when_it_ends(tmp_path, monkeypatch):
+    save = RunFolder.save
+
+    def save_and_send(*args):
+        monkeypatch.undo()
+        save(*args)
+        send(signal.SIGINT)()
+
+    monkeypatch.setattr(RunFolder, "save", save_and_send)
+    message = interrupted(Model(), tmp_path)
+    assert message.startswith("stopped by Ctrl-C at step 0 of 130")
+    whole, rest = Model(), Model()
+    expected = run(whole, None)
+    history = run(rest, tmp_path, resume=True)
+    assert [row["step"] for row in history.rows] == [row["step"] for row in expected.rows]
+    assert torch.equal(rest.mean, whole.mean)
 
 
 def test_a_loader_cannot_resume(tmp_path):

@@ -1,0 +1,111 @@
+"""The options of `fit`, each written once, and what a loss says it needs of the model."""
+
+import functools
+import inspect
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import nn
+
+import pushforward as pf
+from pushforward.errors import InputError
+from pushforward.training import fit
+from pushforward.training.options import Options
+
+X = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+
+
+def flow(context_features=0):
+    return pf.recipes.realnvp(2, num_layers=1, hidden_features=(4,), context_features=context_features)
+
+
+def try_fit(model, loss, data=X):
+    return fit(model, data, loss=loss, num_steps=1, progress=False)
+
+
+def test_every_argument_of_fit_is_explained_and_every_option_is_one_of_them():
+    arguments = inspect.signature(fit).parameters
+    text = inspect.getdoc(fit)
+    assert all(f"\n    {name}: " in text for name in arguments)
+    assert {field.name for field in fields(Options)} <= set(arguments)
+
+
+def test_options_have_no_defaults_beside_those_of_fit():
+    with pytest.raises(TypeError, match="missing"):
+        Options()
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"loss": functools.partial(pf.losses.nll)}, {"optimizer": "adamw"}])
+def test_another_option_is_another_digest(changed):
+    arguments = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
+    assert Options.among(arguments).digest() != Options.among({**arguments, **changed}).digest()
+
+
+def wrapped(loss):
+    @functools.wraps(loss)
+    def outer(*args, **options):
+        return loss(*args, **options)
+
+    return outer
+
+
+class WithOwnNeed:
+    needs = "terms"
+
+    def __call__(self, model, batch, generator):
+        return model.terms(batch.x)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pf.losses.elbo,
+        functools.partial(pf.losses.elbo, num_samples=2),
+        functools.partial(functools.partial(pf.losses.elbo, binarize="none"), num_samples=2),
+        torch.compile(pf.losses.elbo, backend="eager"),
+        functools.partial(torch.compile(pf.losses.elbo, backend="eager"), num_samples=2),
+        wrapped(pf.losses.elbo),
+        WithOwnNeed(),
+    ],
+)
+def test_a_loss_keeps_what_it_needs_when_it_is_wrapped(loss):
+    message = r"the loss (elbo|WithOwnNeed) needs a model with terms; Flow has none: give loss=pf.losses.nll\.$"
+    with pytest.raises(InputError, match=message):
+        try_fit(flow(), loss)
+
+
+def test_a_partial_may_say_for_itself_what_it_needs():
+    loss = functools.partial(pf.losses.nll)
+    loss.needs = "energy"
+    with pytest.raises(InputError, match="needs a model with energy; Flow has none"):
+        try_fit(flow(), loss)
+
+
+def test_a_loss_that_says_nothing_is_taken_at_its_word():
+    assert try_fit(flow(), lambda model, batch, generator: -model.log_prob(batch.x)).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "suited"),
+    [
+        (flow, pf.losses.dequantized_nll, "nll"),
+        (lambda: pf.vae.mlp_vae(2, latent_features=1), pf.losses.nll, "elbo"),
+        (lambda: pf.VariationalDequantization(flow(), flow(2), levels=4), pf.losses.nll, "dequantized_nll"),
+    ],
+)
+def test_the_remedy_is_the_loss_that_suits_the_model(make, loss, suited):
+    model = make()
+    with pytest.raises(InputError, match=rf"{type(model).__name__} has none: give loss=pf.losses.{suited}\.$"):
+        try_fit(model, loss, torch.randint(4, (40, 2)))
+
+
+def test_a_model_that_suits_no_loss_is_told_so():
+    with pytest.raises(InputError, match="needs a model with log_prob; Linear has none: give a loss that suits"):
+        try_fit(nn.Linear(2, 2), pf.losses.nll)
+
+
+@pytest.mark.parametrize("loss", [pf.losses.bottleneck, pf.losses.reverse_kl])
+def test_losses_of_flows_are_refused_for_a_model_that_is_none(loss):
+    with pytest.raises(InputError, match=f"the loss {loss.__name__} needs a model with .*VAE has none"):
+        try_fit(pf.vae.mlp_vae(2, latent_features=1), loss)
