@@ -246,6 +246,7 @@ def test_mmd_of_equal_laws_is_zero_on_average():
 def test_the_null_holds_the_observed_value_of_equal_laws_and_not_of_others():
     a, b = Gaussian().sample(300, 0), Gaussian().sample(250, 1)
     equal = pf.metrics.mmd_null(a, b, num_permutations=100)
+    assert (equal.null > equal.limit).sum() == 5
     assert equal.observed == pytest.approx(pf.metrics.mmd(a, b), abs=1e-12)
     assert equal.p_value > 0.05
     assert equal.null.shape == (100,)

@@ -124,6 +124,29 @@ def test_rows_of_images_have_their_names_at_their_middles():
     assert axes.images[0].get_array().shape == (7, 11)
 
 
+def test_rows_of_scores_are_named_by_one_word_or_several(record):
+    record.scores("Title", ("data", "model"), (("value", "value"),), {("moons", "ours"): [Score(0, 0.5)]})
+    assert record.blocks[-1].header == ["data", "model", "value"]
+    assert record.blocks[-1].rows == [["moons", "ours", "0.5000"]]
+
+
+def test_panels_hold_points_log_densities_on_one_scale_or_nothing():
+    x = torch.zeros(5, 2)
+    contents = {
+        "one": pictures.Points(x),
+        "two": [pictures.Points(x), pictures.Points(x)],
+        "low": lambda x: x.sum(-1),
+        "high": lambda x: x.sum(-1) + 3,
+        "left": None,
+    }
+    figure, panels = pictures.panels(contents, (-1.0, 1.0, -1.0, 1.0), grid=3, across=3)
+    assert [axes.get_title() for axes in panels[:5]] == list(contents)
+    assert [len(axes.collections) for axes in panels] == [1, 2, 0, 0, 0, 0]
+    assert [axes.images[0].get_clim() for axes in panels[2:4]] == [(pictures.FLOOR, 5.0)] * 2
+    assert len(figure.axes) == 6 + 1  # one colour bar
+    assert not panels[5].axison
+
+
 def test_the_studies_are_listed_without_loading_torch_or_any_of_them():
     code = (
         "import sys; from pushforward.__main__ import main; main(['study']); "

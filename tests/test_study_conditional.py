@@ -6,8 +6,10 @@ import torch
 from pushforward import data
 from pushforward.studies.kit.levels import one_hot
 from pushforward.studies.kit.record import Record
-from pushforward.studies.plane import conditional, conditional_models
-from pushforward.studies.plane.conditional_models import QUICK, RECIPES, TASKS, Merged, judge, source_flow
+from pushforward.studies.plane import conditional
+from pushforward.studies.plane.conditional import MODELS, QUICK, TASKS
+from pushforward.studies.plane.conditional_quality import Judge, Merged
+from pushforward.studies.plane.flows import source_flow
 from pushforward.transforms import Affine, Coupling, Orthogonal
 
 TASK = "hexagon, 2 labels"
@@ -54,7 +56,7 @@ def test_the_sources_blocks_have_rotations_between_them_and_none_at_the_end():
 def test_every_label_of_an_untrained_flow_is_told_from_the_truth():
     torch.manual_seed(0)
     density = data.hexagon(10).density
-    quality = judge(source_flow(6, num_blocks=2), density, QUICK, 0)
+    quality = Judge(density, **QUICK).conditional(source_flow(6, num_blocks=2), 0)
     assert len(quality.labels) == 6
     assert quality.excess > 1
     assert all(label.mmd > label.mmd_limit and label.normal_p_value < 0.5 for label in quality.labels)
@@ -67,7 +69,6 @@ def test_labels_become_unit_vectors():
 
 def test_the_short_form_answers_the_sources_questions_on_one_task(tmp_path, monkeypatch):
     monkeypatch.setattr(conditional, "TASKS", {TASK: TASKS[TASK]})
-    monkeypatch.setattr(conditional_models, "TASKS", {TASK: TASKS[TASK]})
     record = Record("conditional", conditional.TITLE, conditional.SOURCE, tmp_path, quick=True)
     conditional.run(record)
     assert len([block for block in record.blocks if block.kind == "question"]) == 5
@@ -76,5 +77,5 @@ def test_the_short_form_answers_the_sources_questions_on_one_task(tmp_path, monk
         "hexagon-2-labels-densities",
     }
     numbers = record.numbers["hexagon-2-labels"]
-    assert set(numbers) == set(RECIPES)
-    assert record.numbers["one_call"]["conditions"] == QUICK.conditions
+    assert set(numbers) == set(MODELS)
+    assert record.numbers["one_call"]["conditions"] == 200

@@ -1,6 +1,7 @@
 """Panels that the studies draw in: points and log densities in the plane, curves over training, bars over seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,22 @@ from pushforward.training import History
 FLOOR = -10.0  # log density below which a picture shows no difference, nats
 POINTS = 10_000  # drawn in one panel
 
-Densities = Mapping[str, Callable[..., Tensor]]  # title -> log density in nats of points (*batch, 2)
+LogDensity = Callable[..., Tensor]  # in nats, of points (*batch, 2)
 Window = tuple[float, float, float, float]  # left, right, bottom, top in units of x
 SOURCE_WINDOW: Window = (-2.5, 2.5, -2.5, 2.5)  # of the source's pictures of standardized points
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points (N, 2) in a panel, one colour a label where labels are given."""
+
+    x: Tensor
+    colour: str = BLACK
+    labels: Tensor | None = None
+    size: float = 1.5
+
+
+Content = Points | Sequence[Points] | LogDensity | None  # of a panel: the caller fills one with nothing
 
 
 def window(x: Tensor, margin: float = 0.1) -> Window:
@@ -54,25 +68,51 @@ def points(
     frame(axes, title, area)
 
 
-def log_densities(
-    figure: Figure,
-    panels: Sequence[Axes],
-    densities: Densities,
+def panels(
+    contents: Mapping[str, Content],
     area: Window,
     *,
-    grid: int,
-) -> None:
-    """Draw log densities in nats, cut at the floor, one panel a title, on one scale with one colour bar."""
-    values = [on_grid(log_prob, area, grid).numpy() for log_prob in densities.values()]
-    top = max(value.max() for value in values)
-    for axes, title, value in zip(panels, densities, values, strict=True):
-        image = axes.imshow(value, origin="lower", extent=area, cmap=DENSITY_MAP, vmin=FLOOR, vmax=top)
-        frame(axes, title, area)
-    figure.colorbar(image, ax=list(panels), shrink=0.75, label="log density (nats)", extend="min", aspect=25)
+    grid: int = 0,
+    across: int | None = None,
+    size: float = 3.1,
+    names: tuple[str, str] = ("$x_1$", "$x_2$"),
+    outer: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a square panel for each title, and its axes.
+
+    Args:
+        contents: Title -> points, several sets of them, a log density, or None for a panel that the caller fills.
+        area: What every panel shows.
+        grid: Steps along each axis of log densities; they share one scale, cut at the floor, and one colour bar.
+        across: Panels in a row; by default all.
+        size: Of a panel, inches.
+        names: Of the axes.
+        outer: Whether the panels share their axes, with numbers at the edges alone.
+    """
+    num_columns = across or len(contents)
+    figure, places = board(num_columns, -(-len(contents) // num_columns), size=size, sharex=outer, sharey=outer)
+    densities = {}
+    for axes in places[len(contents) :]:
+        axes.set_axis_off()
+    for axes, (title, content) in zip(places, contents.items(), strict=False):
+        if callable(content):
+            densities[axes] = on_grid(content, area, grid).numpy()
+        else:
+            for one in [content] if isinstance(content, Points) else content or ():
+                points(axes, one.x, title, area, labels=one.labels, colour=one.colour, size=one.size)
+        frame(axes, title, area, names)
+        if outer:
+            axes.label_outer()
+    if densities:
+        top = max(value.max() for value in densities.values())
+        for axes, value in densities.items():
+            image = axes.imshow(value, origin="lower", extent=area, cmap=DENSITY_MAP, vmin=FLOOR, vmax=top)
+        figure.colorbar(image, ax=list(densities), shrink=0.75, label="log density (nats)", extend="min", aspect=25)
+    return figure, places
 
 
 @torch.no_grad()
-def on_grid(log_prob: Callable[..., Tensor], area: Window, grid: int) -> Tensor:
+def on_grid(log_prob: LogDensity, area: Window, grid: int) -> Tensor:
     """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
     left, right, bottom, top = area
     across = torch.linspace(left, right, grid)
@@ -89,7 +129,7 @@ def frame(axes: Axes, title: str, area: Window, names: tuple[str, str] = ("$x_1$
 
 
 def curves(
-    axes: Axes, lines: dict[str, tuple[Sequence[float], Sequence[float]]], across: str, up: str, title: str = ""
+    axes: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], across: str, up: str, title: str = ""
 ) -> None:
     """Draw named curves; a name is its legend."""
     for index, (name, (x, y)) in enumerate(lines.items()):

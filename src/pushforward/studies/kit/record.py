@@ -188,9 +188,19 @@ class Record:
         """Add a table; numbers are shown with four significant digits, text as it is."""
         self.blocks.append(Block("table", title, header=header, rows=[[shown(cell) for cell in row] for row in rows]))
 
-    def scores(self, title: str, first: str, columns: Columns, rows: Mapping[str, Sequence[Any]]) -> None:
-        """Add a table with a row for each name, made of its scores, one a seed; `first` heads the column of names."""
-        self.table(title, [first, *(name for name, _ in columns)], [[n, *cells(columns, s)] for n, s in rows.items()])
+    def scores(
+        self, title: str, first: str | Sequence[str], columns: Columns, rows: Mapping[Any, Sequence[Any]]
+    ) -> None:
+        """Add a table of scores.
+
+        Args:
+            title: What it shows.
+            first: Heads the column of the rows' names; several, where a name is a tuple.
+            columns: Those of the scores.
+            rows: Name of a row -> its scores, one a seed.
+        """
+        header = [*_parts(first), *(name for name, _ in columns)]
+        self.table(title, header, [[*_parts(name), *cells(columns, found)] for name, found in rows.items()])
 
     def picture(self, name: str, figure: "Figure", caption: str) -> None:
         """Add a figure; it is saved as `name`.png."""
@@ -266,6 +276,10 @@ def num_parameters(model: torch.nn.Module) -> int:
 def file_name(label: str) -> str:
     """Return a label as the name of a file: letters and digits, and a hyphen for whatever lies between them."""
     return re.sub("[^a-z0-9]+", "-", label.lower()).strip("-")
+
+
+def _parts(name: str | Sequence[Any]) -> Sequence[Any]:
+    return [name] if isinstance(name, str) else name
 
 
 def _plain(value: Any) -> Any:

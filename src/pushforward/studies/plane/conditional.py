@@ -1,287 +1,290 @@
 """Conditional flows on labelled points: each label against its truth, and all of them merged against a plain flow."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
-from pushforward import metrics
-from pushforward.data import Density, ToyData
-from pushforward.flows import Flow
+from pushforward import Flow
+from pushforward.data import Density, ToyData, hexagon, two_moons
+from pushforward.report.plots import DATA, SAMPLES
+from pushforward.studies.kit import pictures
+from pushforward.studies.kit.comparison import Candidate, Comparison, drawn, listed
 from pushforward.studies.kit.levels import one_hot
-from pushforward.studies.kit.record import Record
-from pushforward.studies.kit.tables import shown, spread
-from pushforward.studies.plane import conditional_pictures
-from pushforward.studies.plane.conditional_models import (
-    QUICK,
-    RECIPES,
-    TASKS,
-    ConditionalQuality,
-    Found,
-    Plain,
-    Size,
-    compare,
-    file_name,
-    judge,
-    train,
-)
-from pushforward.studies.plane.quality import TEST_SEED
+from pushforward.studies.kit.pictures import Points
+from pushforward.studies.kit.record import Record, file_name
+from pushforward.studies.kit.tables import Columns, largest, shown, spread, values
+from pushforward.studies.plane.conditional_quality import ConditionalQuality, Judge, LabelQuality, Merged, PlainQuality
+from pushforward.studies.plane.flows import source_flow, spline_flow
+from pushforward.studies.plane.quality import TEST_SEED, inside
 
 TITLE = "Conditional flows: two moons and a hexagon with labels"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 2"
 
+TASKS: dict[str, Callable[..., ToyData]] = {
+    "moons": partial(two_moons, noise=0.1),
+    "hexagon, 6 labels": partial(hexagon, num_labels=6),
+    "hexagon, 2 labels": partial(hexagon, num_labels=2),
+}
+MODELS = {  # made for a number of labels, 0 for the plain model of equal layers and widths
+    "RealNVP": Candidate(
+        "RealNVP",
+        source_flow,
+        {"num_steps": 3_000, "learning_rate": 1e-3, "schedule": "constant", "batch_size": 256},
+    ),
+    "splines": Candidate(
+        "splines",
+        partial(spline_flow, bins=16, num_layers=4),
+        {"num_steps": 1_500, "learning_rate": 5e-3, "batch_size": 256},
+        quick={"num_steps": 15},
+    ),
+}
+QUICK = {"test_points": 2_000, "compared": 200, "num_permutations": 20, "num_simulations": 9}
 ALIKE = 0.001  # nats; smaller differences of an excess are called equal
+SHOWN = 1_500  # points in a panel
+MOST_LABELS = 3  # in the picture of densities
+
+
+Plain = tuple[Comparison, dict[str, list[PlainQuality]]]  # models that see no labels, and a quality of each seed
+
+
+@dataclass
+class Found:
+    """The models of one task, conditional and plain, and a quality of each seed."""
+
+    given: Comparison
+    qualities: dict[str, list[ConditionalQuality]]
+    plain: Comparison
+    plain_qualities: dict[str, list[PlainQuality]]
 
 
 def run(record: Record) -> None:
     """Train conditional and plain models on every task, and answer the source's questions."""
-    size = QUICK if record.quick else Size()
+    num_points = record.size(100_000, quick=2_000)
     record.text(
-        f"Every model is trained on {size.train_points:,} points, a tenth of which validate, and measured on "
-        f"{size.test_points:,} fresh ones. RealNVP is the source's: eight blocks, two hidden layers of 64, scale "
+        f"Every model is trained on {num_points:,} points, a tenth of which validate, and measured on "
+        f"{num_points:,} fresh ones. RealNVP is the source's: eight blocks, two hidden layers of 64, scale "
         "exp(tanh s), fixed random rotations between the blocks, raw data, Adam at a constant 0.001. Splines are ours: "
         "four spline couplings with learned mixing, data standardized inside, half as many steps. The label enters "
         "every network one-hot. The plain model of a recipe has the same layers, widths and steps, and no label."
     )
-    plain_flows: dict[tuple[str, str, int], tuple[Flow, Plain]] = {}
-    found = {}
-    for task in TASKS:
+    found: dict[str, Found] = {}
+    plain: dict[str, Plain] = {}
+    for task, make in TASKS.items():
         record.heading(task[0].upper() + task[1:])
-        data = {seed: TASKS[task](size.train_points, seed=seed) for seed in record.seeds()}
-        for recipe in RECIPES:
-            found[task, recipe] = _both_kinds(record, task, recipe, data, size, plain_flows)
-        models = {recipe: found[task, recipe] for recipe in RECIPES}
-        _tables(record, task, data[record.seed].density, models)
-        conditional_pictures.draw(record, task, data[record.seed], models, size)
+        data = {seed: make(num_points, seed=seed) for seed in record.seeds()}
+        found[task] = _task(record, task, data, plain)
+        _tables(record, task, data[record.seed].density, found[task].qualities)
+        _pictures(record, task, data[record.seed], found[task])
     record.heading("The source's questions")
     _conditional_answers(record, found)
     _merged_answer(record, found)
-    _one_call(record, found[task, "splines"].flow, size)
+    _one_call(record, found[task].given.first("splines"))
 
 
-def _both_kinds(
-    record: Record,
-    task: str,
-    recipe: str,
-    data: dict[int, ToyData],
-    size: Size,
-    plain_flows: dict[tuple[str, str, int], tuple[Flow, Plain]],
-) -> Found:
-    flows, qualities, plains = [], [], []
-    for seed, toy in data.items():
-        flows.append(train(record, recipe, toy, size, seed, conditional=True, task=task))
-        qualities.append(judge(flows[-1], toy.density, size, seed))
-        # Both hexagons have the same points: the plain model does not see the labels.
-        key = (task.partition(",")[0], recipe, seed)
-        if key not in plain_flows:
-            flow = train(record, recipe, toy, size, seed, conditional=False, task=key[0])
-            excess = metrics.excess(flow, toy.density, size.test_points, TEST_SEED + seed).mean
-            samples = flow.sample(size.compared, generator=torch.Generator().manual_seed(seed))
-            plain_flows[key] = (flow, Plain(excess, *compare(samples, toy.density, size, seed)))
-        plains.append(plain_flows[key][1])
-    name = f"{file_name(task)}.{recipe}"
-    record.number(f"{name}.conditional", [asdict(quality) for quality in qualities])
-    record.number(f"{name}.plain", [plain._asdict() for plain in plains])
-    return Found(qualities, plains, flows[0], plain_flows[task.partition(",")[0], recipe, record.seed][0])
+def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[str, Plain]) -> Found:
+    judge = Judge(data[record.seed].density, **record.size({}, quick=QUICK))
+    num_labels = judge.density.num_labels
+
+    def rows(seed: int) -> tuple[Tensor, Tensor]:
+        x, labels, _ = data[seed]
+        assert labels is not None
+        return x, one_hot(labels, num_labels)
+
+    label = f"{task}, conditional {{name}}, seed {{seed}}"
+    given = Comparison(record).train(MODELS, rows, label=label, arguments=[num_labels])
+    qualities = given.score(
+        lambda one: judge.conditional(one.model, one.seed), keep=f"{file_name(task)}.{{key}}.conditional", by_seed=True
+    )
+    points = task.partition(",")[0]  # those of both hexagons are the same, and a plain model does not see the labels
+    if points not in plain:
+        label = f"{points}, plain {{name}}, seed {{seed}}"
+        flows = Comparison(record).train(MODELS, lambda seed: data[seed].x, label=label)
+        plain[points] = flows, flows.score(lambda one: judge.plain(one.model, one.seed))
+    for recipe, ones in plain[points][1].items():
+        record.number(f"{file_name(task)}.{recipe}.plain", listed(ones, by_seed=True))
+    return Found(given, qualities, *plain[points])
 
 
-def _tables(record: Record, task: str, density: Density, found: dict[str, Found]) -> None:
+def _labels(qualities: Sequence[ConditionalQuality]) -> list[LabelQuality]:
+    return [label for one in qualities for label in one.labels]
+
+
+def _farthest(labels: Sequence[LabelQuality]) -> float:
+    return max(values(labels, "std"), key=lambda std: abs(std - 1))
+
+
+LABEL_COLUMNS: Columns = (
+    ("MMD²", "mmd"),
+    ("95 % limit", "mmd_limit"),
+    ("inside", inside),
+    ("largest |mean| of codes", largest("mean")),
+    ("farthest std", _farthest),
+    ("normality p", "normal_p_value"),
+)
+
+
+def _tables(record: Record, task: str, density: Density, qualities: dict[str, list[ConditionalQuality]]) -> None:
     entropy = density.conditional_entropy()
-    rows = [
-        [
-            recipe,
-            spread([quality.nll for quality in one.conditional]),
-            entropy,
-            spread([quality.excess for quality in one.conditional]),
-            max(quality.standard_error for quality in one.conditional),
-            _inside([label for quality in one.conditional for label in quality.labels]),
-            max(quality.round_trip_error for quality in one.conditional),
-        ]
-        for recipe, one in found.items()
-    ]
-    record.table(
-        f"{task}: p(x | label) on fresh points, nats, mean over seeds (lowest to highest).",
-        [
-            "model",
-            "test NLL",
-            "exact entropy",
-            "excess",
-            "its standard error",
-            "MMD² inside the null",
-            "round trip error",
-        ],
-        rows,
+    columns: Columns = (
+        ("test NLL", "nll"),
+        ("exact entropy", lambda _: entropy),
+        ("excess", "excess"),
+        ("its standard error", largest("standard_error")),
+        ("MMD² inside the null", lambda ones: inside(_labels(ones))),
+        ("round trip error", largest("round_trip_error")),
     )
-    rows = []
-    for recipe, one in found.items():
-        for label in range(density.num_labels):
-            of_label = [quality.labels[label] for quality in one.conditional]
-            rows.append(
-                [
-                    recipe,
-                    str(label),
-                    spread([quality.mmd for quality in of_label]),
-                    spread([quality.mmd_limit for quality in of_label]),
-                    _inside(of_label),
-                    max(quality.mean for quality in of_label),
-                    max((quality.std for quality in of_label), key=lambda std: abs(std - 1)),
-                    spread([quality.normal_p_value for quality in of_label]),
-                ]
-            )
-    record.table(
+    title = f"{task}: p(x | label) on fresh points, nats, mean over seeds (lowest to highest)."
+    record.scores(title, "model", columns, qualities)
+    record.scores(
         f"{task}, label by label: generated against fresh points, and the codes of fresh points.",
-        ["model", "label", "MMD²", "95 % limit", "inside", "largest |mean| of codes", "farthest std", "normality p"],
-        rows,
+        ("model", "label"),
+        LABEL_COLUMNS,
+        {
+            (recipe, str(label)): [one.labels[label] for one in ones]
+            for recipe, ones in qualities.items()
+            for label in range(density.num_labels)
+        },
     )
 
 
-def _inside(qualities: Sequence[object]) -> str:
-    """Return how many of the qualities of labels have an MMD below the limit of its null, in words."""
-    return f"{sum(one.mmd <= one.mmd_limit for one in qualities)} of {len(qualities)}"  # type: ignore[attr-defined]
-
-
-def _conditional_answers(record: Record, found: dict[tuple[str, str], Found]) -> None:
-    parts = []
-    for recipe in RECIPES:
-        excesses = "; ".join(
-            f"{task} {spread([quality.excess for quality in found[task, recipe].conditional])}" for task in TASKS
-        )
-        labels = [label for task in TASKS for one in found[task, recipe].conditional for label in one.labels]
-        parts.append(
-            f"{recipe}: excess over the exact p(x | y) in nats: {excesses}; MMD² of one label's samples and as "
-            f"many fresh points below the 95 % limit of its null in {_inside(labels)} cases"
-        )
-    record.answer(
-        "Evaluated one label at a time, how close are the models to the true conditional distributions?",
-        ". ".join(parts)
-        + ". Perfect samples would be below the limit in 95 of 100 cases. "
-        + _target_sentence({task: found[task, "splines"].conditional for task in TASKS}),
+def _pictures(record: Record, task: str, toy: ToyData, found: Found) -> None:
+    fresh, labels = toy.density.sample_with_labels(SHOWN, TEST_SEED)
+    above, below = (
+        {"truth": Points(fresh, labels=labels, size=3)},
+        {"truth, without labels": Points(fresh, DATA, size=3)},
     )
-    normal = []
-    for recipe in RECIPES:
-        labels = [label for task in TASKS for one in found[task, recipe].conditional for label in one.labels]
+    for recipe in MODELS:
+        x, labels = Merged(found.given.first(recipe), toy.density).sample(SHOWN, record.seed)
+        above[f"{recipe}, conditional"] = Points(x, labels=labels, size=3)
+        below[f"{recipe}, plain"] = Points(drawn(found.plain.first(recipe), SHOWN, record.seed), SAMPLES, size=3)
+    area = pictures.window(toy.x[:20_000], margin=0.05)
+    figure, _ = pictures.panels(above | below, area, across=3, size=2.9, outer=True)
+    record.picture(
+        f"{file_name(task)}-samples",
+        figure,
+        f"{task}: {SHOWN:,} fresh points and as many samples. Above, each label in its colour, labels in their true "
+        "proportions; below, the same points without labels and the samples of the plain models.",
+    )
+    num_labels = toy.density.num_labels
+    shown = range(min(num_labels, MOST_LABELS))
+    densities = {f"truth, label {label}": partial(toy.density.log_prob, label=label) for label in shown}
+    for recipe in MODELS:
+        for label, context in zip(shown, torch.eye(num_labels), strict=False):
+            densities[f"{recipe}, label {label}"] = partial(found.given.first(recipe).log_prob, context=context)
+    area, grid = pictures.window(toy.x[:20_000], margin=0.15), record.size(150, quick=50)
+    figure, _ = pictures.panels(densities, area, grid=grid, across=len(shown), size=2.6, outer=True)
+    figure.set_size_inches(2.6 * len(shown) + 1.2, 7.9)  # room for the colour bar
+    which = "" if len(shown) == num_labels else f"; {len(shown)} of {num_labels} labels"
+    caption = f"{task}: log p(x | label), the truth above the models{which}."
+    record.picture(f"{file_name(task)}-densities", figure, caption)
+
+
+def _conditional_answers(record: Record, found: dict[str, Found]) -> None:
+    every = {recipe: [one for of in found.values() for one in of.qualities[recipe]] for recipe in MODELS}
+    close, normal = [], []
+    for recipe, qualities in every.items():
+        labels = _labels(qualities)
+        excesses = [f"{task} {spread(values(of.qualities[recipe], 'excess'))}" for task, of in found.items()]
         rejected = sum(label.normal_p_value <= 0.05 for label in labels)
-        farthest = max((label.std for label in labels), key=lambda std: abs(std - 1))
+        close.append(
+            f"{recipe}: excess over the exact p(x | y) in nats: {'; '.join(excesses)}; MMD² of one label's samples and "
+            f"as many fresh points below the 95 % limit of its null in {inside(labels)} cases. "
+        )
         normal.append(
             f"{recipe}: normality of the codes of one label is rejected at the 5 % level in {rejected} of "
-            f"{len(labels)} cases, largest |mean| {shown(max(label.mean for label in labels))}, the standard "
-            f"deviation farthest from 1 is {shown(farthest)}"
+            f"{len(labels)} cases, largest |mean| {shown(max(values(labels, 'mean')))}, the standard deviation "
+            f"farthest from 1 is {shown(_farthest(labels))}. "
         )
+    missed = [task for task, of in found.items() if max(values(of.qualities["splines"], "excess")) > 0.01]
+    target = f"not every seed stays within 0.01 nats on {' and '.join(missed)}."
+    record.answer(
+        "Evaluated one label at a time, how close are the models to the true conditional distributions?",
+        "".join(close)
+        + "Perfect samples would be below the limit in 95 of 100 cases. "
+        + (f"With splines, {target}" if missed else "With splines every seed stays within 0.01 nats on every task."),
+    )
     record.answer(
         "Given the label, are the codes of test points standard normal?",
-        ". ".join(normal) + ". The tests see 500 codes each, with nulls by simulation.",
+        "".join(normal) + "The tests see 500 codes each, with nulls by simulation.",
     )
-    errors = {
-        recipe: max(one.round_trip_error for task in TASKS for one in found[task, recipe].conditional)
-        for recipe in RECIPES
-    }
-    everything = all(one.verified for entry in found.values() for one in entry.conditional)
+    errors = [f"{max(values(ones, 'round_trip_error')):.1e} ({recipe})" for recipe, ones in every.items()]
+    verified = all(one.verified for ones in every.values() for one in ones)
     record.answer(
         "Is the reverse pass the exact inverse of the forward pass, with a condition?",
-        "In float32 the largest |inverse(forward(x)) - x| of all trained models is "
-        + ", ".join(f"{error:.1e} ({recipe})" for recipe, error in errors.items())
+        f"In float32 the largest |inverse(forward(x)) - x| of all trained models is {', '.join(errors)}; "
         + (
-            "; round trip and log-determinant agree with the automatic Jacobian within rounding for every one of them."
-            if everything
-            else "; for at least one model the check found an error beyond what rounding explains."
+            "round trip and log-determinant agree with the automatic Jacobian within rounding for every one of them."
+            if verified
+            else "for at least one model the check found an error beyond what rounding explains."
         ),
     )
 
 
-def _target_sentence(qualities: dict[str, list[ConditionalQuality]]) -> str:
-    missed = [task for task, ones in qualities.items() if max(one.excess for one in ones) > 0.01]
-    if missed:
-        return f"With splines, not every seed stays within 0.01 nats on {' and '.join(missed)}."
-    return "With splines every seed stays within 0.01 nats on every task."
-
-
-def _merged_answer(record: Record, found: dict[tuple[str, str], Found]) -> None:
-    rows, better, worse, equal = [], [], [], []
-    for (task, recipe), one in found.items():
-        differences = [
-            plain.excess - quality.marginal_excess for plain, quality in zip(one.plain, one.conditional, strict=True)
-        ]
-        name = f"{recipe} on {task} ({shown(fmean(differences))})"
-        if min(differences) > ALIKE:
-            better.append(name)
-        elif max(differences) < -ALIKE:
-            worse.append(name)
-        else:
-            equal.append(name)
-        rows.append(
-            [
-                task,
-                recipe,
-                spread([quality.marginal_excess for quality in one.conditional]),
-                spread([plain.excess for plain in one.plain]),
-                spread([quality.mmd for quality in one.conditional]),
-                spread([plain.mmd for plain in one.plain]),
-                spread([plain.mmd_limit for plain in one.plain]),
-                f"{_inside(one.conditional)} / {_inside(one.plain)}",
-            ]
-        )
+def _merged_answer(record: Record, found: dict[str, Found]) -> None:
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no clear difference": []}
+    sides = []
+    for task, of in found.items():
+        for recipe in MODELS:
+            merged, plain = of.qualities[recipe], of.plain_qualities[recipe]
+            rows[task, recipe] = {
+                "excess, merged": spread(values(merged, "marginal_excess")),
+                "excess, plain": spread(values(plain, "excess")),
+                "MMD², merged": spread(values(merged, "mmd")),
+                "MMD², plain": spread(values(plain, "mmd")),
+                "95 % limit": spread(values(plain, "mmd_limit")),
+                "inside, merged / plain": f"{inside(merged)} / {inside(plain)}",
+            }
+            gains = [two.excess - one.marginal_excess for one, two in zip(merged, plain, strict=True)]
+            verdict = "better" if min(gains) > ALIKE else "worse" if max(gains) < -ALIKE else "no clear difference"
+            verdicts[verdict].append(f"{recipe} on {task} ({shown(fmean(gains))})")
+            sides += [inside([one]) != inside([two]) for one, two in zip(merged, plain, strict=True)]
     record.table(
         "p(x): the conditional model merged over its labels against the plain model; nats, mean over seeds (lowest to "
         "highest).",
-        [
-            "task",
-            "model",
-            "excess, merged",
-            "excess, plain",
-            "MMD², merged",
-            "MMD², plain",
-            "95 % limit",
-            "inside, merged / plain",
-        ],
-        rows,
+        ["task", "model", *rows[task, recipe]],
+        [[*names, *row.values()] for names, row in rows.items()],
     )
-    told_apart = sum(
-        (quality.mmd > quality.mmd_limit) != (plain.mmd > plain.mmd_limit)
-        for one in found.values()
-        for quality, plain in zip(one.conditional, one.plain, strict=True)
-    )
-    num_pairs = sum(len(one.plain) for one in found.values())
-    parts = [
-        f"{verdict} for {', '.join(names)}"
-        for verdict, names in (("better", better), ("worse", worse), ("no clear difference", equal))
-        if names
-    ]
+    said = "; ".join(f"{verdict} for {', '.join(names)}" for verdict, names in verdicts.items() if names)
     record.answer(
         "Merged over the labels, is the conditional model better or worse than the plain one?",
-        "By the excess of p(x), plain minus merged in nats, every seed agreeing where a side is named: "
-        + "; ".join(parts)
-        + f". MMD² puts the two on different sides of its 95 % limit in {told_apart} of {num_pairs} pairs.",
+        f"By the excess of p(x), plain minus merged in nats, every seed agreeing where a side is named: {said}. MMD² "
+        f"puts the two on different sides of its 95 % limit in {sum(sides)} of {len(sides)} pairs.",
     )
 
 
-def _one_call(record: Record, flow: Flow, size: Size) -> None:
+def _one_call(record: Record, flow: Flow) -> None:
+    num_conditions, num_looped, num_samples = record.size(10_000, quick=200), record.size(300, quick=20), 100
     generator = torch.Generator().manual_seed(record.seed)
-    labels = torch.randint(flow.context_features, (size.conditions,), generator=generator)
-    conditions, num_samples = one_hot(labels, flow.context_features), 100
-    flow.sample(num_samples, conditions[: size.looped], generator=generator)  # the first call is slower than the rest
+    labels = torch.randint(flow.context_features, (num_conditions,), generator=generator)
+    conditions = one_hot(labels, flow.context_features)
+    flow.sample(num_samples, conditions[:num_looped], generator=generator)  # the first call is slower than the rest
     started = time.perf_counter()
     x = flow.sample(num_samples, conditions, generator=generator)
     at_once = time.perf_counter() - started
     started = time.perf_counter()
-    for condition in conditions[: size.looped]:
+    for condition in conditions[:num_looped]:
         flow.sample(num_samples, condition, generator=generator)
-    looped = (time.perf_counter() - started) / size.looped * size.conditions
+    looped = (time.perf_counter() - started) / num_looped * num_conditions
     record.number(
         "one_call",
         {
-            "conditions": size.conditions,
+            "conditions": num_conditions,
             "samples_each": num_samples,
             "seconds": at_once,
             "seconds_of_loop_extrapolated": looped,
-            "conditions_looped": size.looped,
+            "conditions_looped": num_looped,
         },
     )
     record.answer(
         "Does sample(num_samples, conditions) work for many conditions at once?",
-        f"Yes: {size.conditions:,} conditions with {num_samples} samples each come as one tensor "
+        f"Yes: {num_conditions:,} conditions with {num_samples} samples each come as one tensor "
         f"{tuple(x.shape)} in {at_once:.2f} s. A Python loop would take {looped:.1f} s, extrapolated from "
-        f"{size.looped:,} conditions: "
+        f"{num_looped:,} conditions: "
         + (f"{looped / at_once:.1f} times as long." if looped > at_once else "no longer than the one call."),
     )

@@ -1,6 +1,7 @@
 """Planar, radial, Sylvester and spline flows fitted to unnormalized densities by reverse KL."""
 
 from functools import partial
+from statistics import fmean
 
 import torch
 
@@ -10,6 +11,7 @@ from pushforward.flows import Flow
 from pushforward.losses import reverse_kl
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import pictures
+from pushforward.studies.kit.comparison import Candidate, drawn, train
 from pushforward.studies.kit.record import Record, num_parameters
 
 TITLE = "Four energies: flows without data"
@@ -24,19 +26,19 @@ def run(record: Record) -> None:
     """Fit every kind at every depth to every energy and measure KL(flow || truth) with the exact log Z."""
     energies = list(ENERGIES.values())[: record.size(None, quick=1)]
     depths = {kind: numbers[: record.size(None, quick=1)] for kind, numbers in DEPTHS.items()}
-    found: dict[tuple[str, str, int], float] = {}
-    best: dict[tuple[str, str], Flow] = {}
-    rows = []
+    deepest: dict[str, list[Flow]] = {}
+    rows, deeper = [], []
     for kind, numbers in depths.items():
+        means = []
         for depth in numbers:
-            cells: list[str | float] = [f"{kind}, {depth} layers"]
-            for energy in energies:
-                flow = _fitted(record, kind, depth, energy)
-                divergence, error = _kl(flow, energy)
-                found[energy.name, kind, depth], best[energy.name, kind] = divergence, flow
-                record.number(f"kl.{energy.name}.{kind}.{depth}", [divergence, error])
-                cells.append(f"{divergence:.3f} ± {error:.3f}")
-            rows.append([cells[0], num_parameters(flow), *cells[1:]])
+            flows = deepest[kind] = [_fitted(record, kind, depth, energy) for energy in energies]
+            found = {energy.name: _kl(flow, energy) for energy, flow in zip(energies, flows, strict=True)}
+            for name, (divergence, error) in found.items():
+                record.number(f"kl.{name}.{kind}.{depth}", [divergence, error])
+            cells = [f"{divergence:.3f} ± {error:.3f}" for divergence, error in found.values()]
+            rows.append([f"{kind}, {depth} layers", num_parameters(flows[-1]), *cells])
+            means.append(f"{fmean(divergence for divergence, _ in found.values()):.3f} with {depth}")
+        deeper.append(f"{kind}: {', '.join(means)} layers")
     record.heading("Divergence from the truth")
     record.number("log_z", {energy.name: energy.log_z for energy in energies})
     record.table(
@@ -45,12 +47,7 @@ def run(record: Record) -> None:
         ["flow", "parameters", *(energy.name for energy in energies)],
         rows,
     )
-    _pictures(record, energies, best, list(depths))
-    deeper = []
-    for kind, numbers in depths.items():
-        means = [sum(found[energy.name, kind, depth] for energy in energies) / len(energies) for depth in numbers]
-        ways = ", ".join(f"{mean:.3f} with {depth}" for mean, depth in zip(means, numbers, strict=True))
-        deeper.append(f"{kind}: {ways} layers")
+    _picture(record, energies, {f"{kind}, {depths[kind][-1]} layers": flows for kind, flows in deepest.items()})
     record.answer(
         "Can planar flows be sampled, inverted and fitted?",
         f"Yes, exactly: mean KL over the energies, nats: {'; '.join(deeper)}.",
@@ -58,16 +55,14 @@ def run(record: Record) -> None:
 
 
 def _fitted(record: Record, kind: str, depth: int, energy: Energy) -> Flow:
-    torch.manual_seed(record.seed)
     if kind == "spline":
-        flow = recipes.nsf(2, num_layers=depth, hidden_features=(32, 32), mixing="lu")
+        make = partial(recipes.nsf, 2, num_layers=depth, hidden_features=(32, 32), mixing="lu")
     else:
-        flow = recipes.planar(2, num_layers=depth, kind=kind, inverted=True)
-    record.fit(
-        f"{energy.name}, {kind}, {depth} layers", flow, None, loss=partial(reverse_kl, log_density=energy.log_density),
-        num_steps=1_000, quick={"num_steps": 20}, batch_size=256, learning_rate=5e-3, seed=record.seed,
-    )  # fmt: skip
-    return flow
+        make = partial(recipes.planar, 2, num_layers=depth, kind=kind, inverted=True)
+    loss = partial(reverse_kl, log_density=energy.log_density)
+    options = {"loss": loss, "num_steps": 1_000, "batch_size": 256, "learning_rate": 5e-3}
+    candidate = Candidate(f"{kind}, {depth} layers", make, options, quick={"num_steps": 20})
+    return train(record, f"{energy.name}, {candidate.name}", candidate, None, record.seed).model
 
 
 @torch.no_grad()
@@ -78,16 +73,15 @@ def _kl(flow: Flow, energy: Energy) -> tuple[float, float]:
     return values.mean().item(), values.std().item() / TEST_SAMPLES**0.5
 
 
-def _pictures(record: Record, energies: list[Energy], best: dict[tuple[str, str], Flow], kinds: list[str]) -> None:
+def _picture(record: Record, energies: list[Energy], flows: dict[str, list[Flow]]) -> None:
     record.heading("Samples of the deepest flow of each kind")
-    figure, panels = pictures.board(1 + len(kinds), len(energies), size=2.6)
-    for row, energy in enumerate(energies):
-        axes = panels[row * (1 + len(kinds)) :]
+    contents: dict[str, pictures.Content] = {}
+    for index, energy in enumerate(energies):
+        contents[f"{energy.name}: truth"] = None
+        for name, fitted in flows.items():
+            contents[f"{energy.name}: {name}"] = pictures.Points(drawn(fitted[index], 3_000, 2), SAMPLES)
+    figure, panels = pictures.panels(contents, AREA, across=1 + len(flows), size=2.6, names=("$z_1$", "$z_2$"))
+    for axes, energy in zip(panels[:: 1 + len(flows)], energies, strict=True):
         density = pictures.on_grid(energy.log_density, AREA, record.grid).exp()
-        axes[0].imshow(density, origin="lower", extent=AREA, cmap=pictures.DENSITY_MAP)
-        pictures.frame(axes[0], f"{energy.name}: truth", AREA, ("$z_1$", "$z_2$"))
-        for place, kind in zip(axes[1:], kinds, strict=False):
-            samples = best[energy.name, kind].sample(3_000, generator=torch.Generator().manual_seed(2))
-            pictures.points(place, samples, "", AREA, colour=SAMPLES)
-            pictures.frame(place, f"{kind}, {DEPTHS[kind][0 if record.quick else -1]} layers", AREA, ("$z_1$", "$z_2$"))
+        axes.imshow(density, origin="lower", extent=AREA, cmap=pictures.DENSITY_MAP)
     record.picture("samples", figure, "The density of each energy, and 3,000 samples of each kind of flow.")

@@ -5,18 +5,17 @@ import math
 import torch
 from torch import Tensor
 
-from pushforward import Flow, nets, transforms
+from pushforward import Flow, nets, transforms, verify
 from pushforward.bases import StandardNormal
 from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.kit import pictures
+from pushforward.studies.kit.comparison import drawn
+from pushforward.studies.kit.pictures import Points
 from pushforward.studies.kit.record import Record
 from pushforward.transforms import Affine, Compose, Coupling, Inverse, RationalQuadratic, Scale, Shift, Transform
-from pushforward.verification import verify
 
 TITLE = "What a layer does to area and density, and how layers compose"
 SOURCE = "a course assignment on normalizing flows, part 1, and three exercises on change of variables"
-
-AREA = pictures.SOURCE_WINDOW
 
 
 def run(record: Record) -> None:
@@ -30,47 +29,42 @@ def run(record: Record) -> None:
     _chain_rule(record)
 
 
+@torch.no_grad()
 def _area_and_density(record: Record) -> None:
     record.heading("Area and density")
     square = torch.rand(1_000, 2)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     maps: dict[str, Transform] = {
         "scale (2, 2)": Scale((2.0, 2.0)),
         "scale (2, 0.5)": Scale((2.0, 0.5)),
         "shift (0.5, -1)": Shift((0.5, -1.0)),
     }
-    figure, panels = pictures.board(4)
-    pictures.points(panels[0], square, "uniform points, density 1", AREA, colour=DATA, size=3)
-    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    rows, areas = [], {}
-    for axes, (name, layer) in zip(panels[1:], maps.items(), strict=True):
-        with torch.no_grad():
-            moved, log_det = layer(square)
-            area = _polygon_area(layer(corners)[0])
-        density = math.exp(-log_det[0].item())
-        areas[name] = area
-        rows.append([name, log_det[0].item(), area, density, density * area])
-        record.number(f"area.{name}", {"log_det": log_det[0], "area": area, "density": density})
-        pictures.points(axes, moved, f"{name}: area {area:g}, density {density:g}", AREA, colour=SAMPLES, size=3)
+    shown = {"uniform points, density 1": Points(square, DATA, size=3)}
+    rows = []
+    for name, layer in maps.items():
+        moved, log_dets = layer(square)
+        log_det, area = log_dets[0].item(), _polygon_area(layer(corners)[0])
+        density = math.exp(-log_det)
+        rows.append([name, log_det, area, density, density * area])
+        record.number(f"area.{name}", {"log_det": log_det, "area": area, "density": density})
+        shown[f"{name}: area {area:g}, density {density:g}"] = Points(moved, SAMPLES, size=3)
     record.table(
         "The unit square under three maps. The area is that of the image of its corners.",
         ["layer", "log_det (nats)", "area", "density exp(-log_det)", "density × area"],
         rows,
     )
-    record.picture("area", figure, "1,000 uniform points in the unit square, as they are and under three maps.")
+    caption = "1,000 uniform points in the unit square, as they are and under three maps."
+    record.picture("area", pictures.panels(shown, pictures.SOURCE_WINDOW)[0], caption)
+    doubled, stretched, moved = (row[2] for row in rows)
     record.answer(
         "How does scaling by 2 affect area and density?",
-        f"The area becomes {areas['scale (2, 2)']:g} and the density {1 / areas['scale (2, 2)']:g}: mass is kept, so "
-        "they multiply to 1.",
+        f"The area becomes {doubled:g} and the density {1 / doubled:g}: mass is kept, so they multiply to 1.",
     )
     record.answer(
         "And scaling by 2 and by 0.5?",
-        f"The area stays {areas['scale (2, 0.5)']:g}, so the density inside stays {1 / areas['scale (2, 0.5)']:g}; "
-        "only the shape changes.",
+        f"The area stays {stretched:g}, so the density inside stays {1 / stretched:g}; only the shape changes.",
     )
-    record.answer(
-        "And a translation?",
-        f"Neither changes: area {areas['shift (0.5, -1)']:g}, log_det 0.",
-    )
+    record.answer("And a translation?", f"Neither changes: area {moved:g}, log_det 0.")
 
 
 def _checked_layers(record: Record) -> None:
@@ -83,21 +77,19 @@ def _checked_layers(record: Record) -> None:
         "spline coupling": _coupling(RationalQuadratic(), keep_first=False),
         "three layers composed": Compose([Scale((2.0, -0.5)), _coupling(Affine(), keep_first=True), Shift((1.0, 0.0))]),
     }
-    rows = []
-    for name, layer in right.items():
-        report = verify(layer, x)
-        rows.append([name, report.ok, report.round_trip_error, report.log_det_error])
+    reports = {name: verify(layer, x) for name, layer in right.items()}
+    for name, report in reports.items():
         record.number(f"verified.{name}", {"ok": report.ok, "round_trip_error": report.round_trip_error})
     record.table(
         "pf.verify on 16 normal points: round trip, and log_det against the autodiff Jacobian of every row.",
         ["layer", "passes", "round trip error", "log_det error (nats)"],
-        rows,
+        [[name, report.ok, report.round_trip_error, report.log_det_error] for name, report in reports.items()],
     )
-    report = verify(_WrongLogDet(), x)
-    record.number("verified.wrong log_det", {"ok": report.ok, "problems": report.problems})
+    wrong = verify(_WrongLogDet(), x)
+    record.number("verified.wrong log_det", {"ok": wrong.ok, "problems": wrong.problems})
     record.answer(
         "Does the checker see a layer whose log-determinant is wrong?",
-        f"{'No' if report.ok else 'Yes'}: y = 2 x with log_det 0 gives: {'; '.join(report.problems)}",
+        f"{'No' if wrong.ok else 'Yes'}: y = 2 x with log_det 0 gives: {'; '.join(wrong.problems)}",
     )
 
 
@@ -107,13 +99,13 @@ def _couplings_without_swap(record: Record) -> None:
     first, second = (_coupling(Affine("plain"), keep_first=True).double() for _ in range(2))
     with torch.no_grad():
         y, log_det = Compose([first, second])(x)
-        kept, moved = x[:, :1], x[:, 1:]
+        kept, moved = x.split(1, -1)
         (t1, s1), (t2, s2) = (layer.conditioner(kept).split(1, -1) for layer in (first, second))
-        one = (s1 + s2).exp() * moved + s2.exp() * t1 + t2
-        error = max((one - y[:, 1:]).abs().max().item(), ((s1 + s2).squeeze(-1) - log_det).abs().max().item())
+        one = torch.cat([kept, (s1 + s2).exp() * moved + s2.exp() * t1 + t2], -1)
+    error = max(_apart(one, y), _apart((s1 + s2).squeeze(-1), log_det))
     record.number("no_swap.identity_error", error)
-    swapped = verify(Compose([_coupling(Affine(), keep_first=True), _coupling(Affine(), keep_first=False)]), x.float())
-    record.number("no_swap.with_a_swap_passes", swapped.ok)
+    swapped = Compose([_coupling(Affine(), keep_first=True), _coupling(Affine(), keep_first=False)])
+    record.number("no_swap.with_a_swap_passes", verify(swapped, x.float()).ok)
     record.answer(
         "Are two affine couplings without a swap in between more than one?",
         "No: they are one coupling with s = s1 + s2 and t = exp(s2) t1 + t2; on 1,000 points the two agree to "
@@ -121,38 +113,37 @@ def _couplings_without_swap(record: Record) -> None:
     )
     # Univariate maps of one number with random parameters: can one of the same family do what two do?
     knots = _slope_breaks(RationalQuadratic(bins=4, bound=3.0))
-    bounded = Affine()
-    two_scales = 2 * bounded.forward(torch.zeros(1), torch.tensor([[0.0, 50.0]]))[1].item()
+    scale = Affine().forward(torch.zeros(1), torch.tensor([[0.0, 50.0]]))[1].item()
     record.number("no_swap.spline_knots", {"one": knots[0], "two": knots[1]})
-    record.number("no_swap.largest_log_scale", {"one": two_scales / 2, "two": two_scales})
+    record.number("no_swap.largest_log_scale", {"one": scale, "two": 2 * scale})
     record.answer(
         "Which families gain from it all the same?",
         f"Splines: a 4-bin spline has {knots[0]} knots inside its box, two in a row {knots[1]}, more than one of the "
-        f"family can have. Bounded scales: one layer reaches log-scale {two_scales / 2:g}, two reach {two_scales:g}. "
+        f"family can have. Bounded scales: one layer reaches log-scale {scale:g}, two reach {2 * scale:g}. "
         "Neither lets the kept half take part.",
     )
 
 
+@torch.no_grad()
 def _a_normal_pushed_forward(record: Record) -> None:
     record.heading("A normal distribution pushed forward")
     flow = Flow(Inverse(Compose([Scale((0.5, 1.0)), Shift((1.0, -1.0))])), StandardNormal(2))
     normal = torch.distributions.MultivariateNormal(torch.tensor([1.0, -1.0]), torch.diag(torch.tensor([0.25, 1.0])))
-    samples = flow.sample(10_000, generator=torch.Generator().manual_seed(record.seed))
-    with torch.no_grad():
-        error = (flow.log_prob(samples) - normal.log_prob(samples)).abs().max().item()
+    samples = drawn(flow, 10_000, record.seed)
+    error = _apart(flow.log_prob(samples), normal.log_prob(samples))
     mean, covariance = samples.mean(0), samples.T.cov()
-    record.number("normal.largest_log_prob_difference", error)
-    record.number("normal.sample_mean", mean)
-    record.number("normal.sample_covariance", covariance)
-    figure, panels = pictures.board(4)
-    area = (-3.0, 3.0, -4.0, 2.0)
-    densities = {
-        "the base N(0, I)": flow.base.log_prob,
-        "the flow": flow.log_prob,
-        "MultivariateNormal": normal.log_prob,
-    }
-    pictures.log_densities(figure, panels[:3], densities, area, grid=record.grid)
-    pictures.points(panels[3], samples, "samples of the flow", area, colour=SAMPLES)
+    facts = {"largest_log_prob_difference": error, "sample_mean": mean, "sample_covariance": covariance}
+    record.number("normal", facts)
+    figure, _ = pictures.panels(
+        {
+            "the base N(0, I)": flow.base.log_prob,
+            "the flow": flow.log_prob,
+            "MultivariateNormal": normal.log_prob,
+            "samples of the flow": Points(samples, SAMPLES),
+        },
+        (-3.0, 3.0, -4.0, 2.0),
+        grid=record.grid,
+    )
     record.picture(
         "normal",
         figure,
@@ -169,19 +160,19 @@ def _a_normal_pushed_forward(record: Record) -> None:
 def _volume(record: Record) -> None:
     record.heading("Volume and orientation")
     rows = []
-    for features in (1, 2, 3, 4, 5):
-        flip = Compose([Scale((-1.0,) * features), Shift(tuple(float(i) for i in range(features)))])
-        x = torch.randn(features, dtype=torch.float64)
-        determinant = torch.linalg.det(torch.func.jacrev(lambda v, f=flip: f(v)[0])(x)).item()
-        log_det = flip(x)[1].item()
+    for features in range(1, 6):
+        flip = Compose([Scale((-1.0,) * features), Shift(tuple(map(float, range(features))))])
+        x = torch.randn(1, features, dtype=torch.float64)
+        determinant, log_det = torch.linalg.det(_jacobians(flip, x)).item(), flip(x)[1].item()
         rows.append([features, determinant, log_det])
         record.number(f"flip.{features}", {"determinant": determinant, "log_det": log_det})
     record.table("f(x) = -x + a in D dimensions.", ["D", "det of the Jacobian", "log_det of the layers (nats)"], rows)
+    kept = all(abs(det - (-1.0) ** D) < 1e-12 and abs(log_det) < 1e-12 for D, det, log_det in rows)
     record.answer(
         "Is f(x) = -x + a volume preserving, and does it keep orientation?",
         "It preserves volume, |det| = 1 and log_det = 0, in every dimension tried; det = (-1)^D, so it keeps the "
         "orientation where D is even and reverses it where D is odd. A density needs |det| only."
-        if all(abs(det - (-1.0) ** D) < 1e-12 and abs(ld) < 1e-12 for D, det, ld in rows)
+        if kept
         else "The numbers in the table contradict |det| = 1.",
     )
 
@@ -193,42 +184,33 @@ def _chain_rule(record: Record) -> None:
     h = Compose([f, g])
     x = torch.randn(100, 2, dtype=torch.float64)
     with torch.no_grad():
-        middle, _ = f(x)
         y, log_det = h(x)
-        by_parts = f.inverse(g.inverse(y)[0])[0]
-        inverse_error = (x - by_parts).abs().max().item()
-        other_order = (x - g.inverse(f.inverse(y)[0])[0]).abs().max().item()
-    product = _jacobians(g, middle) @ _jacobians(f, x)
-    whole = _jacobians(h, x)
-    jacobian_error = (product - whole).abs().max().item()
-    determinants = torch.linalg.det(_jacobians(g, middle)) * torch.linalg.det(_jacobians(f, x))
-    log_det_error = (determinants.abs().log() - log_det).abs().max().item()
+        by_parts, other_order = f.inverse(g.inverse(y)[0])[0], g.inverse(f.inverse(y)[0])[0]
+        of_f, of_g, of_h = _jacobians(f, x), _jacobians(g, f(x)[0]), _jacobians(h, x)
+    determinants = torch.linalg.det(of_g) * torch.linalg.det(of_f)
     errors = {
-        "inverse": inverse_error,
-        "other_order": other_order,
-        "jacobian": jacobian_error,
-        "log_det": log_det_error,
+        "inverse": _apart(x, by_parts),
+        "other_order": _apart(x, other_order),
+        "jacobian": _apart(of_g @ of_f, of_h),
+        "log_det": _apart(determinants.abs().log(), log_det),
     }
     record.number("composition.errors", errors)
     record.answer(
         "What is the inverse of h = g after f?",
-        f"f⁻¹ after g⁻¹: it brings 100 points back to {inverse_error:.1e} (float64); in the other order they miss by "
-        f"up to {other_order:.2g}.",
+        f"f⁻¹ after g⁻¹: it brings 100 points back to {errors['inverse']:.1e} (float64); in the other order they miss "
+        f"by up to {errors['other_order']:.2g}.",
     )
     record.answer(
         "What is the Jacobian of h at x?",
-        f"J_h(x) = J_g(f(x)) J_f(x), largest difference {jacobian_error:.1e}; so determinants multiply and log_dets "
-        f"add, to {log_det_error:.1e} nats.",
+        f"J_h(x) = J_g(f(x)) J_f(x), largest difference {errors['jacobian']:.1e}; so determinants multiply and "
+        f"log_dets add, to {errors['log_det']:.1e} nats.",
     )
 
 
 def _coupling(univariate: transforms.Univariate, *, keep_first: bool) -> Coupling:
     """Return a coupling of two features with random weights: a fresh one would be the identity."""
-    coupling = Coupling(
-        torch.tensor([keep_first, not keep_first]),
-        univariate,
-        nets.MLP(1, univariate.num_params, hidden_features=(16, 16)),
-    )
+    net = nets.MLP(1, univariate.num_params, hidden_features=(16, 16))
+    coupling = Coupling(torch.tensor([keep_first, not keep_first]), univariate, net)
     for parameter in coupling.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return coupling
@@ -242,6 +224,10 @@ class _WrongLogDet(Transform):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return y / 2, y.new_zeros(y.shape[:-1])
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    return (one - other).abs().max().item()
 
 
 def _jacobians(transform: Transform, x: Tensor) -> Tensor:
@@ -260,9 +246,9 @@ def _slope_breaks(family: RationalQuadratic) -> tuple[int, int]:
 
     def breaks(log_slope: Tensor) -> int:
         # Inside a bin the log slope is smooth: its second difference is of the order of step^2; at a knot it jumps.
-        bend = log_slope.diff().diff().abs()
+        bend = log_slope.squeeze(-1).diff().diff().abs()
         return int(((bend[1:-1] > bend[:-2]) & (bend[1:-1] >= bend[2:]) & (bend[1:-1] > 1e-7)).sum())
 
     y, first = family.forward(x, params[0].expand(len(x), 1, -1))
     _, second = family.forward(y, params[1].expand(len(x), 1, -1))
-    return breaks(first.squeeze(-1)), breaks((first + second).squeeze(-1))
+    return breaks(first), breaks(first + second)

@@ -9,16 +9,18 @@ from torch import Tensor
 
 from pushforward import recipes
 from pushforward.bases import Box
-from pushforward.data import Density, ToyData, two_moons
+from pushforward.data import ToyData, two_moons
 from pushforward.errors import InputError, RunError
 from pushforward.flows import Flow
 from pushforward.metrics import excess
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, drawn, train
+from pushforward.studies.kit.pictures import Points
 from pushforward.studies.kit.record import Record
+from pushforward.studies.plane import quality
+from pushforward.studies.plane.flows import our_splines
 from pushforward.studies.plane.gan import train_gan
-from pushforward.studies.plane.quality import COMPARED_POINTS, TEST_SEED, compare_samples, our_splines
 
 AREA = pictures.SOURCE_WINDOW
 BRIDGE_GRID = 400
@@ -29,44 +31,26 @@ def bridge(record: Record, data: ToyData, candidate: Candidate, ours: Flow) -> N
     """Measure the mass that a flow leaves in the gap between the moons as training goes on."""
     record.heading("The bridge between the moons")
     cells, size = _gap(data)
-    truth = _mass(data.density.log_prob, cells, size)
     torch.manual_seed(record.seed + 100)
     flow: Any = candidate.make()
-    masses = []
     rounds = record.size((1, 1, 2, 4, 8, 16, 32), quick=(1,))
-    epochs = list(accumulate(rounds))
-    for index, (more, so_far) in enumerate(zip(rounds, epochs, strict=True)):
-        options = {**candidate.options, "epochs": more}
-        record.fit(
-            f"bridge, {so_far} epochs", flow, data.x, seed=record.seed + index, quick={"epochs": more}, **options
-        )
+    epochs, masses = list(accumulate(rounds)), []
+    for index, more in enumerate(rounds):
+        options = {**candidate.options, "epochs": more, "seed": record.seed + index}
+        record.fit(f"bridge, {epochs[index]} epochs", flow, data.x, **options)
         masses.append(_mass(flow.log_prob, cells, size))
-    mass_ours = _mass(ours.log_prob, cells, size)
+    truth, mass_ours = (_mass(log_prob, cells, size) for log_prob in (data.density.log_prob, ours.log_prob))
     with torch.no_grad():
         lowest = min(float(one.log_prob(cells).min()) for one in (flow, ours))
     record.number(
         "bridge", {"epochs": epochs, "mass": masses, "truth": truth, "ours": mass_ours, "lowest_log_prob": lowest}
     )
-    figure, panels = pictures.board(2, size=3.6)
-    left, right = panels
-    pictures.points(left, cells, "the gap", AREA, size=0.5, colour="#999999")
-    pictures.points(
-        left,
-        drawn(flow, 10_000, 1),
-        "the gap, and samples",
-        AREA,
-        colour=SAMPLES,
-    )
-    pictures.curves(
-        right,
-        {
-            "the source's flow": (epochs, masses),
-            "our flow, fully trained": (epochs, [mass_ours] * len(epochs)),
-            "exact density": (epochs, [truth] * len(epochs)),
-        },
-        "epochs",
-        "mass in the gap",
-    )
+    figure, (left, right) = pictures.board(2, size=3.6)
+    pictures.points(left, cells, "", AREA, colour="#999999", size=0.5)
+    pictures.points(left, drawn(flow, 10_000, 1), "the gap, and samples", AREA, colour=SAMPLES)
+    lines = {"the source's flow": masses, "our flow, fully trained": [mass_ours], "exact density": [truth]}
+    curves = {name: (epochs, found * (len(epochs) // len(found))) for name, found in lines.items()}
+    pictures.curves(right, curves, "epochs", "mass in the gap")
     right.set(xscale="log", yscale="log")
     record.picture(
         "bridge",
@@ -77,10 +61,9 @@ def bridge(record: Record, data: ToyData, candidate: Candidate, ours: Flow) -> N
     record.answer(
         "Why is there a region that connects the moons although no data lie there?",
         "A flow is a homeomorphism of the plane: the base is connected, so its image is, and no training can cut it. "
-        "The gap holds "
-        f"{masses[0]:.2%} of the mass after {epochs[0]} epoch{'s' * (epochs[0] > 1)} and {masses[-1]:.2%} after "
-        f"{epochs[-1]}; the better flow leaves {mass_ours:.3%}, "
-        f"the truth has {truth:.3%}. It never reaches zero: the lowest density found in the gap is exp({lowest:.0f}).",
+        f"The gap holds {masses[0]:.2%} of the mass after {epochs[0]} epoch{'s' * (epochs[0] > 1)} and "
+        f"{masses[-1]:.2%} after {epochs[-1]}; the better flow leaves {mass_ours:.3%}, the truth has {truth:.3%}. It "
+        f"never reaches zero: the lowest density found in the gap is exp({lowest:.0f}).",
     )
 
 
@@ -88,15 +71,14 @@ def _gap(data: ToyData) -> tuple[Tensor, float]:
     """Return the grid points inside the hull of the moons where the truth is rare, (n, 2), and a cell's area."""
     from scipy.spatial import Delaunay
 
-    assert data.labels is not None
-    left, right, bottom, top = AREA
-    x, y = torch.linspace(left, right, BRIDGE_GRID), torch.linspace(bottom, top, BRIDGE_GRID)
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+    left, right, *_ = AREA
+    line = torch.linspace(left, right, BRIDGE_GRID)
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)
     points = data.x[:20_000]
-    common = points[data.density.log_prob(points) > data.density.log_prob(points).median()]
-    inside = torch.from_numpy(Delaunay(common.numpy()).find_simplex(grid.numpy()) >= 0)
-    rare = data.density.log_prob(grid) < data.density.log_prob(points).quantile(RARE)
-    return grid[inside & rare], float((x[1] - x[0]) * (y[1] - y[0]))
+    known = data.density.log_prob(points)
+    inside = torch.from_numpy(Delaunay(points[known > known.median()].numpy()).find_simplex(grid.numpy()) >= 0)
+    rare = data.density.log_prob(grid) < known.quantile(RARE)
+    return grid[inside & rare], float((line[1] - line[0]).square())
 
 
 @torch.no_grad()
@@ -108,98 +90,84 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
     """Hold a small GAN beside the flows: its samples, and what its discriminator knows."""
     record.heading("A GAN on the same data")
     generator, discriminator = train_gan(data.x, num_steps=record.size(10_000, quick=50), seed=record.seed)
-    noise = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(record.seed))
-    with torch.no_grad():
-        generated = generator(noise)
-    limits = {
-        name: compare_samples(samples, data.density, record.seed)
-        for name, samples in (
-            ("GAN", generated),
-            ("source", drawn(plain, COMPARED_POINTS, 3)),
-            ("ours", drawn(ours, COMPARED_POINTS, 3)),
-        )
-    }
-    for name, (observed, limit, _) in limits.items():
+    generated = generator(torch.randn(10_000, 2, generator=torch.Generator().manual_seed(record.seed))).detach()
+    samples = {"GAN": generated}
+    samples |= {key: drawn(flow, quality.COMPARED_POINTS, 3) for key, flow in (("source", plain), ("ours", ours))}
+    words = []
+    for name, x in samples.items():
+        observed, limit, _ = quality.compare_samples(x, data.density, record.seed)
         record.number(f"gan.{name}", {"mmd": observed, "limit": limit})
-    figure, panels = pictures.board(4)
-    pictures.points(panels[0], generated, "samples of the GAN", AREA, colour=SAMPLES)
-    pictures.points(
-        panels[1],
-        drawn(ours, 10_000, 4),
-        "samples of our flow",
+        words.append(f"{name} {observed:.1e} (95 % limit {limit:.1e})")
+    figure, (_, _, axes, _) = pictures.panels(
+        {
+            "samples of the GAN": Points(generated, SAMPLES),
+            "samples of our flow": Points(drawn(ours, 10_000, 4), SAMPLES),
+            "discriminator of the GAN": None,
+            "density of our flow": ours.log_prob,
+        },
         AREA,
-        colour=SAMPLES,
+        grid=record.grid,
     )
-    logits = pictures.on_grid(lambda x: discriminator(x).squeeze(-1), AREA, record.grid).sigmoid()
-    image = panels[2].imshow(logits, origin="lower", extent=AREA, cmap="PuOr", vmin=0, vmax=1)
-    figure.colorbar(image, ax=panels[2], shrink=0.75, label="judged real", aspect=25)
-    pictures.frame(panels[2], "discriminator of the GAN", AREA)
-    pictures.log_densities(figure, panels[3:], {"density of our flow": ours.log_prob}, AREA, grid=record.grid)
+    logits = pictures.on_grid(lambda x: discriminator(x).squeeze(-1), AREA, record.grid)
+    image = axes.imshow(logits.sigmoid(), origin="lower", extent=AREA, cmap="PuOr", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.75, label="judged real", aspect=25)
     record.picture(
         "gan",
         figure,
         "Samples of both; what the discriminator returns, the probability of being real; the flow's log density.",
     )
-    words = "; ".join(
-        f"{name} {observed:.1e} (95 % limit {limit:.1e})" for name, (observed, limit, _) in limits.items()
-    )
     record.answer(
         "How does the flow differ from a GAN?",
         "A GAN has a generator and no density: its discriminator, where training ends well, says about one half "
         "wherever there are data and is arbitrary elsewhere, while the flow gives log p(x) everywhere, one loss that "
-        f"measures progress, and the code of every point. MMD² to fresh points: {words}.",
+        f"measures progress, and the code of every point. MMD² to fresh points: {'; '.join(words)}.",
     )
 
 
 def uniform_base(record: Record, x: Tensor) -> None:
     """Fit a flow on a uniform base and keep the explanation it ends in."""
     record.heading("A uniform base")
-    flow = Flow(recipes.nsf(2).transform, Box(2, low=-1.0, high=1.0))
+    flow = recipes.nsf(2, base=Box(2, low=-1.0, high=1.0))
     try:
         record.fit("uniform base", flow, x[:5_000], num_steps=10, seed=record.seed)
         said = "it was trained, against expectation"
     except (InputError, RunError) as error:
         said = str(error)
-    with torch.no_grad():
-        outside = flow.log_prob(torch.tensor([9.0, 0.0])).item()
+    outside = flow.log_prob(torch.tensor([9.0, 0.0])).item()
     record.number("uniform_base", {"error": said, "log_prob_outside_is_minus_infinity": outside == float("-inf")})
     record.answer(
         "What is a potential problem with a uniform base?",
         f"Its support has an edge: a point sent outside has log density {outside}, an infinite loss with no gradient "
-        "that could bring it "
-        f"back. Fitting one stops with: “{said}”",
+        f"that could bring it back. Fitting one stops with: “{said}”",
     )
 
 
 def thin_moons(record: Record) -> None:
     """Let data approach a curve: the likelihood grows without bound; and cut off one latent axis."""
     record.heading("A latent space of lower dimension")
-    rows, entropies, reached = [], [], []
     noises = record.size((0.1, 0.05, 0.02, 0.01), quick=(0.1,))
+    rows = []
     for noise in noises:
         data = two_moons(record.size(100_000, quick=5_000), noise=noise, seed=record.seed)
         flow = train(record, f"noise {noise}", our_splines(2_500), data.x, record.seed).model
-        score = excess(flow, data.density, 20_000, TEST_SEED)
-        entropies.append(data.density.entropy())
-        reached.append(entropies[-1] + score.mean)
-        off_axis = _without_second_code(flow, data.density)
-        rows.append([noise, entropies[-1], reached[-1], -reached[-1], off_axis])
+        entropy = data.density.entropy()
+        nll = entropy + excess(flow, data.density, 20_000, quality.TEST_SEED).mean
+        fresh = data.density.sample(2_000, quality.TEST_SEED)
+        with torch.no_grad():
+            rebuilt = flow.decode(flow.encode(fresh) * torch.tensor([1.0, 0.0]))
+        rows.append([noise, entropy, nll, -nll, (rebuilt - fresh).square().sum(-1).mean().sqrt().item()])
+    _, entropies, reached, *_ = zip(*rows, strict=True)
     record.number("thin_moons", {"noise": noises, "entropy": entropies, "test_nll": reached})
     record.table(
         "Two moons in their own units, spline flows. The last column: root mean square distance from fresh points to "
-        "their image when the "
-        "second code is set to zero.",
+        "their image when the second code is set to zero.",
         ["noise", "exact entropy", "test NLL", "mean log density", "distance without z2"],
         rows,
     )
-    codes = torch.stack([torch.linspace(-3, 3, 2_000), torch.zeros(2_000)], -1)
-    with torch.no_grad():
-        curve = flow.decode(codes)
-    figure, panels = pictures.board(1, size=4.2)
-    area = pictures.window(data.x[:10_000])
-    pictures.points(panels[0], data.x, "", area)
-    panels[0].plot(*curve.numpy().T, color=SAMPLES, linewidth=1.2)
-    pictures.frame(panels[0], f"noise {noises[-1]}: data, and the image of $z_2 = 0$", area)
+    title, area = f"noise {noises[-1]}: data, and the image of $z_2 = 0$", pictures.window(data.x[:10_000])
+    figure, (axes,) = pictures.panels({title: Points(data.x)}, area, size=4.2)
+    curve = flow.decode(torch.stack([torch.linspace(-3, 3, 2_000), torch.zeros(2_000)], -1)).detach()
+    axes.plot(*curve.numpy().T, color=SAMPLES, linewidth=1.2)
     record.picture(
         "thin",
         figure,
@@ -209,15 +177,7 @@ def thin_moons(record: Record) -> None:
     record.answer(
         "Can a flow have a latent space of lower dimension?",
         "Not with a density in x: a map from fewer dimensions reaches a set of measure zero. As the moons get "
-        f"thinner, noise {noises[0]} to "
-        f"{noises[-1]}, the mean log density rises from {-reached[0]:.2f} to {-reached[-1]:.2f} nats and has no "
-        "bound. One can still train "
-        "so that few codes carry the picture and the rest the noise: see the study bottleneck.",
+        f"thinner, noise {noises[0]} to {noises[-1]}, the mean log density rises from {-reached[0]:.2f} to "
+        f"{-reached[-1]:.2f} nats and has no bound. One can still train so that few codes carry the picture and the "
+        "rest the noise: see the study bottleneck.",
     )
-
-
-@torch.no_grad()
-def _without_second_code(flow: Flow, density: Density) -> float:
-    fresh = density.sample(2_000, TEST_SEED).float()
-    codes = flow.encode(fresh)
-    return float((flow.decode(codes * torch.tensor([1.0, 0.0])) - fresh).square().sum(-1).mean().sqrt())

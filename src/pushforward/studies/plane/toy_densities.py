@@ -11,16 +11,9 @@ from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
 from pushforward.studies.kit.record import Record, num_parameters
-from pushforward.studies.kit.tables import cells, mean, shown
-from pushforward.studies.plane.quality import (
-    QUALITY_COLUMNS,
-    QUALITY_NOTE,
-    TEST_SEED,
-    code_normality,
-    compare,
-    our_splines,
-    spline_flow,
-)
+from pushforward.studies.kit.tables import mean, shown
+from pushforward.studies.plane import quality
+from pushforward.studies.plane.flows import our_splines, spline_flow
 from pushforward.transforms import Standardize
 
 TITLE = "Every toy density, three kinds of flow, one size"
@@ -40,10 +33,11 @@ def run(record: Record) -> None:
     rows, found = [], {}
     for name in record.size(list(TOYS), quick=list(TOYS)[:2]):
         data = TOYS[name](record.size(POINTS, quick=2_000), seed=record.seed)
-        flows = Comparison(record).train(
+        trained = Comparison(record).train(
             candidates, {record.seed: data.x}.__getitem__, seeds=[record.seed], label=f"{name}, {{key}}"
         )
-        scores = {kind: excess(flows.first(kind), data.density, num_points, TEST_SEED) for kind in candidates}
+        flows = {kind: trained.first(kind) for kind in candidates}
+        scores = {kind: excess(flow, data.density, num_points, quality.TEST_SEED) for kind, flow in flows.items()}
         entropy = data.density.entropy()
         found[name] = {kind: score.mean for kind, score in scores.items()}
         record.number(
@@ -51,7 +45,7 @@ def run(record: Record) -> None:
             {kind: [score.mean, score.standard_error] for kind, score in scores.items()} | {"entropy": entropy},
         )
         rows.append([name, entropy, *(f"{shown(one.mean)} ± {shown(one.standard_error)}" for one in scores.values())])
-        _picture(record, name, data, {kind: flows.first(kind) for kind in candidates})
+        _picture(record, name, data, flows)
     record.table(
         "Excess over the exact density in nats, fresh points ± standard error; one seed, equal parameters "
         f"({' / '.join(f'{size:,}' for size in sizes.values())}) and steps.",
@@ -68,42 +62,36 @@ def run(record: Record) -> None:
 
 def _candidates() -> dict[str, Candidate]:
     """Return the three kinds with parameter counts as equal as widths allow."""
-    aim = num_parameters(spline_flow(num_layers=LAYERS))
+    splines = partial(spline_flow, num_layers=LAYERS)
+    aim = num_parameters(splines())
 
     def fitting(recipe: Callable[..., Flow]) -> Callable[[], Flow]:
         def make(width: int) -> Flow:
-            flow = recipe(2, num_layers=LAYERS, hidden_features=(width, width), mixing="lu")
-            return Flow(flow.transform, flow.base, [Standardize(2)])
+            sizes = {"num_layers": LAYERS, "hidden_features": (width, width)}
+            return recipe(2, **sizes, mixing="lu", preprocessing=[Standardize(2)])
 
         return partial(make, min(range(16, 129), key=lambda width: abs(num_parameters(make(width)) - aim)))
 
-    makers: dict[str, Callable[[], Flow]] = {
-        "realnvp": fitting(recipes.realnvp),
-        "maf": fitting(recipes.maf),
-        "nsf": partial(spline_flow, num_layers=LAYERS),
-    }
+    makers: dict[str, Callable[[], Flow]]
+    makers = {"realnvp": fitting(recipes.realnvp), "maf": fitting(recipes.maf), "nsf": splines}
     options = {"num_steps": 1_500, "batch_size": 512}
     return {kind: Candidate(kind, make, options, quick={"num_steps": 20}) for kind, make in makers.items()}
 
 
 def _picture(record: Record, name: str, data: ToyData, flows: dict[str, Flow]) -> None:
-    figure, panels = pictures.board(5, size=2.9)
-    area = pictures.window(data.x[:10_000])
-    densities: pictures.Densities = {
-        "exact density": data.density.log_prob,
-        **{kind: flow.log_prob for kind, flow in flows.items()},
-    }
-    pictures.log_densities(figure, panels[:4], densities, area, grid=min(record.grid, 200))
-    pictures.points(panels[4], drawn(flows["nsf"], 5_000, record.seed), "samples of nsf", area, colour=SAMPLES)
+    contents: dict[str, pictures.Content] = {"exact density": data.density.log_prob}
+    contents |= {kind: flow.log_prob for kind, flow in flows.items()}
+    contents["samples of nsf"] = pictures.Points(drawn(flows["nsf"], 5_000, record.seed), SAMPLES)
+    figure, _ = pictures.panels(contents, pictures.window(data.x[:10_000]), grid=min(record.grid, 200), size=2.9)
     record.picture(name, figure, f"{name}: log densities and 5,000 samples of the spline flow.")
 
 
 def _with_care(record: Record) -> None:
     record.heading("The source's two densities, trained longer")
-    rows, means, said = [], {}, []
+    rows, means, said = {}, {}, []
     for name, bins in BETTER.items():
         data = {seed: TOYS[name](record.size(100_000, quick=2_000), seed=seed) for seed in record.seeds()}
-        flows, found = compare(
+        flows, found = quality.compare(
             record,
             {name: our_splines(4_000, bins=bins)},
             data,
@@ -111,11 +99,11 @@ def _with_care(record: Record) -> None:
             keep="longer.{key}",
         )
         last, density = flows.trained[name][-1], data[record.seed].density
-        fresh = density.sample(10_000, TEST_SEED + last.seed).float()
-        said.append(code_normality(record, name, last.model, fresh))
-        rows.append([name, density.entropy(), *cells(QUALITY_COLUMNS, found[name])])
+        fresh = density.sample(10_000, quality.TEST_SEED + last.seed)
+        said.append(quality.code_normality(record, {name: last.model}, fresh))
+        rows[name, density.entropy()] = found[name]
         means[name] = mean(found[name], "excess")
-    record.table(QUALITY_NOTE, ["density", "exact entropy", *(header for header, _ in QUALITY_COLUMNS)], rows)
+    record.scores(quality.NOTE, ("density", "exact entropy"), quality.COLUMNS, rows)
     record.answer(
         "Can the chequerboard, with its sharp edges, be fitted as well?",
         f"To within {means['chequerboard']:.4f} nats of the truth (splines of {BETTER['chequerboard']} bins); the two "

@@ -13,7 +13,7 @@ from torch import Tensor
 from pushforward import metrics, recipes
 from pushforward.data import two_moons
 from pushforward.flows import Flow
-from pushforward.studies.plane.conditional_models import source_flow
+from pushforward.studies.plane.flows import source_flow
 from pushforward.studies.plane.quality import TEST_SEED
 from pushforward.training import fit
 from pushforward.transforms import Standardize
