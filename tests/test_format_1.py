@@ -8,13 +8,16 @@ unit stands for which set was decided by float32 rounding, and stands in the fil
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import pushforward as pf
-from pushforward.model_file import read_metadata
+from pushforward.errors import InputError
+from pushforward.model_file import MODEL_FILE, read_metadata
+from pushforward.storage import safe_container
 
 FOLDER = Path(__file__).parent / "format_1"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
@@ -62,3 +65,85 @@ def test_a_file_of_format_1_saved_again_loads_to_the_same_model(name, tmp_path):
         assert name == other
         assert tensor.dtype == restored.dtype
         assert torch.equal(tensor, restored)
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Return a function that writes a file of format 1 with other tensors or another specification, and loads it."""
+
+    def write_and_load(name, tensors, change=lambda specification: None):
+        document, state = safe_container.read(FOLDER / f"{name}.safetensors", MODEL_FILE)
+        assert document["format_version"] == 1
+        change(document["flow"])
+        assert tensors.keys() <= state.keys()
+        path = tmp_path / "changed.safetensors"
+        safe_container.write(path, document, {**state, **tensors}, replace(MODEL_FILE, format_version=1))
+        return load(path)
+
+    return write_and_load
+
+
+PART = "transform.transforms"
+TENSORS = {  # of parts.safetensors
+    "a permutation out of range": (
+        {f"{PART}.6.permutation": [2, 0, 10**9, 1]},
+        r"permutation must hold each of 0\.\.3",
+    ),
+    "a permutation that repeats": ({f"{PART}.6.permutation": [2, 0, 2, 1]}, r"\(Permutation\).*each of 0\.\.3 once"),
+    "a permutation of floats": (
+        {f"{PART}.6.permutation": [2.0, 0.0, 3.0, 1.0]},
+        "6.permutation is not what its specif",
+    ),
+    "a permutation of another length": ({f"{PART}.6.permutation": [0, 1, 2]}, "6.permutation is not what its specif"),
+    "a wrong inverse": (
+        {f"{PART}.6.inverse_permutation": [0, 1, 2, 3]},
+        "inverse_permutation is not what follows from",
+    ),
+    "an inverse of floats": (
+        {f"{PART}.6.inverse_permutation": [1.0, 3.0, 0.0, 2.0]},
+        "inverse_permutation is not what",
+    ),
+    "kept out of range": ({f"{PART}.5.kept": [0, 4]}, "5.kept is not what follows from the rest"),
+    "kept of another length": ({f"{PART}.5.kept": [0]}, "5.kept is not what follows from the rest"),
+    "transformed also kept": ({f"{PART}.5.transformed": [1, 3]}, "5.transformed is not what follows from the rest"),
+    "another mask": ({f"{PART}.5.mask": [True, True, False, False]}, "has no place for 3 tensors, such as .*5.kept"),
+    "an empty mask": ({f"{PART}.5.mask": [False] * 4}, r"\(Coupling\).*mask must keep at least one feature"),
+    "indices that repeat": ({f"{PART}.7.indices": [3, 3]}, r"\(OnFeatures\).*indices must be different"),
+    "a negative order": ({f"{PART}.12.transform.order": [2, -1, 3, 1]}, r"\(Autoregressive\).*order must hold each"),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_indices_of_format_1_that_do_not_fit_are_refused(name, changed):
+    tensors, message = TENSORS[name]
+    with pytest.raises(InputError, match=message):
+        changed("parts", {key: torch.as_tensor(value) for key, value in tensors.items()})
+
+
+def test_an_order_of_floats_in_format_1_is_refused(changed):
+    def change(specification):
+        specification["transform"]["transforms"][12]["transform"]["order"]["dtype"] = "float32"
+
+    with pytest.raises(InputError, match=r"\(Autoregressive\) cannot be built: order must be at least one integer"):
+        changed("parts", {f"{PART}.12.transform.order": torch.tensor([2.0, 0.0, 3.0, 1.0])}, change)
+
+
+def test_copies_of_one_network_that_differ_are_refused(changed):
+    with pytest.raises(
+        InputError, match="the tensor prior.base.encoder.last.bias is not what follows from the rest of"
+    ):
+        changed("vae_vampprior", {"prior.base.encoder.last.bias": torch.ones(4)})
+
+
+@pytest.mark.parametrize("name", ["prior.base.encoder.last.bias", "prior.base.pseudo_logits", "decoder.last.bias"])
+def test_float8_in_format_1_is_refused(name, changed):
+    with pytest.raises(InputError, match=f"the tensor {name} is float8_e4m3fn of shape .*; its dtype may be bool, "):
+        changed("vae_vampprior", {name: torch.ones(4).to(torch.float8_e4m3fn)})
+
+
+@pytest.mark.parametrize("shape", [[2], [10**9], "x", None])
+def test_a_distribution_of_format_1_has_the_shape_of_its_numbers(shape, changed):
+    def change(specification):
+        specification["base"]["shape"] = shape
+
+    assert changed("base_from_torch", {}, change).base.df.shape == (2,)

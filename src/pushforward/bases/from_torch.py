@@ -9,7 +9,7 @@ from torch import Tensor, distributions
 
 from pushforward.bases.density import Base, refuse_temperature
 from pushforward.errors import InputError, require_count
-from pushforward.specification import Specified
+from pushforward.specification import Specified, plain
 
 # The distributions a model file can hold, and the arguments that define each.
 SAVEABLE_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
@@ -67,16 +67,15 @@ class FromTorch(Specified, Base):
         if distribution.support.is_discrete:  # type: ignore[union-attr]
             raise ValueError(f"distribution must have a density; {type(distribution).__name__} is discrete.")
         self._name = type(distribution).__name__
-        self._fixed = None if self._name in SAVEABLE_DISTRIBUTIONS else distribution
-        for name in SAVEABLE_DISTRIBUTIONS.get(self._name, ()):
-            self.register_buffer(name, torch.as_tensor(getattr(distribution, name)).detach().clone())
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            # Stands in for points outside the support, so that their gradients are zero and not NaN.
-            self.register_buffer("_inside", distribution.sample().detach())
+        names = SAVEABLE_DISTRIBUTIONS.get(self._name, ())
+        self._fixed = None if names else distribution
+        for name in names:
+            self.register_buffer(name, getattr(distribution, name).detach().clone())
+        # Stands in for points outside the support, so that their gradients are zero and not NaN.
+        self.register_buffer("_inside", _point_inside(distribution))
 
     def specification(self) -> dict[str, Any]:
-        """Return the distribution's name; its numbers are buffers.
+        """Return the distribution's name and the sizes of its numbers, which are buffers.
 
         Raises:
             InputError: If the distribution is not one that a model file can hold.
@@ -85,24 +84,25 @@ class FromTorch(Specified, Base):
             raise InputError(
                 f"a FromTorch base of {self._name} cannot be saved; these can: {', '.join(SAVEABLE_DISTRIBUTIONS)}."
             )
-        return {
-            "type": "FromTorch",
-            "distribution": self._name,
-            "shape": list(self._inside.shape),
-            "features": self.features,
-        }
+        numbers = {name: plain(getattr(self, name)) for name in SAVEABLE_DISTRIBUTIONS[self._name]}
+        return {"type": "FromTorch", "distribution": self._name, "features": self.features, **numbers}
 
     @classmethod
-    def from_specification(cls, distribution: str, shape: Sequence[int], features: int) -> "FromTorch":
-        """Build with empty numbers, which a model file brings along."""
-        if distribution not in SAVEABLE_DISTRIBUTIONS:
+    def from_specification(cls, distribution: str, features: int, **numbers: Tensor) -> "FromTorch":
+        """Build from the distribution's name and its numbers, each of shape () or (D,)."""
+        names = SAVEABLE_DISTRIBUTIONS.get(distribution)
+        if names is None:
             raise ValueError(f"distribution must be one of {', '.join(SAVEABLE_DISTRIBUTIONS)}; got {distribution!r}.")
-        base = cls.__new__(cls)
-        Base.__init__(base)
-        base.features, base._name, base._fixed = require_count("features", features), distribution, None
-        for name in (*SAVEABLE_DISTRIBUTIONS[distribution], "_inside"):
-            base.register_buffer(name, torch.empty(tuple(shape)))
-        return base
+        for name in names:
+            number = numbers.get(name)
+            # Numbers of other shapes could stretch over one another without end.
+            if (
+                not isinstance(number, Tensor)
+                or not number.is_floating_point()
+                or number.shape not in ((), (features,))
+            ):
+                raise ValueError(f"{name} must be one floating-point number, or one a feature.")
+        return cls(getattr(distributions, distribution)(**numbers, validate_args=False), features)
 
     @property
     def distribution(self) -> distributions.Distribution:
@@ -143,3 +143,13 @@ class FromTorch(Specified, Base):
         with torch.random.fork_rng(devices=[self._inside.device] if self._inside.is_cuda else []):
             torch.manual_seed(seed)
             return distribution.expand((self.features,)).sample(torch.Size(shape))
+
+
+def _point_inside(distribution: distributions.Distribution) -> Tensor:
+    """Return a point of the support, of the distribution's batch shape."""
+    numbers = [getattr(distribution, name) for name in SAVEABLE_DISTRIBUTIONS.get(type(distribution).__name__, ())]
+    if numbers:  # nothing is drawn while a file is read: drawing can go on for ever where numbers are not
+        return distributions.transform_to(distribution.support)(torch.zeros_like(numbers[0])).detach()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return distribution.sample().detach()

@@ -1,6 +1,7 @@
-"""From a specification back to the object, with empty tensors: a stranger's values, looked up in a closed table."""
+"""From a specification to the object, with empty tensors: a stranger's values, looked up in a closed table."""
 
 import inspect
+import math
 import threading
 import types as python_types
 import typing
@@ -13,46 +14,42 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pushforward.errors import InputError
-from pushforward.model_file.format import MAX_NODES, SAVE_AGAIN, count_nodes, is_plain
-
-_DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-        torch.float16, torch.bfloat16, torch.float32, torch.float64,
-    )
-}  # fmt: skip
+from pushforward.model_file.format import DTYPES, MAX_STRUCTURE, SAVE_AGAIN, describe, is_plain, tensor_name
+from pushforward.storage.packing import unpack
 
 
-def build(specification: Any, types: Mapping[str, Callable[..., Any]], *, place: str, max_parameters: int) -> Any:
-    """Return what a specification describes, its tensors on the meta device.
+def build(
+    specification: Any, types: Mapping[str, Callable[..., Any]], tensors: Mapping[str, Tensor], place: str
+) -> Any:
+    """Return what a specification describes: its parameters and buffers on the meta device, its structure on the CPU.
 
     Args:
         specification: Plain values and `{"type": NAME, argument: value, ...}` inside one another, at most 32 deep.
         types: What each NAME stands for: a class, or one with a classmethod `from_specification`.
+        tensors: Those of the file: constructors are handed the ones that they were handed when the model was made, and
+            what they make has at most four times as many numbers. On the meta device a layer of any size costs
+            nothing, but a billion layers would take forever, and the masks that follow from sizes have content.
         place: What messages call the whole.
-        max_parameters: On the meta device a layer of any size costs nothing, but a billion layers would still take
-            forever: building stops after so many parameters.
 
     Raises:
         InputError: If there is anything that no object has said of itself: its place is named.
     """
-    if count_nodes(specification) > MAX_NODES:
-        raise InputError(f"its specification has more than {MAX_NODES} values ({SAVE_AGAIN})")
-    with torch.device("meta"), _at_most(max_parameters):
-        return _build(specification, place, types)
+    budget = 1000 + 4 * sum(max(tensor.numel(), 1) for tensor in tensors.values())
+    with torch.device("meta"), _at_most(budget):
+        return _Builder(types, tensors).build(specification, place)
 
 
 @contextmanager
-def _at_most(num_parameters: int) -> Iterator[None]:
-    """Let this thread make so many parameters; whoever makes another gets a ValueError."""
+def _at_most(numbers: int) -> Iterator[None]:
+    """Let this thread make parameters of so many numbers; whoever makes another gets a ValueError."""
     thread, count = threading.get_ident(), 0
 
     def hook(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
         nonlocal count
-        count += threading.get_ident() == thread
-        if count > num_parameters:
-            raise ValueError("it has far more parameters than the file")
+        if threading.get_ident() == thread:
+            count += max(parameter.numel(), 1)
+            if count > numbers:
+                raise ValueError("it has far more parameters than the file")
 
     handle = register_module_parameter_registration_hook(hook)
     try:
@@ -61,38 +58,65 @@ def _at_most(num_parameters: int) -> Iterator[None]:
         handle.remove()
 
 
-def _build(node: Any, place: str, types: Mapping[str, Callable[..., Any]]) -> Any:
-    """Return what a specification describes, with tensors on the device in force."""
-    if isinstance(node, list):
-        return [_build(item, f"{place}[{position}]", types) for position, item in enumerate(node)]
-    if not isinstance(node, dict):
-        if not is_plain(node):
-            raise InputError(f"{place} is {node}; numbers are finite and integers within 2^31 ({SAVE_AGAIN})")
-        return node
-    if not all(key.isidentifier() for key in node):
-        raise InputError(f"{place} has an argument whose name is no name ({SAVE_AGAIN})")
-    name = node.get("type")
-    values = {key: _build(item, f"{place}.{key}", types) for key, item in node.items() if key != "type"}
-    if name == "Tensor":
-        make: Callable[..., Any] = _empty
-    elif isinstance(name, str) and name in types:
-        make = getattr(types[name], "from_specification", types[name])
-    else:
-        raise InputError(
-            f"{place} has the unknown type {name!r:.80} (upgrade pushforward, or load a class of your own with types=)"
-        )
-    try:
-        _check_arguments(make, values)
-        return make(**values)
-    except Exception as error:  # the values come from the file, and so does any error
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{place} ({name}) cannot be built: {reason:.300} ({SAVE_AGAIN})") from error
+class _Builder:
+    """Builds the parts of one specification."""
+
+    def __init__(self, types: Mapping[str, Callable[..., Any]], tensors: Mapping[str, Tensor]) -> None:
+        self.types, self.tensors, self.unpacked = types, tensors, 0
+
+    def build(self, node: Any, place: str) -> Any:
+        if isinstance(node, list):
+            return [self.build(item, f"{place}[{position}]") for position, item in enumerate(node)]
+        if not isinstance(node, dict):
+            if not is_plain(node):
+                raise InputError(f"{place} is {node}; numbers are finite and integers within 2^31 ({SAVE_AGAIN})")
+            return node
+        if not all(key.isidentifier() for key in node):
+            raise InputError(f"{place} has an argument whose name is no name ({SAVE_AGAIN})")
+        kind = node.get("type")
+        values = {key: self.build(item, f"{place}.{key}") for key, item in node.items() if key != "type"}
+        if kind == "Tensor":
+            make: Callable[..., Any] = self._packed if "content" in values else self._of_file(tensor_name(place))
+        elif isinstance(kind, str) and kind in self.types:
+            make = getattr(self.types[kind], "from_specification", self.types[kind])
+        else:
+            remedy = "upgrade pushforward, or load a class of your own with types="
+            raise InputError(f"{place} has the unknown type {kind!r:.80} ({remedy})")
+        try:
+            _check_arguments(make, values)
+            return make(**values)
+        except Exception as error:  # the values come from the file, and so does any error
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise InputError(f"{place} ({kind}) cannot be built: {reason:.300} ({SAVE_AGAIN})") from error
+
+    def _packed(self, shape: Sequence[int], dtype: str, content: str) -> Tensor:
+        """Return booleans or integers that stand in the specification."""
+        of = _dtype(dtype)
+        if of.is_floating_point or min(shape, default=0) < 0:
+            raise ValueError(f"a {dtype} tensor of shape {tuple(shape)} has no content in a specification.")
+        self.unpacked += math.prod(shape) * of.itemsize
+        if self.unpacked > MAX_STRUCTURE:
+            raise ValueError(f"the tensors in the specification take more than {MAX_STRUCTURE} bytes.")
+        return unpack(content, shape, of)
+
+    def _of_file(self, name: str) -> Callable[..., Tensor]:
+        """Return what finds floating-point numbers among the file's tensors."""
+
+        def find(shape: Sequence[int], dtype: str) -> Tensor:
+            tensor = self.tensors.get(name)
+            if tensor is None:
+                raise ValueError(f"the file lacks the tensor {name}.")
+            if (list(tensor.shape), tensor.dtype) != (shape, _dtype(dtype)):
+                raise ValueError(f"the tensor {name} is {describe(tensor)}, not {dtype} of shape {tuple(shape)}.")
+            return tensor
+
+        return find
 
 
-def _empty(shape: Sequence[int], dtype: str) -> Tensor:
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}; got {dtype!r:.80}.")
-    return torch.empty(shape, dtype=_DTYPES[dtype])
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {name!r:.80}.")
+    return DTYPES[name]
 
 
 def _check_arguments(make: Callable[..., Any], values: Mapping[str, Any]) -> None:
@@ -114,4 +138,8 @@ def _fits(value: Any, annotation: Any) -> bool:
         return type(value) in (int, annotation)
     if annotation in (tuple, list):
         return isinstance(value, list)
-    return annotation is inspect.Parameter.empty or not isinstance(annotation, type) or isinstance(value, annotation)
+    return (
+        annotation in (Any, inspect.Parameter.empty)
+        or not isinstance(annotation, type)
+        or isinstance(value, annotation)
+    )

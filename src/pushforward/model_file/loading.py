@@ -5,15 +5,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-import torch
 from torch import Tensor, nn
 
-from pushforward import nets, transforms
 from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
+from pushforward.model_file import format_1
 from pushforward.model_file.building import build
-from pushforward.model_file.format import MODEL_FILE, MODELS, SAVE_AGAIN, called, check_nesting
+from pushforward.model_file.format import (
+    DTYPES,
+    MODEL_FILE,
+    MODELS,
+    SAVE_AGAIN,
+    called,
+    check_specification,
+    describe,
+    stored,
+)
 from pushforward.model_file.types import TYPES
 from pushforward.storage import safe_container
 from pushforward.vae import VAE
@@ -36,7 +44,7 @@ def load(path: File, types: Types | None = None, *, kind: Any = Flow) -> Any:
         path: The file.
         types: Classes of your own by the name that their `specification()` gives as "type". Each, or its classmethod
             `from_specification` if it has one, is called with the other values of the specification inside
-            `torch.device("meta")`: tensors have shapes only, and get their content afterwards.
+            `torch.device("meta")`: the tensors that it makes have shapes only, and get their content afterwards.
         kind: What the file must hold: `pf.Flow`, `pf.vae.VAE` or `pf.VariationalDequantization`.
 
     Raises:
@@ -91,38 +99,30 @@ def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[s
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
     document, tensors = safe_container.read(Path(path), MODEL_FILE)
     try:
-        return _restore(document.get("flow"), tensors, {**TYPES, **types}, kind), document
+        return _restore(document, tensors, {**TYPES, **types}, kind), document
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _restore(
-    specification: Any, tensors: Mapping[str, Tensor], types: Mapping[str, Callable[..., Any]], kind: type[nn.Module]
-) -> nn.Module:
+def _restore(document: Mapping[str, Any], tensors: dict[str, Tensor], types: Types, kind: type[nn.Module]) -> nn.Module:
     """Return the model with its tensors; InputError if the two do not belong together."""
-    check_nesting(specification)
-    place = called(specification)
-    model = build(specification, types, place=place, max_parameters=1000 + 10 * len(tensors))
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES.values():
+            raise InputError(f"the tensor {name} is {describe(tensor)}; its dtype may be {', '.join(DTYPES)}")
+    specification = document.get("flow")
+    if document["format_version"] == 1:
+        specification = format_1.translated(specification, tensors)
+    check_specification(specification)
+    model = build(specification, types, tensors, place=called(specification))
     if not isinstance(model, kind):
         found = next((each for each in MODELS if isinstance(model, each)), None)
         remedy = f"in Python: pf.load(path, kind={MODELS[found]})" if found else SAVE_AGAIN
         raise InputError(f"it holds a {type(model).__name__}, not a {kind.__name__} ({remedy})")
-    _check_shared(model, tensors)
-    _check_tensors(model.state_dict(), tensors)
-    model.load_state_dict(tensors, assign=True)
-    for name, module in model.named_modules():
-        if not _picks_features(module):
-            raise InputError(f"{name} ({type(module).__name__}) has indices that are no permutation ({SAVE_AGAIN})")
+    if document["format_version"] == 1:
+        tensors = format_1.kept(model, tensors)
+    _check_tensors(stored(model), tensors)
+    model.load_state_dict(tensors, assign=True, strict=False)  # what else there is has its content
     return model.eval()
-
-
-def _check_shared(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Raise InputError if tensors of two names differ that stand for one parameter."""
-    first: dict[Tensor, str] = {}
-    for name, parameter in model.state_dict(keep_vars=True).items():
-        other = first.setdefault(parameter, name)
-        if other in tensors and name in tensors and not torch.equal(tensors[other], tensors[name]):
-            raise InputError(f"the tensors {other} and {name} differ, and stand for one parameter ({SAVE_AGAIN})")
 
 
 def _check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
@@ -136,35 +136,5 @@ def _check_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
         same = got.dtype == want.dtype or (got.is_floating_point() and want.is_floating_point())
         if got.shape != want.shape or not same:
             raise InputError(
-                f"the tensor {name} is {_describe(got)}, and its specification says {_describe(want)} ({SAVE_AGAIN})"
+                f"the tensor {name} is {describe(got)}, and its specification says {describe(want)} ({SAVE_AGAIN})"
             )
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-
-
-def _picks_features(module: nn.Module) -> bool:
-    """Whether a transform's indices are those that its constructor makes; others could read out of bounds."""
-    try:
-        if isinstance(module, transforms.Permutation):
-            fresh: nn.Module = transforms.Permutation(module.permutation)
-        elif isinstance(module, transforms.OnFeatures):
-            fresh = transforms.OnFeatures(module.indices, module.transform)
-        elif isinstance(module, transforms.Autoregressive):
-            fresh = transforms.Autoregressive(module.order, module.univariate, module.conditioner)
-        elif isinstance(module, transforms.Coupling):
-            fresh = transforms.Coupling(module.mask, module.univariate, module.conditioner)
-            if (fresh.num_kept, fresh.layout) != (module.num_kept, module.layout):
-                return False
-        elif isinstance(module, nets.ConvNet):
-            with torch.random.fork_rng(devices=[]):
-                fresh = nets.ConvNet(module.mask, module.shape, 1, hidden_channels=1)  # the weights do not matter
-            if (fresh.num_kept, fresh.layout) != (module.num_kept, module.layout):
-                return False
-        else:
-            return True
-    except ValueError:
-        return False
-    own, right = dict(module.named_buffers(recurse=False)), dict(fresh.named_buffers(recurse=False))
-    return all(torch.equal(own[name], right[name]) and not own[name].is_floating_point() for name in own)

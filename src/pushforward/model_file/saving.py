@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pushforward import __version__
 from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
-from pushforward.model_file.format import MAX_NODES, MODEL_FILE, MODELS, called, check_nesting, count_nodes, is_plain
+from pushforward.model_file.format import (
+    DTYPES,
+    MODEL_FILE,
+    MODELS,
+    called,
+    check_specification,
+    describe,
+    is_plain,
+    stored,
+    tensor_name,
+)
 from pushforward.model_file.types import TYPES
 from pushforward.storage import safe_container
 from pushforward.vae import VAE
@@ -61,16 +71,20 @@ def save(
             f"save takes a Flow, a VAE or a VariationalDequantization; got {type(flow).__name__}: save its flow, or "
             "keep model.state_dict() with safetensors.torch.save_file and load it into a model made anew."
         )
-    specification = flow.specification()
-    _check_savable(specification, flow, called(specification))
-    check_nesting(specification)
-    size = count_nodes(specification)
-    if size > MAX_NODES:
+    empty = [name for name, tensor in flow.state_dict().items() if tensor.device.type == "meta"]
+    if empty:
         raise InputError(
-            f"the {called(specification)} takes {size} values to describe; a model file holds {MAX_NODES}."
+            f"{empty[0]} and {len(empty) - 1} other tensors are on the meta device and have no content: load them first, "
+            "with model.load_state_dict(state, assign=True)."
         )
-    tensors = flow.state_dict()
-    lost = {name for name, _ in flow.named_buffers()} - tensors.keys()
+    specification = flow.specification()
+    tensors = stored(flow)
+    _check_savable(specification, flow, called(specification), tensors)
+    check_specification(specification)
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES.values():
+            raise InputError(f"the tensor {name} is {describe(tensor)}; a model file holds {', '.join(DTYPES)}.")
+    lost = {name for name, _ in flow.named_buffers()} - flow.state_dict().keys()
     if lost:
         raise InputError(
             f"the buffer {called(specification)}.{min(lost)} would be lost: register it with persistent=True."
@@ -82,25 +96,28 @@ def save(
     safe_container.write(Path(path), document, tensors, MODEL_FILE)
 
 
-def _check_savable(node: Any, owner: Any, place: str) -> None:
+def _check_savable(node: Any, owner: Any, place: str, tensors: Mapping[str, Tensor]) -> None:
     """Raise InputError naming the first part of a specification that could not be loaded again.
 
     Args:
         node: The specification or a part of it.
         owner: The object it describes, or None where that is not known.
         place: Where it is, such as "flow.transform.transforms[2]".
+        tensors: What the file will hold.
     """
     name = node.get("type") if isinstance(node, dict) else None
     if isinstance(node, dict) and isinstance(name, str):
         if type(owner).__name__ == name and TYPES.get(name, type(owner)) is not type(owner):
             raise InputError(f"{place} has a class of your own with the name of a built-in one, {name}: rename it.")
+        if name == "Tensor" and "content" not in node and tensor_name(place) not in tensors:
+            raise InputError(f"{place} would be lost: register it as a parameter or a buffer.")
         for key, item in node.items():
-            _check_savable(item, getattr(owner, key, None), f"{place}.{key}")
+            _check_savable(item, getattr(owner, key, None), f"{place}.{key}", tensors)
     elif isinstance(node, (list, tuple)):
         owners = list(owner) if isinstance(owner, (list, tuple, nn.ModuleList)) else []
         owners += [None] * (len(node) - len(owners))
         for position, item in enumerate(node):
-            _check_savable(item, owners[position], f"{place}[{position}]")
+            _check_savable(item, owners[position], f"{place}[{position}]", tensors)
     elif not is_plain(node):
         if isinstance(node, (int, float)):
             raise InputError(f"{place} is {node}: a model file holds finite numbers and integers within 2^31.")

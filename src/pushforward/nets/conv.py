@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pushforward.nets.mlp import activation_named, check_sizes, zero_last
-from pushforward.specification import Specified
+from pushforward.specification import Specified, hold_structure, readable
 
 
 class ConvNet(Specified, nn.Module):
@@ -64,70 +63,40 @@ class ConvNet(Specified, nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        mask, shape = torch.as_tensor(mask), tuple(shape)
-        if len(shape) != 3 or mask.dtype != torch.bool or mask.shape != (math.prod(shape),):
+        values, shape = readable("mask", mask), tuple(shape)
+        if len(shape) != 3 or values.dtype != torch.bool or values.shape != (math.prod(shape),):
             raise ValueError(
                 f"mask must be boolean with one value for each feature of an image of shape (C, H, W); got "
-                f"{str(mask.dtype).removeprefix('torch.')} of shape {tuple(mask.shape)} for images of {shape}."
+                f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)} for images of {shape}."
             )
-        num_kept = int(mask.sum())
-        if not 0 < num_kept < len(mask):
+        num_kept = int(values.sum())
+        if not 0 < num_kept < len(values):
             raise ValueError(
-                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(mask)}."
+                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(values)}."
             )
-        by_channel = mask.reshape(shape[0], -1)
-        layout = "channels" if bool((by_channel == by_channel[:, :1]).all()) else "pixels"
-        self._lay_out(
-            mask,
-            shape,
-            num_params,
-            hidden_channels,
-            num_blocks,
-            context_features,
-            activation,
-            dropout,
-            num_kept,
-            layout,
-        )
-        if layout == "pixels":
-            # Each feature's place among the kept ones; the others take the zero after the last.
-            self.source.copy_(torch.where(mask, mask.cumsum(0) - 1, num_kept))
-            self.transformed.copy_((~mask).nonzero().squeeze(-1))
-
-    def _lay_out(
-        self,
-        mask: Tensor,
-        shape: Sequence[int],
-        num_params: int,
-        hidden_channels: int,
-        num_blocks: int,
-        context_features: int,
-        activation: str,
-        dropout: float,
-        num_kept: int,
-        layout: str,
-    ) -> None:
-        """Set everything but the content of the index buffers, which a model file brings along."""
-        channels, height, width = self.shape = tuple(shape)
         check_sizes(
-            shape=self.shape,
+            shape=shape,
             num_params=num_params,
             hidden_channels=hidden_channels,
             num_blocks=num_blocks,
             context_features=context_features,
         )
+        channels, height, width = self.shape = shape
         self.num_params, self.hidden_channels, self.num_blocks = num_params, hidden_channels, num_blocks
         self.context_features, self.activation, self.dropout = context_features, activation, dropout
-        self.num_kept, self.layout = num_kept, layout
+        self.num_kept = num_kept
         self._activation = activation_named(activation)
-        self.register_buffer("mask", mask.clone())
+        hold_structure(self, mask, mask=values)
         in_channels, out_channels = 2 * channels, channels
-        if layout == "channels":
+        by_channel = values.reshape(channels, -1)
+        self.layout = "channels" if bool((by_channel == by_channel[:, :1]).all()) else "pixels"
+        if self.layout == "channels":
             in_channels = num_kept // (height * width)
             out_channels = channels - in_channels
         else:
-            self.register_buffer("source", torch.empty(len(mask), dtype=torch.long, device=mask.device))
-            self.register_buffer("transformed", torch.empty(len(mask) - num_kept, dtype=torch.long, device=mask.device))
+            # Each feature's place among the kept ones; the others take the zero after the last.
+            source = torch.where(values, values.cumsum(0) - 1, num_kept)
+            hold_structure(self, mask, source=source, transformed=(~values).nonzero().squeeze(-1))
         self.first = nn.Conv2d(in_channels, hidden_channels, 3, padding=1, bias=False)
         self.bias = nn.Parameter(torch.zeros(hidden_channels, height, width))
         self.from_context = nn.Linear(context_features, hidden_channels, bias=False) if context_features else None
@@ -135,43 +104,6 @@ class ConvNet(Specified, nn.Module):
         self.outer = nn.ModuleList(nn.Conv2d(hidden_channels, hidden_channels, 1) for _ in range(num_blocks))
         self.last = zero_last(nn.Conv2d(hidden_channels, num_params * out_channels, 1))
         self._dropout = nn.Dropout(dropout) if dropout else None
-
-    def specification(self) -> dict[str, Any]:
-        """Return the constructor's arguments, and what the mask's content decides about shapes."""
-        return {**super().specification(), "num_kept": self.num_kept, "layout": self.layout}
-
-    @classmethod
-    def from_specification(
-        cls,
-        mask: Tensor,
-        shape: Sequence[int],
-        num_params: int,
-        hidden_channels: int,
-        num_blocks: int,
-        context_features: int,
-        activation: str,
-        dropout: float,
-        num_kept: int,
-        layout: str,
-    ) -> "ConvNet":
-        """Build without reading the mask, which is on the meta device while a model file is loaded."""
-        if not 0 < num_kept < len(mask) or layout not in ("channels", "pixels") or len(mask) != math.prod(shape):
-            raise ValueError(f"num_kept {num_kept!r} or layout {layout!r} does not fit images of {tuple(shape)}.")
-        net = cls.__new__(cls)
-        nn.Module.__init__(net)
-        net._lay_out(
-            mask,
-            shape,
-            num_params,
-            hidden_channels,
-            num_blocks,
-            context_features,
-            activation,
-            dropout,
-            num_kept,
-            layout,
-        )
-        return net
 
     def _image(self, kept: Tensor) -> Tensor:
         """Return the network's input, (N, channels, H, W), for all rows of the batch."""

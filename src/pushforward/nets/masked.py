@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
-from pushforward.specification import Specified
+from pushforward.specification import Specified, hold_structure, readable
 
 
 def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int], context: bool) -> list[Tensor]:
@@ -19,17 +19,16 @@ def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int], context: b
     """
     rows = torch.unique(adjacency, dim=0)
     rows = rows if context or not bool(adjacency.any()) else rows[rows.any(1)]
-    masks, sets = [], torch.eye(adjacency.shape[1], dtype=torch.bool)
-    for width in widths:
-        # Spread the sets over the units; with fewer units than sets, evenly over the sets.
-        chosen = (
-            torch.arange(width) % len(rows) if width >= len(rows) else torch.linspace(0, len(rows) - 1, width).long()
-        )
-        units = rows[chosen]
-        masks.append(_contains(units, sets))
-        sets = units
-    masks.append(_contains(adjacency, sets).repeat(num_params, 1))
-    return masks
+    units = [rows[_chosen(len(rows), width)] for width in widths]
+    between = [_contains(after, before) for before, after in zip(units[:-1], units[1:], strict=True)]
+    return [units[0], *between, _contains(adjacency, units[-1]).repeat(num_params, 1)]
+
+
+def _chosen(num_sets: int, width: int) -> Tensor:
+    """Return which set each unit stands for: all in turn, or, with fewer units than sets, some evenly spread."""
+    if width >= num_sets:
+        return torch.arange(width, device="cpu") % num_sets
+    return torch.linspace(0, num_sets - 1, width, device="cpu").long()
 
 
 def _contains(larger: Tensor, smaller: Tensor) -> Tensor:
@@ -72,27 +71,23 @@ class MaskedMLP(Specified, nn.Module):
         super().__init__()
         hidden_features = tuple(hidden_features)
         check_sizes(num_params=num_params, hidden_features=hidden_features, context_features=context_features)
-        if adjacency.dtype != torch.bool or adjacency.ndim != 2:
-            raise ValueError(
-                f"adjacency must be a boolean matrix; got {adjacency.dtype} of shape {tuple(adjacency.shape)}."
-            )
+        values = readable("adjacency", adjacency)
+        if values.dtype != torch.bool or values.ndim != 2:
+            raise ValueError(f"adjacency must be a boolean matrix; got {values.dtype} of shape {tuple(values.shape)}.")
         if not hidden_features:
             raise ValueError("hidden_features must name at least one layer; got ().")
         self.num_params, self.hidden_features, self.context_features = num_params, hidden_features, context_features
         self.activation, self.dropout = activation, dropout
         self._activation = activation_named(activation)
-        num_outputs, in_features = adjacency.shape
+        num_outputs, in_features = values.shape
         widths = (in_features, *hidden_features, num_outputs * num_params)
-        self.register_buffer("adjacency", adjacency)
+        hold_structure(self, adjacency, adjacency=values)
         self.first = Input(in_features, hidden_features[0], context_features)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[1:-2], widths[2:-1], strict=True))
         self.last = zero_last(nn.Linear(widths[-2], widths[-1]))
-        if adjacency.is_meta:
-            masks = [torch.empty(b, a, device="meta") for a, b in zip(widths[:-1], widths[1:], strict=True)]
-        else:
-            masks = _masks(adjacency, num_params, hidden_features, context_features > 0)
-        for position, mask in enumerate(masks):
-            self.register_buffer(f"mask_{position}", mask.to(self.last.weight.dtype))
+        # The masks are no structure, though they follow from it: a model keeps those that it was trained with.
+        for position, mask in enumerate(_masks(values, num_params, hidden_features, context_features > 0)):
+            self.register_buffer(f"mask_{position}", mask.to(self.last.weight))
         self._dropout = nn.Dropout(dropout) if dropout else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -91,14 +91,15 @@ def _permuted_roles(before: Tensor, kept: Tensor, layer: int) -> Permutation:
     are free, but for the one that leaves all roles as they were, which would waste a layer.
     """
     if layer % 2 == 0:
-        permutation = torch.randperm(len(kept))
+        permutation = torch.randperm(len(kept), device="cpu")
         while torch.equal(before[permutation], kept):
-            permutation = torch.randperm(len(kept))
+            permutation = torch.randperm(len(kept), device="cpu")
         return Permutation(permutation)
     # Places that transform come first, and are given first to what was kept.
     places = torch.cat(((~kept).nonzero(), kept.nonzero())).squeeze(-1)
-    given = torch.cat([group[torch.randperm(len(group))] for group in (before.nonzero(), (~before).nonzero())])
-    permutation = torch.empty(len(kept), dtype=torch.long)
+    groups = (before.nonzero(), (~before).nonzero())
+    given = torch.cat([group[torch.randperm(len(group), device="cpu")] for group in groups])
+    permutation = torch.empty(len(kept), dtype=torch.long, device="cpu")
     permutation[places] = given.squeeze(-1)
     return Permutation(permutation)
 
@@ -164,7 +165,7 @@ def autoregressive_steps(
         return _elementwise_steps(univariate, num_layers, networks)
     steps: Steps = []
     for layer in range(num_layers):
-        order = torch.arange(features)
+        order = torch.arange(features, device="cpu")
         if mixing in ("swap", "flip") and layer % 2:
             order = order.flip(0)  # the order is turned around rather than the features: one operation less
         net = MaskedMLP(autoregressive_adjacency(order), univariate.num_params, **networks)

@@ -211,4 +211,4 @@ def _coupling(mask: torch.Tensor, size: Shape, univariate: Affine, networks: dic
 def _on_first(size: Shape, features: int, parts: list[Transform]) -> list[Transform]:
     """Return the parts of a step on the features that are left at its level, which come first."""
     left = math.prod(size)
-    return parts if left == features else [OnFeatures(torch.arange(left), Compose(parts))]
+    return parts if left == features else [OnFeatures(torch.arange(left, device="cpu"), Compose(parts))]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.specification import Specified
+from pushforward.specification import Specified, hold_structure, readable_permutation
 from pushforward.transforms.base import Transform
 from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import parameters_from
@@ -18,7 +18,7 @@ def autoregressive_adjacency(order: Sequence[int] | Tensor) -> Tensor:
     Args:
         order: The features in the order in which they are transformed, (D,).
     """
-    rank = torch.as_tensor(order).argsort()
+    rank = readable_permutation("order", order).argsort()
     return rank[:, None] > rank[None, :]
 
 
@@ -43,13 +43,11 @@ class Autoregressive(Specified, Transform):
 
     def __init__(self, order: Sequence[int] | Tensor, univariate: Univariate, conditioner: nn.Module) -> None:
         super().__init__()
-        order = torch.as_tensor(order)
-        if not order.is_meta and sorted(order.tolist()) != list(range(len(order))):
-            raise ValueError(f"order must hold each of 0..{len(order) - 1} once; got {order.tolist()}.")
-        self.features, self.univariate, self.conditioner = len(order), univariate, conditioner
+        values = readable_permutation("order", order)
+        self.features, self.univariate, self.conditioner = len(values), univariate, conditioner
         self.context_features = getattr(conditioner, "context_features", 0)
-        self.inverse_passes = len(order)
-        self.register_buffer("order", order.clone())
+        self.inverse_passes = len(values)
+        hold_structure(self, order, order=values)
 
     def _params(self, x: Tensor, context: Tensor | None) -> Tensor:
         return parameters_from(self.conditioner, x, context, len(self.order), self.univariate)

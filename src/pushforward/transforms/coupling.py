@@ -1,11 +1,9 @@
 """Coupling: some features pass through and decide how the others are transformed."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from pushforward.specification import Specified
+from pushforward.specification import Specified, hold_structure, readable
 from pushforward.transforms.base import Transform
 from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import parameters_from
@@ -43,52 +41,23 @@ class Coupling(Specified, Transform):
 
     def __init__(self, mask: Tensor, univariate: Univariate, conditioner: nn.Module) -> None:
         super().__init__()
-        mask = torch.as_tensor(mask)
-        if mask.dtype != torch.bool or mask.ndim != 1:
-            raise ValueError(f"mask must be boolean of shape (D,); got {mask.dtype} of shape {tuple(mask.shape)}.")
-        num_kept = int(mask.sum())
-        if not 0 < num_kept < len(mask):
+        values = readable("mask", mask)
+        if values.dtype != torch.bool or values.ndim != 1:
+            raise ValueError(f"mask must be boolean of shape (D,); got {values.dtype} of shape {tuple(values.shape)}.")
+        kept, transformed = values.nonzero().squeeze(-1), (~values).nonzero().squeeze(-1)
+        self.num_kept, self.num_transformed = num_kept, num_transformed = len(kept), len(transformed)
+        if not num_kept or not num_transformed:
             raise ValueError(
-                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(mask)}."
+                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(values)}."
             )
-        first = torch.arange(len(mask)) < num_kept
-        layout = (
-            "first" if torch.equal(mask.cpu(), first) else "last" if torch.equal(mask.cpu(), first.flip(0)) else "any"
-        )
-        self._lay_out(mask, num_kept, layout, univariate, conditioner)
-        if layout == "any":
-            self.kept.copy_(mask.nonzero().squeeze(-1))
-            self.transformed.copy_((~mask).nonzero().squeeze(-1))
-            self.order.copy_(torch.cat((self.kept, self.transformed)).argsort())
-
-    def _lay_out(
-        self, mask: Tensor, num_kept: int, layout: str, univariate: Univariate, conditioner: nn.Module
-    ) -> None:
-        """Set everything but the content of the index buffers, which a model file brings along."""
-        self.features, self.univariate, self.conditioner = len(mask), univariate, conditioner
+        self.features, self.univariate, self.conditioner = len(values), univariate, conditioner
         self.context_features = getattr(conditioner, "context_features", 0)
-        self.num_kept, self.layout = num_kept, layout
-        self.num_transformed = len(mask) - num_kept
-        self.register_buffer("mask", mask.clone())
-        if layout == "any":
-            for name, size in (("kept", num_kept), ("transformed", self.num_transformed), ("order", len(mask))):
-                self.register_buffer(name, torch.empty(size, dtype=torch.long, device=mask.device))
-
-    def specification(self) -> dict[str, Any]:
-        """Return the constructor's arguments, and what the mask's content decides about shapes."""
-        return {**super().specification(), "num_kept": self.num_kept, "layout": self.layout}
-
-    @classmethod
-    def from_specification(
-        cls, mask: Tensor, univariate: Univariate, conditioner: nn.Module, num_kept: int, layout: str
-    ) -> "Coupling":
-        """Build without reading the mask, which is on the meta device while a model file is loaded."""
-        if not isinstance(num_kept, int) or not 0 < num_kept < len(mask) or layout not in ("first", "last", "any"):
-            raise ValueError(f"num_kept {num_kept!r} or layout {layout!r} does not fit a mask of {len(mask)} features.")
-        coupling = cls.__new__(cls)
-        Transform.__init__(coupling)
-        coupling._lay_out(mask, num_kept, layout, univariate, conditioner)
-        return coupling
+        hold_structure(self, mask, mask=values)
+        # Where the kept features are the first or the last ones, two views stand for three copies by index.
+        self.layout = "first" if values[:num_kept].all() else "last" if values[num_transformed:].all() else "any"
+        if self.layout == "any":
+            order = torch.cat((kept, transformed)).argsort()
+            hold_structure(self, mask, kept=kept, transformed=transformed, order=order)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.layout == "first":

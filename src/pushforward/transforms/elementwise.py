@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.specification import Specified
+from pushforward.specification import Specified, readable
 from pushforward.transforms.base import Transform
 from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import parameters_from
@@ -53,8 +53,9 @@ class Scale(Specified, Transform):
         super().__init__()
         self.learned = learned
         _hold(self, "factor", factor, learned)
-        if not self.factor.is_meta and not bool((self.factor.isfinite() & (self.factor != 0)).all()):
-            raise ValueError(f"factor must be finite and not zero; got {self.factor.tolist()}.")
+        values = readable("factor", factor)
+        if not bool((values.isfinite() & (values != 0)).all()):
+            raise ValueError(f"factor must be finite and not zero; got {values.tolist()}.")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

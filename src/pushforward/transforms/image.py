@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pushforward.specification import Specified
+from pushforward.specification import Specified, hold_structure, readable_indices
 from pushforward.transforms.base import Transform
 from pushforward.transforms.checks import check_context
 from pushforward.transforms.linear import Permutation
@@ -32,7 +32,7 @@ def squeeze(shape: Sequence[int]) -> Permutation:
     channels, height, width = shape
     if height % 2 or width % 2:
         raise ValueError(f"squeeze needs an even height and width; got an image of {height} x {width}.")
-    places = torch.arange(channels * height * width).reshape(channels, height // 2, 2, width // 2, 2)
+    places = torch.arange(channels * height * width, device="cpu").reshape(channels, height // 2, 2, width // 2, 2)
     return Permutation(places.permute(0, 2, 4, 1, 3).flatten())
 
 
@@ -125,22 +125,17 @@ class OnFeatures(Specified, Transform):
 
     def __init__(self, indices: Sequence[int] | Tensor, transform: Transform) -> None:
         super().__init__()
-        indices = torch.as_tensor(indices)
-        if indices.ndim != 1 or not len(indices) or indices.is_floating_point() or indices.dtype == torch.bool:
+        values = readable_indices("indices", indices)
+        if int(values.min()) < 0 or len(values.unique()) < len(values):
+            raise ValueError(f"indices must be different and at least 0; got {values.tolist()}.")
+        if transform.features not in (None, len(values)):
             raise ValueError(
-                f"indices must be at least one integer in a row; got {str(indices.dtype).removeprefix('torch.')} of "
-                f"shape {tuple(indices.shape)}."
-            )
-        if not indices.is_meta and (int(indices.min()) < 0 or len(indices.unique()) < len(indices)):
-            raise ValueError(f"indices must be different and at least 0; got {indices.tolist()}.")
-        if transform.features not in (None, len(indices)):
-            raise ValueError(
-                f"the map must have as many features as there are indices, {len(indices)}; got "
+                f"the map must have as many features as there are indices, {len(values)}; got "
                 f"{type(transform).__name__} with {transform.features}."
             )
         self.transform = transform
         self.context_features = transform.context_features
-        self.register_buffer("indices", indices.clone())
+        hold_structure(self, indices, indices=values)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

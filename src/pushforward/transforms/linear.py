@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.specification import Specified
+from pushforward.specification import Specified, hold_structure, readable_permutation
 from pushforward.transforms.base import Transform
 from pushforward.transforms.checks import check_context
 
@@ -30,29 +30,24 @@ class Permutation(Specified, Transform):
 
     def __init__(self, permutation: Sequence[int] | Tensor) -> None:
         super().__init__()
-        permutation = torch.as_tensor(permutation)
-        if not permutation.is_meta and sorted(permutation.tolist()) != list(range(len(permutation))):
-            raise ValueError(
-                f"permutation must hold each of 0..{len(permutation) - 1} once; got {permutation.tolist()}."
-            )
-        self.features = len(permutation)
-        self.register_buffer("permutation", permutation.clone())
-        self.register_buffer("inverse_permutation", permutation.argsort())
+        values = readable_permutation("permutation", permutation)
+        self.features = len(values)
+        hold_structure(self, permutation, permutation=values, inverse_permutation=values.argsort())
 
     @classmethod
     def reverse(cls, features: int) -> "Permutation":
         """Return the one that turns the order around."""
-        return cls(torch.arange(features).flip(0))
+        return cls(torch.arange(features, device="cpu").flip(0))
 
     @classmethod
     def swap_halves(cls, features: int) -> "Permutation":
         """Return the one that puts the second half first."""
-        return cls(torch.arange(features).roll(features // 2))
+        return cls(torch.arange(features, device="cpu").roll(features // 2))
 
     @classmethod
     def random(cls, features: int, *, generator: torch.Generator | None = None) -> "Permutation":
         """Return a random one, drawn once."""
-        return cls(torch.randperm(features, generator=generator))
+        return cls(torch.randperm(features, generator=generator, device="cpu"))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
@@ -76,7 +71,9 @@ class Orthogonal(Specified, Transform):
 
     def __init__(self, features: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        q, r = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64, generator=generator))
+        drawn_on = None if generator is None else generator.device
+        drawn = torch.randn(features, features, dtype=torch.float64, generator=generator, device=drawn_on)
+        q, r = torch.linalg.qr(drawn.to(torch.empty(0).device))
         # Signs from R make Q uniform on the orthogonal group (Mezzadri 2007, arXiv:math-ph/0609050).
         self.features = features
         # Contiguous, as a model file brings it back: another layout is multiplied with other rounding.

@@ -11,17 +11,17 @@ __all__ = ["MASKS", "alternating", "chequerboard", "halves", "random"]
 
 def halves(features: int) -> Tensor:
     """Keep the first half (the larger one if D is odd), transform the rest."""
-    return torch.arange(features) < (features + 1) // 2
+    return torch.arange(features, device="cpu") < (features + 1) // 2
 
 
 def alternating(features: int) -> Tensor:
     """Keep features 0, 2, 4, ..."""
-    return torch.arange(features) % 2 == 0
+    return torch.arange(features, device="cpu") % 2 == 0
 
 
 def random(features: int, *, generator: torch.Generator | None = None) -> Tensor:
     """Keep half of the features (the larger half if D is odd), drawn at random."""
-    return halves(features)[torch.randperm(features, generator=generator)]
+    return halves(features)[torch.randperm(features, generator=generator, device="cpu")]
 
 
 def chequerboard(features: int | Sequence[int]) -> Tensor:
@@ -41,7 +41,8 @@ def chequerboard(features: int | Sequence[int]) -> Tensor:
             )
         features = (side, side)
     *channels, height, width = features
-    board = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 0
+    rows, columns = (torch.arange(size, device="cpu") for size in (height, width))
+    board = (rows[:, None] + columns) % 2 == 0
     return board.expand(*channels, height, width).flatten()
 
 

@@ -15,7 +15,7 @@ from pushforward.flows import Flow
 from pushforward.flows.binarization import check_binary, grey
 from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.noise import normal_noise
-from pushforward.specification import Specified
+from pushforward.specification import Specified, nodes
 from pushforward.transforms import Transform
 from pushforward.vae.priors import vamps_in
 from pushforward.vae.terms import Terms
@@ -87,9 +87,7 @@ class VAE(Specified, nn.Module):
         ):
             raise ValueError("posterior_flow must have no preprocessing: put its steps into a Compose.")
         for vamp in vamps:
-            if vamp.encoder is not encoder and not vamp.pseudo_logits.is_meta:
-                raise ValueError("the VampPrior has another encoder: make it with the one of this VAE.")
-            vamp.encoder = encoder  # one module, though a model file describes it twice
+            vamp.share(encoder)
         self.encoder, self.decoder, self.prior, self.posterior_flow = encoder, decoder, prior, posterior_flow
         self.latent_features = prior.features
         own = None if posterior_flow is None else posterior_flow.features
@@ -247,14 +245,18 @@ class VAE(Specified, nn.Module):
         return self.decode(self._refine(mean, context)[0])
 
     def specification(self) -> dict[str, Any]:
-        """Return how it was built, as plain values.
+        """Return how it was built, as plain values; the encoder stands there once, and not in a VampPrior.
 
         Raises:
             InputError: If encoder and VampPrior no longer share one network.
         """
         if any(vamp.encoder is not self.encoder for vamp in vamps_in(self.prior)):
             raise InputError("the VampPrior has another encoder than its VAE: a model file holds one for both.")
-        return super().specification()
+        specification = super().specification()
+        for node in nodes(specification["prior"]):
+            if node["type"] == "VampPrior":
+                node["encoder"] = None
+        return specification
 
     # ---- hooks of `fit` ------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ class VampPrior(Specified, Base):
     a sigmoid; `fit` lets them begin as training images.
 
     Args:
-        encoder: The encoder of the VAE, x (*batch, D) -> (*batch, 2 L).
+        encoder: The encoder of the VAE, x (*batch, D) -> (*batch, 2 L), or None: the VAE then hands it over.
         features: Number of latents L.
         data_features: Number of pixels D.
         num_components: K.
@@ -34,25 +34,40 @@ class VampPrior(Specified, Base):
     """
 
     has_rsample = False
+    encoder: nn.Module | None
     initialized: Tensor
 
-    def __init__(self, encoder: nn.Module, features: int, data_features: int, num_components: int = 500) -> None:
+    def __init__(self, encoder: nn.Module | None, features: int, data_features: int, num_components: int = 500) -> None:
         super().__init__()
         self.features = require_count("features", features)
         self.data_features = require_count("data_features", data_features)
         self.num_components = require_count("num_components", num_components)
-        for name, wanted in (("in_features", data_features), ("out_features", 2 * features)):
-            if getattr(encoder, name, wanted) != wanted:
-                raise ValueError(
-                    f"the encoder of a VampPrior must have {name}={wanted} (data_features in, mean and log standard "
-                    f"deviation of {features} latents out); got {getattr(encoder, name)}."
-                )
-        self.encoder = encoder
+        self.encoder = None
+        if encoder is not None:
+            self.share(encoder)
         self.pseudo_logits = nn.Parameter(torch.randn(num_components, data_features))
         self.register_buffer("initialized", torch.tensor(False))
 
+    def share(self, encoder: nn.Module) -> None:
+        """Use the encoder of the VAE.
+
+        Raises:
+            ValueError: If there is another already, or this one's sizes do not fit.
+        """
+        if self.encoder not in (None, encoder):
+            raise ValueError("the VampPrior has another encoder: make it with the one of this VAE.")
+        for name, wanted in (("in_features", self.data_features), ("out_features", 2 * self.features)):
+            if getattr(encoder, name, wanted) != wanted:
+                raise ValueError(
+                    f"the encoder of a VampPrior must have {name}={wanted} (data_features in, mean and log standard "
+                    f"deviation of {self.features} latents out); got {getattr(encoder, name)}."
+                )
+        self.encoder = encoder
+
     def components(self) -> tuple[Tensor, Tensor]:
         """Return means and log standard deviations of the components, (K, L) each."""
+        if self.encoder is None:
+            raise ValueError("the VampPrior has no encoder yet: put it into a VAE, or make it with one.")
         mean, log_std = self.encoder(self.pseudo_logits.sigmoid()).chunk(2, -1)
         return mean, log_std
 

@@ -1,0 +1,112 @@
+"""Models made under torch.device("meta") and torch.set_default_device: shapes alone, and structure with content."""
+
+import pytest
+import torch
+from torch import distributions
+
+import pushforward as pf
+import zoo
+from pushforward.specification import structure_of
+
+MODELS = {
+    **{name: lambda name=name: zoo.FLOWS[name](fresh=True) for name in zoo.FLOWS},
+    "parts": lambda: pf.Flow(
+        pf.transforms.Compose(
+            [
+                pf.transforms.OnFeatures((3, 0), pf.transforms.Scale((2.0, -1.0))),
+                pf.transforms.Permutation.random(4, generator=torch.Generator("cpu").manual_seed(1)),
+                pf.transforms.Orthogonal(4, generator=torch.Generator("cpu").manual_seed(1)),
+                pf.transforms.Sylvester(4),
+                pf.transforms.ActNorm(4),
+            ]
+        ),
+        pf.bases.Joint([pf.bases.GaussianMixture(2), pf.bases.DiagonalNormal(1), pf.bases.Box(1)]),
+        [pf.transforms.Asinh(4), *pf.data.pixel_units("logit")],
+    ),
+    "autoencoder": lambda: pf.vae.mlp_vae(6, latent_features=2, hidden_features=(3,), prior="vampprior"),
+    "learned noise": lambda: pf.VariationalDequantization(
+        pf.recipes.realnvp(2, num_layers=2), pf.recipes.realnvp(2, num_layers=2, context_features=2, mask="random")
+    ),
+}
+
+
+def shapes(model):
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_under_the_meta_device_a_model_has_its_shapes_and_takes_no_memory(name):
+    with torch.device("meta"):
+        model = MODELS[name]()
+    assert shapes(model) == shapes(MODELS[name]())
+    structure = structure_of(model)
+    for key, tensor in model.state_dict().items():
+        assert tensor.device.type == ("cpu" if key in structure else "meta")
+
+
+@pytest.mark.parametrize("fill", ["assign", "to_empty"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_state_completes_a_model_made_under_the_meta_device(name, fill):
+    whole = zoo.perturb(MODELS[name]())
+    with torch.device("meta"):
+        model = MODELS[name]()
+    if fill == "to_empty":
+        model = model.to_empty(device="cpu")
+    model.load_state_dict(whole.state_dict(), assign=fill == "assign")
+    for (key, tensor), (other, right) in zip(model.state_dict().items(), whole.state_dict().items(), strict=True):
+        assert key == other
+        assert torch.equal(tensor, right)
+    if isinstance(whole, pf.Flow):
+        x, context = 0.1 + 0.8 * torch.rand(5, whole.features), zoo.context_for(whole, 5)
+        assert torch.equal(model.log_prob(x, context), whole.log_prob(x, context))
+
+
+def test_parameters_are_counted_without_making_them():
+    with torch.device("meta"):
+        flow = pf.recipes.realnvp(784, num_layers=8, hidden_features=(10**6, 10**6))
+    assert sum(parameter.numel() for parameter in flow.parameters()) > 8e12
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_default_device_holds_what_a_flow_makes(device):
+    torch.set_default_device(device)
+    try:
+        flow = pf.recipes.realnvp(6, num_layers=3, mixing="permute", mask="alternating")
+        net = pf.recipes.maf(3, num_layers=2, hidden_features=(4,))
+    finally:
+        torch.set_default_device(None)
+    assert {parameter.device.type for model in (flow, net) for parameter in model.parameters()} == {device}
+    if device == "cpu":
+        assert flow.log_prob(torch.zeros(5, 6)).shape == (5,)
+
+
+def test_a_mask_that_is_changed_afterwards_changes_no_layer():
+    mask = torch.tensor([True, False])
+    layer = pf.transforms.Coupling(mask, pf.transforms.Affine(), pf.nets.MLP(1, 2))
+    mask[0] = False
+    assert layer.mask.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("mask", lambda: pf.transforms.Coupling(torch.ones(2).bool(), pf.transforms.Affine(), pf.nets.MLP(1, 2))),
+        ("mask", lambda: pf.nets.ConvNet(torch.ones(4).bool(), (1, 2, 2), 1)),
+        ("permutation", lambda: pf.transforms.Permutation(torch.arange(3))),
+        ("order", lambda: pf.transforms.Autoregressive(torch.arange(3), pf.transforms.Affine(), pf.nets.MLP(3, 6))),
+        ("order", lambda: pf.transforms.autoregressive_adjacency(torch.arange(3))),
+        ("indices", lambda: pf.transforms.OnFeatures(torch.arange(3), pf.transforms.Scale(2.0))),
+        ("adjacency", lambda: pf.nets.MaskedMLP(torch.ones(3, 3).bool())),
+        ("factor", lambda: pf.transforms.Scale(torch.ones(3))),
+    ],
+)
+def test_what_must_be_read_is_refused_from_the_meta_device(name, make):
+    with torch.device("meta"), pytest.raises(ValueError, match=f"{name} has no content: it is on the meta device"):
+        make()
+
+
+def test_a_distribution_made_elsewhere_keeps_its_numbers_under_the_meta_device():
+    law = distributions.StudentT(torch.tensor([3.0, 5.0]), 0.5, 2.0)
+    with torch.device("meta"):
+        base = pf.bases.FromTorch(law, 2)
+    assert torch.equal(base.log_prob(torch.ones(2)), law.log_prob(torch.ones(2)).sum())
