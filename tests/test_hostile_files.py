@@ -136,7 +136,7 @@ CHANGES = {
     "content without an end": (put(pack(torch.zeros(10**8, dtype=torch.bool)), *MASK, "content"), "not that of a bool"),
     "content larger than memory": (
         put({**packed([True]), "shape": [2**31 - 1]}, *MASK),
-        "the tensors in the specification take more than 134217728 bytes",
+        "the specification holds far more booleans and integers than a file of this size may",
     ),
     "content beyond its dtype": (
         put({**packed([0, 300, 1]), "dtype": "uint8"}, *ORDER),
@@ -202,6 +202,19 @@ TENSORS = {
     "complex numbers": ({"preprocessing.0.mean": torch.ones(3).cfloat()}, r"mean is complex64 of shape \(3,\); its"),
     "unsigned integers": ({"evil": torch.ones(3).to(torch.uint16)}, r"evil is uint16 of shape \(3,\); its dtype"),
 }
+
+
+def test_structure_without_end_is_refused_before_it_is_unpacked(flow, path):
+    def change(specification):
+        specification["transform"]["transforms"] += [masked] * 20
+        specification["transform"]["names"] = [f"step {number}" for number in range(23)]
+
+    masked = {"type": "Coupling", "mask": packed(torch.arange(10**5) % 2 == 0), "univariate": {"type": "Additive"}}
+    masked["conditioner"] = {"type": "MLP", "in_features": 1, "out_features": 1, "hidden_features": [1]}
+    message = (
+        r"transforms\[1\d\]\.mask \(Tensor\) cannot be built: the specification holds far more booleans and integers"
+    )
+    refused(path, by_hand(flow, path, change=change), message)
 
 
 @pytest.mark.parametrize("name", TENSORS)

@@ -422,6 +422,14 @@ def test_more_values_or_levels_than_a_reader_takes_are_not_saved(path):
     assert os.listdir(path.parent) == []
 
 
+def test_more_structure_than_a_reader_takes_is_not_saved(path):
+    flow = pf.Flow(pf.transforms.Permutation.reverse(2**20 + 65), pf.bases.StandardNormal(2**20 + 65))
+    with pytest.raises(
+        InputError, match="of the flow have 1048641 elements; a model file holds 1048640 beside tensors"
+    ):
+        pf.save(flow, path)
+
+
 @pytest.mark.parametrize("summary", [{"nll": float("nan")}, {"nll": torch.ones(())}])
 def test_a_summary_that_is_not_json_is_not_saved(summary, path):
     with pytest.raises(ValueError, match="a model file holds JSON values, numbers finite"):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pushforward.errors import InputError
-from pushforward.model_file.format import DTYPES, MAX_STRUCTURE, SAVE_AGAIN, describe, is_plain, tensor_name
+from pushforward.model_file.format import DTYPES, SAVE_AGAIN, describe, is_plain, max_structure, tensor_name
 from pushforward.storage.packing import unpack
 
 
@@ -62,7 +62,7 @@ class _Builder:
     """Builds the parts of one specification."""
 
     def __init__(self, types: Mapping[str, Callable[..., Any]], tensors: Mapping[str, Tensor]) -> None:
-        self.types, self.tensors, self.unpacked = types, tensors, 0
+        self.types, self.tensors, self.room = types, tensors, max_structure(tensors)
 
     def build(self, node: Any, place: str) -> Any:
         if isinstance(node, list):
@@ -94,9 +94,9 @@ class _Builder:
         of = _dtype(dtype)
         if of.is_floating_point or min(shape, default=0) < 0:
             raise ValueError(f"a {dtype} tensor of shape {tuple(shape)} has no content in a specification.")
-        self.unpacked += math.prod(shape) * of.itemsize
-        if self.unpacked > MAX_STRUCTURE:
-            raise ValueError(f"the tensors in the specification take more than {MAX_STRUCTURE} bytes.")
+        self.room -= math.prod(shape)
+        if self.room < 0:
+            raise ValueError("the specification holds far more booleans and integers than a file of this size may.")
         return unpack(content, shape, of)
 
     def _of_file(self, name: str) -> Callable[..., Tensor]:

@@ -1,6 +1,7 @@
 """What a model file may hold: models, values, dtypes, limits; what writing and reading share."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,7 +29,6 @@ _MADE_OF_FLOWS = ("VAE", "VariationalDequantization")
 
 MAX_NODES = 10_000  # values in a specification
 MAX_INTEGER = 2**31 - 1
-MAX_STRUCTURE = 2**27  # bytes that the tensors in a specification take unpacked, all together
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DTYPES = {
@@ -78,6 +78,14 @@ def _count(node: Any) -> int:
     """Return the number of values in a tree."""
     items = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     return 1 + sum(_count(item) for item in items)
+
+
+def max_structure(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many booleans and integers may stand in a specification beside these tensors.
+
+    A few bytes of text can stand for any number of them, and a layer makes up to 50 bytes of each.
+    """
+    return 2**20 + 64 * sum(tensor.numel() for tensor in tensors.values())
 
 
 def stored(model: nn.Module) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Writing a model: its specification is checked first, so that what is written can be read again."""
 
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -21,10 +22,12 @@ from pushforward.model_file.format import (
     check_specification,
     describe,
     is_plain,
+    max_structure,
     stored,
     tensor_name,
 )
 from pushforward.model_file.types import TYPES
+from pushforward.specification import nodes
 from pushforward.storage import safe_container
 from pushforward.vae import VAE
 
@@ -74,7 +77,7 @@ def save(
     empty = [name for name, tensor in flow.state_dict().items() if tensor.device.type == "meta"]
     if empty:
         raise InputError(
-            f"{empty[0]} and {len(empty) - 1} other tensors are on the meta device and have no content: load them first, "
+            f"{empty[0]} and {len(empty) - 1} other tensors are on the meta device and have no content: load them, "
             "with model.load_state_dict(state, assign=True)."
         )
     specification = flow.specification()
@@ -84,6 +87,13 @@ def save(
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES.values():
             raise InputError(f"the tensor {name} is {describe(tensor)}; a model file holds {', '.join(DTYPES)}.")
+    packed = [node["shape"] for node in nodes(specification) if node["type"] == "Tensor" and "content" in node]
+    count, most = sum(math.prod(shape) for shape in packed), max_structure(tensors)
+    if count > most:
+        raise InputError(
+            f"the masks, orders and permutations of the {called(specification)} have {count} elements; a model file holds "
+            f"{most} beside tensors of this size."
+        )
     lost = {name for name, _ in flow.named_buffers()} - flow.state_dict().keys()
     if lost:
         raise InputError(

@@ -17,7 +17,7 @@ def pack(tensor: Tensor) -> str:
 
     Example:
         >>> pack(torch.tensor([True, False, True]))
-        'eNpbAAAAoQCh'
+        'eJxbAAAAoQCh'
     """
     values = tensor.detach().cpu().numpy()
     if values.dtype == bool:
@@ -25,7 +25,7 @@ def pack(tensor: Tensor) -> str:
     else:
         least, most = values.min(initial=0), values.max(initial=0)
         raw = values.astype(next(k for k in INTEGERS if np.iinfo(k).min <= least and most <= np.iinfo(k).max))
-    return base64.b64encode(zlib.compress(raw.tobytes(), 9)).decode()
+    return base64.b64encode(zlib.compress(raw.tobytes())).decode()
 
 
 def unpack(text: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
