@@ -1,5 +1,6 @@
 """Files under a right digest whose specification and tensors do not fit: each is refused in words, at little cost."""
 
+import os
 import pathlib
 import re
 import resource
@@ -176,6 +177,29 @@ def test_sizes_beyond_memory_are_refused_without_taking_memory(flow, path):
         change, message = CHANGES[name]
         refused(path, by_hand(flow, path, change=change), message)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def places(node, keys=()):
+    """Yield the keys that lead to every value of a specification."""
+    if keys:
+        yield keys
+    for key, item in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from places(item, (*keys, key))
+
+
+@pytest.mark.parametrize("value", [None, 2**31 - 1, {"type": "Compose", "transforms": []}, packed([1, 0, 2])], ids=str)
+def test_any_value_in_any_place_ends_in_a_flow_or_an_input_error(value, flow, path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    number = 0
+    for keys in places(flow.specification()):
+        by_hand(flow, path, change=put(value, *keys))
+        try:
+            again = pf.load(path)
+        except InputError:
+            number += 1
+        else:
+            assert not any(tensor.is_meta for tensor in again.state_dict().values())
+    assert number > 40
 
 
 PART = "transform.transforms."

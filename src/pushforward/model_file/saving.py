@@ -91,7 +91,7 @@ def save(
     count, most = sum(math.prod(shape) for shape in packed), max_structure(tensors)
     if count > most:
         raise InputError(
-            f"the masks, orders and permutations of the {called(specification)} have {count} elements; a model file holds "
+            f"masks, orders and permutations of the {called(specification)} have {count} elements; a model file holds "
             f"{most} beside tensors of this size."
         )
     lost = {name for name, _ in flow.named_buffers()} - flow.state_dict().keys()
