@@ -12,7 +12,7 @@ from pushforward.errors import RunError
 from pushforward.flows.dequantization import dequantized
 from pushforward.flows.latent_path import LatentPath
 from pushforward.losses import Batch
-from pushforward.studies import STUDIES, run
+from pushforward.studies import run
 from pushforward.studies.kit.comparison import Candidate
 from pushforward.studies.kit.record import Record
 from pushforward.studies.mnist import additive, classifier, masked, models, scores, training
@@ -198,7 +198,7 @@ def test_the_uniform_law_has_8_bits_and_0_nats(data):
 
 
 def test_the_verdict_counts_sure_images_and_labels():
-    class Certain(classifier.Judge):
+    class Certain(classifier.Recognizer):
         def predict_proba(self, x):
             share = torch.full((len(x), 10), 0.05)
             share[:, 7] = 0.55
@@ -206,7 +206,7 @@ def test_the_verdict_counts_sure_images_and_labels():
             share[:3, 4] = 0.982
             return share.double().numpy()
 
-    found = classifier.verdict(Certain(classifier.Recognizer()), torch.zeros(4, D))
+    found = classifier.verdict(Certain(), torch.zeros(4, D))
     assert found.sure == 0.75
     assert found.shares == [0, 0, 0, 0, 0.75, 0, 0, 0.25, 0, 0]
     assert found.rarest == 0
@@ -275,10 +275,7 @@ def test_images_of_layers_are_stretched_but_for_the_last():
 @pytest.mark.parametrize("name", ["mnist-masked", "mnist-additive"])
 def test_the_short_form_runs_and_answers(name, tmp_path, monkeypatch):
     monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
-    monkeypatch.setattr(
-        f"pushforward.studies.{STUDIES[name].module}.simple_densities",
-        lambda record, data: {"alike": EveryImageAlike()},
-    )
+    monkeypatch.setattr(scores, "simple_densities", lambda record, data: {"alike": EveryImageAlike()})
     record = run(name, quick=True, out=tmp_path, progress=False)
     assert sum(block.kind == "question" for block in record.blocks) >= 3
     assert sum(block.kind == "picture" for block in record.blocks) >= 5

@@ -45,6 +45,11 @@ class Trained:
         """How many trained numbers the model has."""
         return num_parameters(self.model)
 
+    @property
+    def minutes(self) -> float:
+        """How long it was trained."""
+        return 0.0 if self.history is None else self.history.seconds / 60
+
 
 def train(
     record: Record,

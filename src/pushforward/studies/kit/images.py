@@ -50,7 +50,8 @@ def strips(panels: Mapping[str, Tensor], levels: int = LEVELS, *, size: float = 
     """Return a figure with one row of images (n, D) for each name, which stands before it; `size` inches an image."""
     images = torch.stack(list(panels.values()))
     num_rows, num_columns, _ = images.shape
-    figure = Figure(figsize=(size * num_columns + 2.2, size * num_rows + 0.2), layout="constrained")
+    width = size * num_columns + 0.07 * max(map(len, panels)) + 0.3  # a letter is so wide
+    figure = Figure(figsize=(width, size * num_rows + 0.2), layout="constrained")
     named_rows(figure.add_subplot(), images, list(panels), levels=levels)
     return figure
 

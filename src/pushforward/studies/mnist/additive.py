@@ -14,17 +14,9 @@ from pushforward.studies.kit import images, pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
 from pushforward.studies.kit.levels import middles, to_levels
 from pushforward.studies.kit.record import Record
-from pushforward.studies.mnist.classifier import SURE, Judge, judge_samples, trained_judge, verdict
-from pushforward.studies.mnist.models import (
-    LEADING,
-    NUM_COMPONENTS,
-    NUM_COUPLINGS,
-    NUM_LAYERS,
-    layer_names,
-    our_additive,
-    source_additive,
-)
-from pushforward.studies.mnist.scores import in_unit, score_table, simple_densities
+from pushforward.studies.mnist import models
+from pushforward.studies.mnist.classifier import SURE, Recognizer, judge_samples, trained_judge, verdict
+from pushforward.studies.mnist.scores import likelihoods
 from pushforward.studies.mnist.training import ADAM, LEVELS, QUICK, load, train
 
 TITLE = "Additive coupling on MNIST, and what its latents do"
@@ -33,11 +25,8 @@ SOURCE = "an exercise sheet on deep generative models (exercise 6: normalizing f
 SECONDS = 600.0  # of each training
 ADAMW = {"learning_rate": 2e-3, "optimizer": "adamw", "batch_size": 256}
 CANDIDATES = {
-    key: Candidate(name, make, {"max_seconds": SECONDS, **options}, quick=QUICK)
-    for key, name, make, options in (
-        ("source", "source, halves of the image", source_additive, ADAM),
-        ("ours", "ours, the digit before its details", our_additive, ADAMW),
-    )
+    "source": Candidate("source, halves of the image", models.source_additive, ADAM, QUICK),
+    "ours": Candidate("ours, the digit before its details", models.our_additive, ADAMW, QUICK),
 }
 START = "ours before training: the mixtures alone"
 TEMPERATURES = (1.0, 0.8, 0.7, 0.6)
@@ -49,9 +38,9 @@ KINDS = ("straight", "spherical")
 def run(record: Record) -> None:
     """Train the source's flow and ours; score, sample, take apart and walk through the latent space."""
     data = load(record)
-    flows = train(record, CANDIDATES, data, arguments=(data.train.x,))
+    flows = train(record, CANDIDATES, data, max_seconds=SECONDS, arguments=(data.train.x,))
     torch.manual_seed(record.seed)
-    start = our_additive(data.train.x)  # with layers that are the identity still
+    start = models.our_additive(data.train.x)  # with layers that are the identity still
     _likelihoods(record, data, flows, start)
     judge, accuracy = trained_judge(record, data)
     names, trained = {"start": START, **flows.names}, {"start": [Trained(start, record.seed)], **flows.trained}
@@ -64,23 +53,24 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison, start: Flow) -
     record.heading("Likelihood of test images")
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x):,} to choose the step by and "
-        f"{len(data.test.x):,} to test; 8-bit pixels with fresh uniform noise, (k + u) / 256. The source's flow "
-        "has four layers: y_B = x_B + m(x_A), m with five linear layers and ReLU, then y <- exp(s) y with the layer's "
-        "own 784 learned s; A and B swap roles from layer to layer. It names neither the width of m nor the "
-        "continuous representation nor the length of training: here 512 hidden units, [0, 1), the base N(0, I), and "
-        "the time below with Adam at 0.001 and batches of 128. Ours works on principal components of unit variance and "
-        f"draws the digit first, its details after. Layer 1: A are the {LEADING} leading components, B all others, "
+        f"{len(data.test.x):,} to test; 8-bit pixels with fresh uniform noise, (k + u) / 256. The source's flow has "
+        "four layers: y_B = x_B + m(x_A), m with five linear layers and ReLU, then y <- exp(s) y with the layer's own "
+        "784 learned s; A and B swap roles from layer to layer. It names neither the width of m nor the continuous "
+        "representation nor the length of training: here 512 hidden units, [0, 1), the base N(0, I), and the time "
+        "below with Adam at 0.001 and batches of 128. Ours works on principal components of unit variance and draws "
+        f"the digit first, its details after. Layer 1: A are the {models.LEADING} leading components, B all others, "
         "with a scale beside the shift, both from five linear layers of 512 units. The other three layers change the "
-        f"leading components alone, each by {NUM_COUPLINGS} affine couplings with random masks. The base is a mixture "
-        f"of {NUM_COMPONENTS} diagonal normals for the leading components and another for the rest, learned from a "
-        "start on clusters of the images. Dropout, weight decay and a falling learning rate."
+        f"leading components alone, each by {models.NUM_COUPLINGS} affine couplings with random masks. The base is a "
+        f"mixture of {models.NUM_COMPONENTS} diagonal normals for the leading components and another for the rest, "
+        "learned from a start on clusters of the images. Dropout, weight decay and a falling learning rate."
     )
-    scores = score_table(record, data, simple_densities(record, data) | {START: start}, flows)
-    record.picture(
-        "curves",
-        pictures.learning_curves(flows.histories(), "log-likelihood (nats an image)", of=in_unit),
+    scores = likelihoods(
+        record,
+        data,
+        flows,
         "Log-likelihood in units of [0, 1) during training, of training batches (with dropout where there is any) "
         "and of the validation images.",
+        {START: start},
     )
     source, ours = scores["source"], scores["ours"]
     record.answer(
@@ -92,7 +82,7 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison, start: Flow) -
     )
 
 
-def _samples(record: Record, data: Digits, flows: Comparison, judge: Judge, accuracy: float) -> None:
+def _samples(record: Record, data: Digits, flows: Comparison, judge: Recognizer, accuracy: float) -> None:
     record.heading("Samples")
     caption = "Fifty samples of the flow ({name}) at four temperatures, not chosen."
     found = judge_samples(record, data, judge, flows, TEMPERATURES, caption, {})
@@ -147,7 +137,7 @@ def layer_sheet(axes: Axes, steps: Tensor, title: str) -> None:
     stretched = (inner - low) / (high - low).clamp(min=1e-9) * (LEVELS - 1)
     num_steps = steps.shape[1]
     images.sheet(axes, torch.cat([stretched, steps[:, -1:]], 1).flatten(0, 1), title, num_steps, LEVELS)
-    names = ["z", *reversed(layer_names(num_steps - 1))]
+    names = ["z", *reversed(models.layer_names(num_steps - 1))]
     axes.set_xticks(images.middles_of_images(steps[0]), [*names[:-1], f"{names[-1]} = x"], fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -156,38 +146,37 @@ def layer_sheet(axes: Axes, steps: Tensor, title: str) -> None:
 @torch.no_grad()
 def stages(flow: Flow, z: Tensor) -> Tensor:
     """Return z and the output of every layer from latent to data as images, (n, 5, 784); the last is x, in levels."""
-    values = torch.stack([z, *(step.value for step in flow.steps_inverse(z)[:NUM_LAYERS])], 1)
+    values = torch.stack([z, *(step.value for step in flow.steps_inverse(z)[: models.NUM_LAYERS])], 1)
     for part in reversed(flow.preprocessing):
         values, _ = part.inverse(values)  # type: ignore[operator]
     return values
 
 
-def _paths(record: Record, data: Digits, flows: Comparison, judge: Judge) -> None:
+def _paths(record: Record, data: Digits, flows: Comparison, judge: Recognizer) -> None:
     record.heading("Paths between digits")
     pairs = pairs_of_digits(data, record.seed)
     start, end = (middles(data.test.x[index]) for index in pairs.T)
-    pair_names = [" to ".join(map(str, labels)) for labels in data.test.labels[pairs].tolist()]
-    rows, errors, lengths = [], [], {}
-    for key, flow_name in flows.names.items():
-        strips: dict[str, Tensor] = {}
-        for kind in KINDS:
-            path = latent_path(flows.first(key), start, end, num_points=NUM_POINTS, kind=kind)
-            x, error = to_levels(path.x, LEVELS), error_of_ends(path, start, end)
-            strips |= {f"{name}, {kind}": strip for name, strip in zip(pair_names, x, strict=True)}
-            seen = verdict(judge, x[:, 1:-1].flatten(0, 1))
+    names = [" to ".join(map(str, labels)) for labels in data.test.labels[pairs].tolist()]
+    rows, lengths = [], {}
+    for key, name in flows.names.items():
+        paths = {kind: latent_path(flows.first(key), start, end, num_points=NUM_POINTS, kind=kind) for kind in KINDS}
+        for kind, path in paths.items():
+            error = error_of_ends(path, start, end)
+            seen = verdict(judge, to_levels(path.x[:, 1:-1], LEVELS).flatten(0, 1))
             norms = path.z.norm(dim=-1).mean(0)
             length = lengths[key, kind] = (2 * norms[NUM_POINTS // 2] / (norms[0] + norms[-1])).item()
-            errors.append(error)
-            rows.append([flow_name, kind, error, length, f"{100 * seen.sure:.0f}"])
-            record.number(
-                f"paths.{key}.{kind}", {"largest_error_of_ends": error, "length_halfway": length, **asdict(seen)}
-            )
-        by_pair = {f"{name}, {kind}": strips[f"{name}, {kind}"] for name in pair_names for kind in KINDS}
+            rows.append([name, kind, error, length, f"{100 * seen.sure:.0f}"])
+            facts = {"largest_error_of_ends": error, "length_halfway": length, **asdict(seen)}
+            record.number(f"paths.{key}.{kind}", facts)
+        strips = {
+            f"{digits}, {kind}": to_levels(path.x[place], LEVELS)
+            for place, digits in enumerate(names)
+            for kind, path in paths.items()
+        }
         record.picture(
             f"paths-{key}",
-            images.strips(by_pair, LEVELS, size=0.62),
-            f"Ten equal steps in the latent space of the flow ({flow_name}) from one test image, left, to another, "
-            "right.",
+            images.strips(strips, LEVELS, size=0.62),
+            f"Ten equal steps in the latent space of the flow ({name}) from one test image, left, to another, right.",
         )
     record.table(
         "Paths of ten points between three pairs of test images. Error: the largest difference, in levels of 256, "
@@ -196,13 +185,14 @@ def _paths(record: Record, data: Digits, flows: Comparison, judge: Judge) -> Non
         ["flow", "path", "error of the ends", "length halfway", "sure (%)"],
         rows,
     )
+    worst = max(row[2] for row in rows)
     record.answer(
         "How does the first digit turn into the second?",
-        f"Both ends are reproduced, to {max(errors):.1e} of 256 levels at most. Halfway along a straight path the "
-        f"latent of the source's flow has {lengths['source', 'straight']:.2f} times the length of the ends, of ours "
+        f"Both ends are reproduced, to {worst:.1e} of 256 levels at most. Halfway along a straight path the latent of "
+        f"the source's flow has {lengths['source', 'straight']:.2f} times the length of the ends, of ours "
         f"{lengths['ours', 'straight']:.2f} times; on a spherical path {lengths['source', 'spherical']:.2f} and "
-        f"{lengths['ours', 'spherical']:.2f} times. A shorter latent gives an image with less detail and more like "
-        "the mean; the spherical path keeps the detail, and blends two kinds of it.",
+        f"{lengths['ours', 'spherical']:.2f} times. A shorter latent gives an image with less detail and more like the "
+        "mean; the spherical path keeps the detail, and blends two kinds of it.",
     )
 
 

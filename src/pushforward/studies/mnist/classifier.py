@@ -12,10 +12,10 @@ from pushforward import metrics
 from pushforward.data.digits import Digits
 from pushforward.losses import Batch
 from pushforward.studies.kit import images
-from pushforward.studies.kit.comparison import Candidate, Comparison, drawn, train
-from pushforward.studies.kit.levels import middles, to_levels
+from pushforward.studies.kit.comparison import Candidate, Comparison, train
+from pushforward.studies.kit.levels import middles
 from pushforward.studies.kit.record import Record, file_name
-from pushforward.studies.mnist.training import LEVELS
+from pushforward.studies.mnist.training import LEVELS, samples
 
 NUM_LABELS = 10
 ROWS_AT_ONCE = 1_000
@@ -30,7 +30,12 @@ HEADER = ["images", "sure (%)", "mean confidence", "rarest label (%)"]
 
 
 class Recognizer(nn.Module):
-    """Two convolutions of stride 2 and two linear layers: pixels (n, 784) from 0 to 256 -> scores (n, 10)."""
+    """Two convolutions of stride 2 and two linear layers: pixels (n, 784) from 0 to 256 -> scores (n, 10).
+
+    `metrics.judge` asks it what images of levels show.
+    """
+
+    classes_ = np.arange(NUM_LABELS)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +57,12 @@ class Recognizer(nn.Module):
         """Return the scores of the ten labels."""
         return self.layers(x / (LEVELS / 2) - 1)
 
+    @torch.no_grad()
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the labels of images (n, 784) of levels, (n, 10)."""
+        pieces = middles(torch.from_numpy(x)).split(ROWS_AT_ONCE)  # it was trained on k + u
+        return torch.cat([self(piece).double().softmax(-1) for piece in pieces]).numpy()
+
 
 def cross_entropy(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
     """Return -log p(label | image) of each row, (size,), nats; the label comes as context."""
@@ -59,41 +70,12 @@ def cross_entropy(model: nn.Module, batch: Batch, generator: torch.Generator | N
     return functional.cross_entropy(model(batch.x), batch.context.squeeze(-1).long(), reduction="none")
 
 
-CLASSIFIER = Candidate(
-    "classifier",
-    Recognizer,
-    {
-        "loss": cross_entropy,
-        "dequantize": LEVELS,
-        "epochs": 5,
-        "batch_size": 128,
-        "learning_rate": 2e-3,
-        "optimizer": "adamw",
-        "resumable": True,
-    },
-    quick={"epochs": 1},
-)
-
-
-class Judge:
-    """A trained recognizer as `metrics.judge` asks it: images (n, 784) of levels."""
-
-    classes_ = np.arange(NUM_LABELS)
-
-    def __init__(self, recognizer: nn.Module) -> None:
-        self.recognizer = recognizer
-
-    @torch.no_grad()
-    def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the labels, (n, 10)."""
-        pieces = middles(torch.from_numpy(x)).split(ROWS_AT_ONCE)  # it was trained on k + u
-        return torch.cat([self.recognizer(piece).double().softmax(-1) for piece in pieces]).numpy()
-
-
-def trained_judge(record: Record, data: Digits) -> tuple[Judge, float]:
+def trained_judge(record: Record, data: Digits) -> tuple[Recognizer, float]:
     """Return a classifier trained on real images, and the share of the test images whose label it finds."""
     rows, held = ((part.x, part.labels.float()) for part in (data.train, data.validation))
-    judge = Judge(train(record, CLASSIFIER.name, CLASSIFIER, rows, record.seed, validation=held).model)
+    options = {"epochs": 5, "batch_size": 128, "learning_rate": 2e-3, "optimizer": "adamw", "dequantize": LEVELS}
+    candidate = Candidate("classifier", Recognizer, {"loss": cross_entropy, **options}, {"epochs": 1})
+    judge = train(record, "classifier", candidate, rows, record.seed, validation=held, resumable=True).model
     accuracy = metrics.judge(judge, data.test.x).accuracy(data.test.labels)
     record.number("classifier.accuracy", accuracy)
     return judge, accuracy
@@ -123,7 +105,7 @@ class Verdict:
         return [f"{100 * self.sure:.1f}", self.confidence, f"{100 * self.rarest:.1f}"]
 
 
-def verdict(judge: Judge, x: Tensor) -> Verdict:
+def verdict(judge: Recognizer, x: Tensor) -> Verdict:
     """Return what the classifier says of images (n, 784) of levels."""
     judgement = metrics.judge(judge, x)
     shares = judgement.predicted.bincount(minlength=NUM_LABELS) / len(x)
@@ -133,7 +115,7 @@ def verdict(judge: Judge, x: Tensor) -> Verdict:
 def judge_samples(
     record: Record,
     data: Digits,
-    judge: Judge,
+    judge: Recognizer,
     flows: Comparison,
     temperatures: Sequence[float],
     caption: str,
@@ -143,20 +125,16 @@ def judge_samples(
 
     Flows that were trained get a picture, behind the panels `beside`; "{name}" in its caption stands for theirs.
     """
-    found: dict[str, dict[float, Verdict]] = {}
     rows = [["real test images", *verdict(judge, data.test.x).cells()]]
-    num_samples = record.size(1_000, quick=60)
-    for key, (one,) in flows.trained.items():
-        panels, mine = dict(beside), found.setdefault(key, {})
-        for temperature in temperatures:
-            x = to_levels(drawn(one.model, num_samples, record.seed, temperature=temperature), LEVELS)
-            title = f"{flows.names[key]}, temperature {temperature:g}"
-            panels[title], mine[temperature] = x[:SHOWN], verdict(judge, x)
-            rows.append([title, *mine[temperature].cells()])
-        table = [{"temperature": temperature, **asdict(seen)} for temperature, seen in mine.items()]
+    found: dict[str, dict[float, Verdict]] = {}
+    for key, name in flows.names.items():
+        made = samples(flows, key, record.size(1_000, quick=60), temperatures)
+        seen = found[key] = {t: verdict(judge, x) for t, x in zip(temperatures, made.values(), strict=True)}
+        rows += [[title, *one.cells()] for title, one in zip(made, seen.values(), strict=True)]
+        table = [{"temperature": temperature, **asdict(one)} for temperature, one in seen.items()]
         record.number(f"samples.{key.replace(' ', '.')}", table)
-        if one.history is not None:
-            sheets = images.sheets(panels, levels=LEVELS)
-            record.picture(file_name(f"samples {key}"), sheets, caption.format(name=flows.names[key]))
+        if name in flows.histories():
+            sheets = images.sheets({**beside, **{title: x[:SHOWN] for title, x in made.items()}}, levels=LEVELS)
+            record.picture(file_name(f"samples {key}"), sheets, caption.format(name=name))
     record.table(NOTE, HEADER, rows)
     return found

@@ -15,11 +15,11 @@ from pushforward.data.digits import Digits
 from pushforward.flows import Flow
 from pushforward.studies.digits.gaussians import whole_gaussian
 from pushforward.studies.kit import images, pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
-from pushforward.studies.kit.levels import middles, to_levels
+from pushforward.studies.kit.comparison import Candidate, Comparison
+from pushforward.studies.kit.levels import middles
 from pushforward.studies.kit.record import Record
 from pushforward.studies.mnist.models import paper_spline
-from pushforward.studies.mnist.training import LEVELS, QUICK, load, train
+from pushforward.studies.mnist.training import LEVELS, QUICK, load, samples, train
 from pushforward.transforms import Compose
 
 TITLE = "Convolutional flows of images"
@@ -57,7 +57,6 @@ def run(record: Record) -> None:
         flows = train(record, candidates, data, label=label, validation=validation)
         _likelihood(record, size, data, flows)
         _samples(record, size, data.test.x, flows)
-        _round_trips(record, size, data.test.x, flows)
 
 
 def image_flow(recipe: Callable[..., Flow], size: int, **options: Any) -> Flow:
@@ -83,27 +82,28 @@ def _likelihood(record: Record, size: int, data: Digits, flows: Comparison) -> N
     )
     gaussian = whole_gaussian(data.train.x, record.seed, units=pixel_units("logit"))
     features = size * size
-    found = {"gaussian": _scores(record, f"{size}.gaussian", gaussian, data.test.x, features * (features + 3) // 2)}
-    rows = [
-        ["every image equally likely", 0, "", "", math.log2(LEVELS), 0.0, ""],
-        [f"{gaussian.name}, in logit space", *(found["gaussian"][field] for _, field in COLUMNS), ""],
-    ]
+    models: dict[str, tuple[str, Any, int, str]] = {
+        "gaussian": (f"{gaussian.name}, in logit space", gaussian, features * (features + 3) // 2, "")
+    }
     for key, (one,) in flows.trained.items():
-        found[key] = _scores(record, f"{size}.{key}", one.model, data.test.x, one.parameters)
-        assert one.history is not None
-        minutes = f"{one.history.seconds / 60:.1f}"
-        rows.append([flows.names[key], *(found[key][field] for _, field in COLUMNS), minutes])
+        models[key] = flows.names[key], one.model, one.parameters, f"{one.minutes:.1f}"
+    rows: list[list[Any]] = [["every image equally likely", 0, "", "", math.log2(LEVELS), 0.0, ""]]
+    found = {}
+    for key, (name, model, parameters, minutes) in models.items():
+        found[key] = _scores(model, data.test.x, record.seed) | {"parameters": parameters}
+        rows.append([name, *(found[key][field] for _, field in COLUMNS), minutes])
+    record.number(f"test.{size}", found)
     if size == 28:
         rows += [[f"{_short(name)}, published", "", "", "", value, "", ""] for name, _, value in MODELS.values()]
     record.table("Test images.", ["model", *(header for header, _ in COLUMNS), "minutes"], rows)
     for key, (name, _, published) in MODELS.items():
-        history, bits = flows.trained[key][0].history, found[key]["bits_per_dim"]
-        assert history is not None
+        history, bits = flows.histories()[flows.names[key]], found[key]["bits_per_dim"]
         gain, lower = found["gaussian"]["bits_per_dim"] - bits, bits - published
+        passes = history.steps * BATCH / len(data.train.x)
         record.answer(
             f"What does {name} reach on images of {size} x {size} pixels in {history.seconds / 60:.1f} minutes?",
             f"{bits:.3f} bits/dim, {abs(gain):.3f} {'less' if gain > 0 else 'more'} than the Gaussian, after "
-            f"{history.steps * BATCH / len(data.train.x):.1f} passes through the training images."
+            f"{passes:.1f} passes through the training images."
             + f" {_short(name)}'s published {published} is {abs(lower):.3f} {'lower' if lower > 0 else 'higher'}."
             * (size == 28),
         )
@@ -118,46 +118,34 @@ def _short(name: str) -> str:
     return name.partition(",")[0]
 
 
-def _scores(record: Record, key: str, model: Any, x: Tensor, parameters: int) -> dict[str, Any]:
-    """Return what is kept of a model's log-likelihood of test images."""
-    nll = partial(metrics.nll, model, x, dequantize=LEVELS, batch_size=256, seed=record.seed)
+def _scores(model: Any, x: Tensor, seed: int) -> dict[str, Any]:
+    nll = partial(metrics.nll, model, x, dequantize=LEVELS, batch_size=256, seed=seed)
     levels, logit = nll(), nll(units=pixel_units("logit"))
-    found = {
+    return {
         **asdict(levels),
         "bits_per_dim": metrics.bits_per_dim(levels.mean, x.shape[1]),
         "bits_per_dim_standard_error": metrics.bits_per_dim(levels.standard_error, x.shape[1]),
         "logit_space_log_likelihood": -logit.mean,
         "logit_space_standard_error": logit.standard_error,
-        "parameters": parameters,
     }
-    record.number(f"test.{key}", found)
-    return found
 
 
+@torch.no_grad()
 def _samples(record: Record, size: int, real: Tensor, flows: Comparison) -> None:
     num_samples = record.size(60, quick=20)
     panels = {"real test images": real[:num_samples]}
-    for key, name in flows.names.items():
-        for temperature in TEMPERATURES:
-            x = drawn(flows.first(key), num_samples, record.seed, temperature=temperature)
-            panels[f"{name}, temperature {temperature:g}"] = to_levels(x, LEVELS)
+    for key in flows.names:
+        panels |= samples(flows, key, num_samples, TEMPERATURES)
     record.picture(
         f"samples-{size}",
         images.sheets(panels, across=3, levels=LEVELS),
         f"Real test images of {size} x {size} pixels, and the first images drawn from each flow at two temperatures.",
     )
-
-
-@torch.no_grad()
-def _round_trips(record: Record, size: int, real: Tensor, flows: Comparison) -> None:
-    rows, x = [], middles(real[:200])
-    for key, name in flows.names.items():
-        flow = flows.first(key)
-        error = (flow.decode(flow.encode(x)) - x).abs().max().item()
-        rows.append([name, len(flow.transform), f"{error:.1e}"])
-        record.number(f"round_trip.{size}.{key}", error)
+    x = middles(real[:200])
+    errors = {key: (one.model.decode(one.model.encode(x)) - x).abs().max() for key, (one,) in flows.trained.items()}
+    record.number(f"round_trip.{size}", errors)
     record.table(
         "Largest error of an image that is encoded and decoded in float32, in levels of 256.",
         ["flow", "learned steps", "error"],
-        rows,
+        [[name, len(flows.first(key).transform), f"{errors[key]:.1e}"] for key, name in flows.names.items()],
     )

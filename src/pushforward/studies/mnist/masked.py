@@ -8,12 +8,11 @@ from torch import Tensor
 
 from pushforward.data.digits import Digits
 from pushforward.flows import Flow
-from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison
 from pushforward.studies.kit.record import Record
 from pushforward.studies.mnist.classifier import SHOWN, judge_samples, trained_judge
 from pushforward.studies.mnist.models import our_masked, source_masked
-from pushforward.studies.mnist.scores import PUBLISHED, Likelihood, in_unit, score_table, simple_densities
+from pushforward.studies.mnist.scores import PUBLISHED, Likelihood, likelihoods
 from pushforward.studies.mnist.training import ADAM, LEVELS, PIXELS, QUICK, load, train
 
 TITLE = "Masked coupling on MNIST"
@@ -24,9 +23,7 @@ KINDS = ("random", "chequerboard")
 TEMPERATURES = (1.0, 0.8, 0.6)
 ADAMW = {"learning_rate": 1e-3, "optimizer": "adamw", "batch_size": 256}
 CANDIDATES = {
-    f"{who} {kind}": Candidate(
-        f"{who}, {kind} masks", partial(make, kind), {"max_seconds": SECONDS, **options}, quick=QUICK
-    )
+    f"{who} {kind}": Candidate(f"{who}, {kind} masks", partial(make, kind), options, QUICK)
     for who, make, options in (("source", source_masked, ADAM), ("ours", our_masked, ADAMW))
     for kind in KINDS
 }
@@ -35,7 +32,7 @@ CANDIDATES = {
 def run(record: Record) -> None:
     """Train the source's flow and ours with both kinds of masks; compare likelihoods and samples."""
     data = load(record)
-    flows = train(record, CANDIDATES, data)
+    flows = train(record, CANDIDATES, data, max_seconds=SECONDS)
     scores = _likelihoods(record, data, flows)
     _masks(record, flows, scores)
     _samples(record, data, flows, scores)
@@ -56,15 +53,15 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, L
         "128; ours has six with hidden layers of 512 and dropout, a learned scale of each pixel between them, and, "
         "next to the data, a logit and a spline of each pixel. All four trainings take the same time."
     )
-    simple = simple_densities(record, data)
-    scores = score_table(record, data, simple, flows)
-    record.picture(
-        "curves",
-        pictures.learning_curves(flows.histories(), "log-likelihood (nats an image)", of=in_unit),
+    scores = likelihoods(
+        record,
+        data,
+        flows,
         "Log-likelihood in units of [0, 1) during training. Training values are means over the batches since the last "
         "point, with dropout where there is any.",
     )
     source, best = (scores[better_of(scores, who)] for who in ("source", "ours"))
+    simple = max(score.logit for key, score in scores.items() if key not in flows.names)
     beaten = [name for name, value in PUBLISHED.items() if best.logit > value]
     record.answer(
         "How well does a fully connected flow fit dequantized MNIST?",
@@ -72,7 +69,7 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, L
         f"({source.bits_per_dim:.3f} bits/dim), ours {best.unit:,.1f} ({best.bits_per_dim:.3f}). In "
         f"logit space ours has {best.logit:,.1f} ± {best.logit_error:.1f} nats"
         + (f", more than the published {', '.join(beaten)}" if beaten else "")
-        + f". The best of the simple densities has {max(scores[name].logit for name in simple):,.1f}.",
+        + f". The best of the simple densities has {simple:,.1f}.",
     )
     shift = PIXELS * torch.tensor(256 / 255).log().item()
     record.number("units.nats_between", shift)

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from pushforward import metrics
 from pushforward.data import pixel_units
 from pushforward.data.digits import Digits, LabelledImages
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
+from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Comparison
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import shown
@@ -72,11 +71,6 @@ def likelihood(model: Any, part: LabelledImages) -> Likelihood:
     )
 
 
-def in_unit(nll: np.ndarray) -> np.ndarray:
-    """Return the log-likelihood with pixels in [0, 1) that a loss in levels is, both in nats an image."""
-    return PIXELS * math.log(LEVELS) - nll
-
-
 def simple_densities(record: Record, data: Digits) -> dict[str, Any]:
     """Return densities that flows have to beat, fitted to the training images."""
     x, seed = data.train.x, record.seed
@@ -91,15 +85,16 @@ def simple_densities(record: Record, data: Digits) -> dict[str, Any]:
     }
 
 
-def score_table(record: Record, data: Digits, simple: Mapping[str, Any], flows: Comparison) -> dict[str, Likelihood]:
-    """Score test images by simple densities and by trained flows, and show them beside published figures.
+def likelihoods(
+    record: Record, data: Digits, flows: Comparison, curves: str, others: Mapping[str, Any] | None = None
+) -> dict[str, Likelihood]:
+    """Score test images by simple and other densities and by flows, and show it; return scores by name and by key.
 
-    Returns:
-        The scores, by the names of the simple densities and the keys of the flows.
+    `curves` is the caption of the picture of the flows' learning curves.
     """
     scores: dict[str, Likelihood] = {}
     rows: list[list[Any]] = []
-    for name, model in simple.items():
+    for name, model in {**simple_densities(record, data), **(others or {})}.items():
         score = scores[name] = likelihood(model, data.test)
         record.number(f"test.{name}", asdict(score))
         rows.append([name, "", *score.cells(), "", ""])
@@ -107,11 +102,14 @@ def score_table(record: Record, data: Digits, simple: Mapping[str, Any], flows: 
         score = scores[key] = likelihood(one.model, data.test)
         # As many training images as there are test images.
         seen = metrics.nll(one.model, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units(UNIT))
-        gap = -seen.mean - score.unit
-        assert one.history is not None
-        record.number(f"test.{key.replace(' ', '.')}", asdict(score) | {"gap": gap, "plan": one.history.plan})
-        minutes = f"{one.history.seconds / 60:.1f}"
-        rows.append([flows.names[key], one.parameters, *score.cells(), f"{gap:.1f}", minutes])
+        facts = asdict(score) | {"gap": -seen.mean - score.unit, "plan": one.history and one.history.plan}
+        record.number(f"test.{key.replace(' ', '.')}", facts)
+        rows.append([flows.names[key], one.parameters, *score.cells(), f"{facts['gap']:.1f}", f"{one.minutes:.1f}"])
     rows += [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
     record.table(NOTE, HEADER, rows)
+    in_levels = PIXELS * math.log(LEVELS)
+    figure = pictures.learning_curves(
+        flows.histories(), "log-likelihood (nats an image)", of=lambda nll: in_levels - nll
+    )
+    record.picture("curves", figure, curves)
     return scores

@@ -1,17 +1,21 @@
-"""MNIST as its studies read it, and flows trained on its images."""
+"""MNIST as its studies read it, flows trained on its images, and the images they draw."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from pushforward.data import mnist, mnist_sample
 from pushforward.data.digits import Digits
-from pushforward.studies.kit.comparison import Candidate, Comparison
+from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
+from pushforward.studies.kit.levels import to_levels
 from pushforward.studies.kit.record import Record
 
 LEVELS = 256
 PIXELS = 784
-QUICK = {"num_steps": 4}
 ADAM = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 128, "clip_norm": None}  # of the sources
+QUICK = {"num_steps": 4}
 
 
 def load(record: Record, size: int = 28) -> Digits:
@@ -26,3 +30,9 @@ def train(record: Record, candidates: Mapping[str, Candidate], data: Digits, **o
     """
     usual: dict[str, Any] = {"label": "{key}", "validation": data.validation.x, "dequantize": LEVELS, "resumable": True}
     return Comparison(record).train(candidates, lambda seed: data.train.x, seeds=[record.seed], **usual | options)
+
+
+def samples(flows: Comparison, key: str, num_samples: int, temperatures: Sequence[float]) -> dict[str, Tensor]:
+    """Return images of levels that a flow draws at several temperatures, under its name and the temperature."""
+    draw = partial(drawn, flows.first(key), num_samples, flows.record.seed)
+    return {f"{flows.names[key]}, temperature {t:g}": to_levels(draw(temperature=t), LEVELS) for t in temperatures}
