@@ -1,13 +1,11 @@
 """Losses: `(model, batch, generator, **options) -> (B,)`, one number a row; `fit` alone takes their weighted mean."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.flows.binarization import binarize as binarized
 from pushforward.transforms import Compose, Continuous
@@ -16,8 +14,7 @@ from pushforward.transforms.conditioning import bounded
 __all__ = ["Batch", "bottleneck", "dequantized_nll", "elbo", "flow_matching", "nll", "regularized_nll", "reverse_kl"]
 
 Loss = Callable[..., Tensor]
-_Loss = TypeVar("_Loss", bound=Loss)
-MOST_PASSES = 64  # that a step of likelihood training may take
+_AnyLoss = TypeVar("_AnyLoss", bound=Loss)
 
 
 class Batch(NamedTuple):
@@ -36,41 +33,14 @@ class Batch(NamedTuple):
     size: int
 
 
-def _needs(method: str) -> Callable[[_Loss], _Loss]:
-    """Say which method of the model a loss calls: `loss.needs`, for the check in `fit`."""
+def _needs(method: str) -> Callable[[_AnyLoss], _AnyLoss]:
+    """Let a loss say which method of the model it calls, as `loss.needs`: `fit` checks it."""
 
-    def mark(loss: _Loss) -> _Loss:
+    def mark(loss: _AnyLoss) -> _AnyLoss:
         loss.needs = method  # type: ignore[attr-defined]
         return loss
 
     return mark
-
-
-def check_suits(model: nn.Module, loss: Loss) -> None:
-    """Raise InputError if the model lacks the method that the loss says it needs, or takes too long for it.
-
-    A loss of the user's own may say so, too: `my_loss.needs = "log_prob"`. A partial needs what its loss does.
-    """
-    own = loss
-    while isinstance(own, functools.partial) and not hasattr(own, "needs"):
-        own = own.func
-    method = getattr(own, "needs", None)
-    if method is None:
-        return
-    if not hasattr(model, method):
-        suited = (name for name, other in globals().items() if hasattr(model, getattr(other, "needs", "")))
-        name = next(suited, None)
-        remedy = f"give loss=pf.losses.{name}" if name else "give a loss that suits the model"
-        raise InputError(
-            f"the loss {getattr(own, '__name__', type(own).__name__)} needs a model with {method}; "
-            f"{type(model).__name__} has none: {remedy}."
-        )
-    passes = getattr(model, "forward_passes", 1)
-    if method == "log_prob" and passes > MOST_PASSES:
-        raise InputError(
-            f"the likelihood of this model takes {passes} passes a step (it is inverse autoregressive), "
-            f"more than {MOST_PASSES}: use recipes.maf, which scores in one pass."
-        )
 
 
 @_needs("log_prob")

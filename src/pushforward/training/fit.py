@@ -18,6 +18,7 @@ from pushforward.training.data import open_data
 from pushforward.training.device import on_device
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
+from pushforward.training.loss_needs import check_needs
 from pushforward.training.noise import forked
 from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
@@ -73,7 +74,8 @@ def fit(
         validation: Share of the rows, drawn by the seed (at most 20,000 rows); or rows `x`, `(x, context)` or a loader;
             or None. A loader as `data` cannot be split: its share is ignored.
         loss: `(model, batch, generator) -> (B,)`, one number a row; `fit` takes the weighted mean. In a compiled step
-            the generator is None, which stands for torch's global one.
+            the generator is None, which stands for torch's global one. A loss of your own may name the method of the
+            model that it calls, for a check before the first batch: `my_loss.needs = "log_prob"`.
         optimizer: "adam", "adamw", or a function from parameters to an optimizer, which then sets the rate itself.
         learning_rate: Largest learning rate.
         schedule: "cosine" (warm-up over 5 % of the steps, then half a cosine to 0) or "constant".
@@ -116,7 +118,7 @@ def fit(
     clock = Clock()
     with on_device(model, device), shown(progress) as display:
         form = Form.of(model, dequantize)
-        losses.check_suits(model, loss)
+        check_needs(model, loss)
         generator = torch.Generator(form.device).manual_seed(seed)
         source = open_data(data, context, weight, validation, form, generator, batch_size)
         if resume and not source.batches.resumable:
