@@ -15,7 +15,7 @@ import pushforward as pf
 from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
-from pushforward.training import batches
+from pushforward.training.data import batches
 from pushforward.transforms import Affine, Compose, Elementwise, Logit, Scale, Shift
 from test_images import real_files
 

@@ -6,10 +6,12 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import InputError
+from pushforward.flows.dequantization import dequantized
 from pushforward.training import fit
-from pushforward.training.batches import RowBatches
-from pushforward.training.data import split
-from pushforward.training.rows import Form, Rows, dequantized
+from pushforward.training.data.batches import RowBatches
+from pushforward.training.data.form import Form
+from pushforward.training.data.rows import Rows
+from pushforward.training.data.source import split
 
 FORM = Form(torch.float32, torch.device("cpu"), keeps_float64=False, takes_context=False, dequantize=None)
 X = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))

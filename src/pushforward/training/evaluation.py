@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputError
+from pushforward.training.data.rows import OwnSamples, Rows
 from pushforward.training.guard import check_initial
 from pushforward.training.learner import Learner
-from pushforward.training.noise import forked
-from pushforward.training.rows import OwnSamples, Rows
+from pushforward.training.noise import fixed_noise, forked
 
 PIECE = 4  # batches: pieces are larger, since no gradients are kept
 VALIDATION_SHARE = 0.1  # of the time, at most
@@ -33,7 +33,7 @@ def row_losses(
         InputError: If the loss does not return one number a row.
     """
     model, device = learner.model, learner.generator.device
-    generator = torch.Generator(device).manual_seed(0)
+    generator = fixed_noise(device)
     was_training = model.training
     start = time.perf_counter()
     results = []

@@ -12,9 +12,10 @@ from torch import nn
 from pushforward import losses
 from pushforward.errors import InputError
 from pushforward.losses import Loss
-from pushforward.training.batches import NOT_RESUMABLE
 from pushforward.training.clock import Clock
-from pushforward.training.data import open_data
+from pushforward.training.data.form import Form
+from pushforward.training.data.loader import NOT_RESUMABLE
+from pushforward.training.data.source import open_data
 from pushforward.training.device import on_device
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
@@ -23,7 +24,6 @@ from pushforward.training.noise import forked
 from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
 from pushforward.training.progress import shown
-from pushforward.training.rows import Form
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.start import initialize, resume_run, start_run
 from pushforward.training.threads import threads_for

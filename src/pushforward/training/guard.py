@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError, RunError
-from pushforward.training.rows import OwnSamples, Rows, list_rows
+from pushforward.training.data.form import list_rows
+from pushforward.training.data.rows import OwnSamples, Rows
 
 SNAPSHOT_STEPS = 100
 WINDOW = 20  # losses, most of which have to be far too large

@@ -1,10 +1,15 @@
-"""Torch's global generator, from which dropout draws: left as it was found, its state read and written."""
+"""Where noise comes from: torch's global generator, from which dropout draws, and generators of a fixed seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+
+def fixed_noise(device: torch.device) -> torch.Generator:
+    """Return a generator that gives the same noise each time."""
+    return torch.Generator(device).manual_seed(0)
 
 
 @contextmanager

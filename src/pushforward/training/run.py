@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.training.batches import Batches
 from pushforward.training.clock import Clock
+from pushforward.training.data.batches import Batches
 from pushforward.training.evaluation import Validation
 from pushforward.training.guard import MOST_FAILURES, SNAPSHOT_STEPS, Guard
 from pushforward.training.history import History

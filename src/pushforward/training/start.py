@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from pushforward.errors import InputError
-from pushforward.training.batches import Batches
 from pushforward.training.clock import Clock
-from pushforward.training.data import Source
+from pushforward.training.data.batches import Batches
+from pushforward.training.data.source import Source
 from pushforward.training.evaluation import Validation, row_losses
 from pushforward.training.guard import Guard, check_initial
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
+from pushforward.training.noise import fixed_noise
 from pushforward.training.options import Options
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
@@ -34,7 +35,7 @@ def initialize(model: nn.Module, batches: Batches) -> None:
     head = batches.head()
     if head is None or not hasattr(model, "initialize"):
         return
-    batch = head.batch(slice(None), torch.Generator(head.index.device).manual_seed(0))
+    batch = head.batch(slice(None), fixed_noise(head.index.device))
     if batch.x is not None:
         model.initialize(batch.x, batch.context)  # type: ignore[operator]
 

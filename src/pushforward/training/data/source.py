@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from pushforward.errors import InputError
-from pushforward.training.batches import Batches, EmptyBatches, LoaderBatches, RowBatches
-from pushforward.training.rows import Form, OwnSamples, Rows, is_array, read_loader
+from pushforward.training.data.batches import Batches, EmptyBatches, RowBatches
+from pushforward.training.data.form import Form, is_array
+from pushforward.training.data.loader import LoaderBatches, read_loader
+from pushforward.training.data.rows import OwnSamples, Rows
 
 MOST_SPLIT = 20_000  # validation rows taken from the data: more would tell little and cost training rows
 

@@ -1,22 +1,17 @@
-"""Where the batches of a run come from: rows in memory drawn by index, a user's loader, or nothing at all."""
+"""What a run asks of any source of batches; batches of rows in memory, and batches without data."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from pushforward.errors import InputError
 from pushforward.losses import Batch
-from pushforward.training.rows import Form, OwnSamples, Rows, joined, loader_batch
+from pushforward.training.data.rows import OwnSamples, Rows
+from pushforward.training.noise import fixed_noise
 
 LEAST_BATCH, MOST_BATCH = 32, 512
 LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most,
 LEARNING_NUMBERS = 10_000_000  # and numbers in them: 12,755 images of 784 pixels
-LOADER_ROWS = 16_384  # the same where they have to be taken from a loader
 EVALUATED_SAMPLES = 2048  # that a loss without data is evaluated on
-NOT_RESUMABLE = "a run on a loader or generator cannot be resumed: give tensors or arrays as data."
 
 
 class Batches(Protocol):
@@ -90,7 +85,7 @@ class RowBatches:
 
     def peek(self) -> Batch:
         """Return a batch to measure with, which does not count."""
-        return self.rows.batch(slice(0, self.batch_size), _like(self.generator))
+        return self.rows.batch(slice(0, self.batch_size), fixed_noise(self.generator.device))
 
     def head(self) -> Rows:
         """Return the rows that a model learns its start from."""
@@ -98,7 +93,9 @@ class RowBatches:
         most = min(LEARNING_ROWS, max(LEARNING_NUMBERS // numbers, 2))
         if len(self.rows) <= most:
             return self.rows
-        order = torch.randperm(len(self.rows), generator=_like(self.generator), device=self.generator.device)
+        order = torch.randperm(
+            len(self.rows), generator=fixed_noise(self.generator.device), device=self.generator.device
+        )
         return self.rows.take(order[:most])
 
     def position(self) -> dict[str, Any]:
@@ -137,65 +134,3 @@ class EmptyBatches:
 
     def seek(self, position: dict[str, Any]) -> None:
         """Go nowhere."""
-
-
-class LoaderBatches:
-    """Batches from a user's loader of `x` or `(x, y)`, gone through again and again.
-
-    The first batches are read ahead, for the model's `initialize` and the check of the initial losses, and then used.
-    """
-
-    resumable = False
-
-    def __init__(self, loader: Iterable[Any], form: Form, generator: torch.Generator) -> None:
-        self.loader, self.form, self.generator = loader, form, generator
-        try:
-            self.steps_per_epoch: int | None = len(loader)  # type: ignore[arg-type]
-        except TypeError:  # a generator, or a loader that cannot know
-            self.steps_per_epoch = None
-        iterator = iter(loader)
-        self._once = iterator is loader
-        items = (loader_batch(item, form, "data") for item in iterator)
-        ahead: list[tuple[Tensor, Tensor | None]] = []
-        while sum(len(x) for x, _ in ahead) < LOADER_ROWS and (item := next(items, None)) is not None:
-            ahead.append(item)
-        if not ahead:
-            raise InputError("data has no batches.")
-        self.batch_size = len(ahead[0][0])
-        self.rows = joined(ahead, form)
-        self._items: Iterator[tuple[Tensor, Tensor | None]] = chain(ahead, items)
-
-    def next(self) -> Batch:
-        """Return the next batch, from the loader's beginning again after its end."""
-        item = next(self._items, None)
-        if item is None:
-            if self._once:
-                raise InputError(
-                    "data is a generator and has ended before num_steps: give a loader that can start again."
-                )
-            self._items = (loader_batch(item, self.form, "data") for item in self.loader)
-            item = next(self._items, None)
-            if item is None:
-                raise InputError("data has no batches the second time: give a loader that can start again.")
-        return joined([item], self.form).batch(slice(None), self.generator)
-
-    def peek(self) -> Batch:
-        """Return a batch to measure with, which does not count."""
-        return self.rows.batch(slice(0, self.batch_size), _like(self.generator))
-
-    def head(self) -> Rows:
-        """Return the rows read ahead."""
-        return self.rows
-
-    def position(self) -> dict[str, Any]:
-        """Refuse: a loader cannot say where it is."""
-        raise InputError(NOT_RESUMABLE)
-
-    def seek(self, position: dict[str, Any]) -> None:
-        """Refuse: a loader cannot go to a position."""
-        raise InputError(NOT_RESUMABLE)
-
-
-def _like(generator: torch.Generator) -> torch.Generator:
-    """Return a generator of its own on the same device, with a fixed seed."""
-    return torch.Generator(generator.device).manual_seed(0)

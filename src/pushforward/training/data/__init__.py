@@ -1,0 +1,1 @@
+"""What a run learns from: rows in memory, a loader, or nothing; checked, split, and handed out in batches."""
