@@ -6,16 +6,18 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.data.digits import LEVELS
 from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
 from pushforward.studies import run
 from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import codes as digit_codes
 from pushforward.studies.digits import gaussians as digit_gaussians
-from pushforward.studies.digits import models as digit_models
-from pushforward.studies.digits import schemes
+from pushforward.studies.digits import schemes, task
 from pushforward.studies.digits.quality import Judge
 from pushforward.studies.kit import images as digit_pictures
+from pushforward.studies.kit.levels import middles, one_hot, to_levels
+from pushforward.studies.kit.record import Record
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +27,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def judge(data):
-    return Judge(data, quick=True)
+    return Judge(data.train, data.test, quick=True)
 
 
 @pytest.fixture(scope="module")
 def flow():
     torch.manual_seed(1)
-    flow = digit_models.affine_flow(digit_models.NUM_LABELS)
+    flow = task.AFFINE.make(task.NUM_LABELS)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -40,27 +42,27 @@ def flow():
 
 def test_levels_undo_the_noise(data):
     noisy = dequantized(data.test.x, torch.Generator().manual_seed(0))
-    assert torch.equal(digit_models.to_levels(noisy), data.test.x)
-    assert torch.equal(digit_models.to_levels(digit_models.middles(data.test.x)), data.test.x)
-    assert digit_models.to_levels(torch.tensor([-3.0, 16.9, 40.0])).tolist() == [0, 16, 16]
+    assert torch.equal(to_levels(noisy, LEVELS), data.test.x)
+    assert torch.equal(to_levels(middles(data.test.x), LEVELS), data.test.x)
+    assert to_levels(torch.tensor([-3.0, 16.9, 40.0]), LEVELS).tolist() == [0, 16, 16]
 
 
-@pytest.mark.parametrize("make", [digit_models.source_flow, digit_models.our_flow, digit_models.affine_flow])
-def test_every_recipe_scores_both_ends_of_a_pixel(make):
-    model = make(digit_models.NUM_LABELS)
+@pytest.mark.parametrize("candidate", [task.SOURCES_FLOW, task.SPLINES, task.AFFINE])
+def test_every_flow_scores_both_ends_of_a_pixel(candidate):
+    model = candidate.make(task.NUM_LABELS)
     labels = torch.tensor([3, 4])
     x = torch.stack([torch.zeros(64), torch.full((64,), 16.999)])
-    assert model.log_prob(x, digit_models.one_hot(labels)).isfinite().all()
+    assert model.log_prob(x, one_hot(labels, task.NUM_LABELS)).isfinite().all()
 
 
 def test_a_context_is_given_only_to_models_that_take_it(flow):
     labels = torch.tensor([2])
-    assert digit_models.context_of(flow, labels).argmax() == 2
-    assert digit_models.context_of(digit_models.source_flow(), labels) is None
+    assert task.context_of(flow, labels).argmax() == 2
+    assert task.context_of(task.SOURCES_FLOW.make(), labels) is None
 
 
 def test_all_codes_rebuild_the_image(flow, data):
-    x, labels = digit_models.middles(data.test.x[:5]), data.test.labels[:5]
+    x, labels = middles(data.test.x[:5]), data.test.labels[:5]
     torch.testing.assert_close(schemes.rebuilt(flow, x, labels, 64), x, atol=1e-3, rtol=0)
     assert schemes.pixel_error(x, schemes.rebuilt(flow, x, labels, 2)) > 1
 
@@ -70,7 +72,7 @@ def test_pixel_error_is_the_mean_square():
 
 
 def test_the_second_scheme_holds_the_first_codes(flow, data):
-    x, labels = digit_models.middles(data.test.x[:3]), data.test.labels[:3]
+    x, labels = middles(data.test.x[:3]), data.test.labels[:3]
     alone, drawn = schemes.second_scheme(flow, x, labels, 64, 4, seed=0)
     # With all codes held nothing is drawn: every sample is the image.
     assert torch.equal(alone, data.test.x[:3])
@@ -82,8 +84,12 @@ def test_the_second_scheme_holds_the_first_codes(flow, data):
 
 def test_the_first_scheme_draws_only_the_first_codes(flow):
     labels = torch.tensor([5, 5, 7])
-    images = schemes.first_scheme(flow, labels, 64, seed=3)
-    assert torch.equal(images, schemes.whole_samples(flow, labels, seed=3))
+    z = torch.randn(3, 64, generator=torch.Generator().manual_seed(3))
+    z[:, 4:] = 0
+    with torch.no_grad():
+        expected = to_levels(flow.decode(z, one_hot(labels, 10)), LEVELS)
+    assert torch.equal(schemes.first_scheme(flow, labels, 4, seed=3), expected)
+    assert not torch.equal(schemes.first_scheme(flow, labels, 64, seed=3), expected)
     few = schemes.only_first(torch.ones(2, 64), 4)
     assert few.sum(1).tolist() == [4.0, 4.0]
     assert few[:, :4].min() == 1
@@ -153,10 +159,10 @@ def test_planes_have_orthonormal_directions():
         torch.testing.assert_close(directions.T @ directions, torch.eye(2), atol=1e-5, rtol=0)
 
 
-def test_mean_square_radius_is_that_of_the_rows():
+def test_mean_square_radius_is_that_of_the_rows(tmp_path):
     z = torch.randn(60, 5) + 1
-    found = pf.metrics.latent_normality(z, num_simulations=1)
-    assert digit_codes.mean_square_radius(found) == pytest.approx(z.square().mean().item(), rel=1e-5)
+    (found,) = digit_codes.normality(Record("digits", "", "", tmp_path), "all", {0: z})
+    assert found.mean_square_radius == pytest.approx(z.square().mean().item(), rel=1e-5)
 
 
 def test_a_sheet_has_a_gap_between_images():
@@ -169,8 +175,8 @@ def test_a_sheet_has_a_gap_between_images():
 
 
 def test_a_difference_says_which_way_it_goes():
-    assert digit_models.less_or_more(1.26) == "1.3 nats an image less"
-    assert digit_models.less_or_more(-1.26) == "1.3 nats an image more"
+    assert task.less_or_more(1.26) == "1.3 nats an image less"
+    assert task.less_or_more(-1.26) == "1.3 nats an image more"
 
 
 @pytest.mark.parametrize("name", ["digits", "bottleneck", "conditional-digits"])

@@ -10,9 +10,11 @@ import pushforward as pf
 from pushforward.flows.dequantization import dequantized
 from pushforward.studies import run
 from pushforward.studies.digits import autoencoders as digit_autoencoders
-from pushforward.studies.digits import models as digit_models
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.quality import Judge
+from pushforward.studies.digits.task import NUM_LABELS, at_most
+from pushforward.studies.kit.comparison import Candidate, Comparison
+from pushforward.studies.kit.levels import middles, to_levels
 from pushforward.studies.kit.record import Record, file_name
 from pushforward.studies.mnist import eight_by_eight as mnist_8x8
 
@@ -25,7 +27,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def flow():
     torch.manual_seed(1)
-    flow = mnist_8x8.affine_flow(digit_models.NUM_LABELS)
+    flow = mnist_8x8.WITH_BOTTLENECK.make(NUM_LABELS)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -39,15 +41,15 @@ def record(tmp_path):
 
 def test_levels_undo_the_noise_at_256_levels(data):
     noisy = dequantized(data.test.x, torch.Generator().manual_seed(0))
-    assert torch.equal(digit_models.to_levels(noisy, data.levels), data.test.x.long())
-    assert digit_models.to_levels(torch.tensor([-3.0, 255.9, 400.0]), 256).tolist() == [0, 255, 255]
+    assert torch.equal(to_levels(noisy, data.levels), data.test.x.long())
+    assert to_levels(torch.tensor([-3.0, 255.9, 400.0]), 256).tolist() == [0, 255, 255]
 
 
-@pytest.mark.parametrize("make", [mnist_8x8.source_flow, mnist_8x8.our_flow, mnist_8x8.affine_flow])
-def test_every_recipe_scores_both_ends_of_a_pixel(make):
+@pytest.mark.parametrize("candidate", [*mnist_8x8.CANDIDATES.values(), mnist_8x8.WITH_BOTTLENECK])
+def test_every_flow_scores_both_ends_of_a_pixel(candidate):
     context = torch.eye(10)[[3, 4]]
     x = torch.stack([torch.full((64,), 1e-6), torch.full((64,), 255.999)])
-    assert make(digit_models.NUM_LABELS).log_prob(x, context).isfinite().all()
+    assert candidate.make(NUM_LABELS).log_prob(x, context).isfinite().all()
 
 
 def test_the_reduced_images_use_all_levels(data):
@@ -61,7 +63,7 @@ def test_the_bottleneck_weighs_the_same_share_of_a_pixels_range(data):
 
 
 def test_all_codes_rebuild_an_8_bit_image(flow, data):
-    x, labels = digit_models.middles(data.test.x[:5]), data.test.labels[:5]
+    x, labels = middles(data.test.x[:5]), data.test.labels[:5]
     alone, drawn = schemes.second_scheme(flow, x, labels, 64, 2, seed=0, levels=data.levels)
     assert torch.equal(alone, data.test.x[:5].long())
     assert torch.equal(drawn, data.test.x[:5, None].long().expand(-1, 2, -1))
@@ -69,7 +71,7 @@ def test_all_codes_rebuild_an_8_bit_image(flow, data):
 
 def test_samples_reach_beyond_17_levels(flow, data):
     labels = torch.arange(10)
-    assert schemes.whole_samples(flow, labels, seed=0, levels=data.levels).max() > 16
+    assert schemes.first_scheme(flow, labels, 64, 0, data.levels).max() > 16
     assert schemes.first_scheme(flow, labels, 8, 0, data.levels).max() > 16
 
 
@@ -80,13 +82,13 @@ def test_an_autoencoder_of_8_bit_images_starts_at_their_middle():
 
 def test_a_gaussian_of_logits_beats_one_of_levels_and_both_beat_guessing(data, tmp_path):
     found = mnist_8x8.rivals(Record("mnist-8x8", "", "", tmp_path, quick=True), data)
-    nats = {key: digit_models.held_out_nll(rival.density, data.test, 256).mean for key, rival in found.items()}
+    nats = {key: data.nll(rival.density).mean for key, rival in found.items()}
     assert nats["gaussian"] < 64 * math.log(256)
     assert nats["gaussian_logit"] < nats["gaussian"]
 
 
 def test_the_judge_measures_at_most_so_many_images(data):
-    judge = Judge(data, quick=True, most=20)
+    judge = Judge(data.train, data.test, quick=True, most=20)
     seen = []
     judge.distances = lambda images: seen.append(len(images)) or torch.ones(len(images)).double()
     judge.quality(data.test.x)
@@ -94,7 +96,7 @@ def test_the_judge_measures_at_most_so_many_images(data):
 
 
 def test_the_first_images_of_a_part_keep_their_labels(data):
-    few = digit_models.at_most(data.train, 7)
+    few = at_most(data.train, 7)
     assert torch.equal(few.x, data.train.x[:7])
     assert torch.equal(few.labels, data.train.labels[:7])
 
@@ -115,13 +117,12 @@ def test_a_label_becomes_the_name_of_a_folder():
 
 
 def test_a_killed_training_goes_on(record, data):
-    recipe = digit_models.Recipe(mnist_8x8.affine_flow, 3, {"batch_size": 32})
-    first, history = digit_models.train_with_history(record.of_part("plain"), "ours, seed 0", recipe, data, 0)
+    candidates = {"ours": Candidate("", mnist_8x8.WITH_BOTTLENECK.make, {"num_steps": 3, "batch_size": 32})}
+    first, again = (data.fit(Comparison(record.of_part("plain")), candidates).trained["ours"][0] for _ in range(2))
     assert (record.out / "checkpoints" / "plain-ours-seed-0" / "checkpoint.safetensors").exists()
-    again, _ = digit_models.train_with_history(record.of_part("plain"), "ours, seed 0", recipe, data, 0)
-    assert history.steps == 3
-    x = digit_models.middles(data.test.x)
-    assert torch.equal(first.log_prob(x), again.log_prob(x))
+    assert first.history.steps == again.history.steps == 3
+    x = middles(data.test.x)
+    assert torch.equal(first.model.log_prob(x), again.model.log_prob(x))
 
 
 def test_the_short_form_runs_and_answers(tmp_path, monkeypatch):

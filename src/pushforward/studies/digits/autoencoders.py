@@ -1,6 +1,6 @@
 """Autoencoders of digits, nonlinear and linear: what a flow's bottleneck is compared with."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +8,13 @@ from torch import Tensor, nn
 from pushforward.data.digits import LEVELS
 from pushforward.losses import Batch
 from pushforward.nets import MLP
-from pushforward.studies.digits import models as digit_models
-from pushforward.studies.digits.models import PIXELS, Task, middles, to_levels
-from pushforward.studies.digits.quality import Judge, Quality
-from pushforward.studies.digits.schemes import asked_labels, pixel_error
-from pushforward.studies.kit.record import Record
+from pushforward.studies.digits.task import PIXELS, QUICK, Task
+from pushforward.studies.kit.comparison import Candidate
+from pushforward.studies.kit.levels import middles, to_levels
 
 
 class Autoencoder(nn.Module):
-    """A small autoencoder with k codes, and a Gaussian fitted to its codes to sample from.
+    """A small autoencoder with k codes.
 
     Args:
         k: Number of codes.
@@ -41,6 +39,12 @@ class Autoencoder(nn.Module):
 def rebuilding_error(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
     """Squared error of each rebuilt image, summed over the pixels: the loss of an autoencoder."""
     return (batch.x - model.decode(model.encode(batch.x))).square().sum(-1)  # type: ignore[operator]
+
+
+def autoencoder(task: Task, k: int) -> Candidate:
+    """Return an autoencoder with k codes as it is trained."""
+    options = {"num_steps": task.autoencoder_steps, "learning_rate": 2e-3, "batch_size": 128, "loss": rebuilding_error}
+    return Candidate(f"autoencoder, k = {k}", partial(Autoencoder, k, task.levels), options, QUICK)
 
 
 class PrincipalComponents:
@@ -71,47 +75,8 @@ def sampled_codes(codes: Tensor, num_samples: int, seed: int) -> Tensor:
     return codes.mean(0) + torch.randn(num_samples, codes.shape[1], generator=generator) @ factor.T
 
 
-@dataclass(frozen=True)
-class Autoencoded:
-    """What an autoencoder does with the test images and with codes drawn from a Gaussian fitted to its own."""
-
-    error: float
-    samples: Quality
-
-
-def trained_autoencoder(record: Record, data: Task, k: int, seed: int) -> Autoencoder:
-    """Return an autoencoder with k codes; the validation images choose the step."""
-    torch.manual_seed(seed)
-    model = Autoencoder(k, data.levels)
-    digit_models.fit(
-        record,
-        f"autoencoder, k = {k}, seed {seed}",
-        model,
-        data,
-        data.autoencoder_steps,
-        loss=rebuilding_error,
-        learning_rate=2e-3,
-        batch_size=128,
-        seed=seed,
-    )
-    return model
-
-
 @torch.no_grad()
-def measure_autoencoder(
-    record: Record, model: Autoencoder | PrincipalComponents, data: Task, judge: Judge, seed: int
-) -> Autoencoded:
-    """Measure the rebuilding of test images, and images of drawn codes."""
-    x = middles(data.test.x)
-    return Autoencoded(
-        pixel_error(x, model.decode(model.encode(x))),
-        judge.quality(autoencoder_samples(record, model, data, seed)),
-    )
-
-
-@torch.no_grad()
-def autoencoder_samples(record: Record, model: Autoencoder | PrincipalComponents, data: Task, seed: int) -> Tensor:
+def sampled(model: Autoencoder | PrincipalComponents, task: Task, num_samples: int, seed: int) -> Tensor:
     """Draw images from a Gaussian fitted to the codes of the training images."""
-    num_samples = len(asked_labels(record))
-    codes = sampled_codes(model.encode(middles(data.train.x)), num_samples, seed)
-    return to_levels(model.decode(codes), data.levels)
+    codes = sampled_codes(model.encode(middles(task.train.x)), num_samples, seed)
+    return to_levels(model.decode(codes), task.levels)

@@ -1,5 +1,8 @@
 """Codes of digits: are they standard normal, and what do they look like in a plane?"""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -7,82 +10,95 @@ from torch import Tensor
 from pushforward.data.digits import LabelledImages
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import dequantized
-from pushforward.metrics import LatentNormality
-from pushforward.studies.digits import models as digit_models
-from pushforward.studies.kit import images as digit_pictures
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.tables import spread
+from pushforward.metrics import latent_normality
+from pushforward.studies.digits.task import Task, context_of
+from pushforward.studies.kit import images, pictures
+from pushforward.studies.kit.comparison import listed
+from pushforward.studies.kit.record import Record
+from pushforward.studies.kit.tables import Columns, values
 
-NORMALITY_NOTE = (
-    "Codes against N(0, I), mean (lowest to highest) over the seeds: the largest mean of a dimension, the range of the "
-    "deviations, the mean of |z|² / 64, which is 1 if normal, the largest correlation of two dimensions, and two tests "
-    "on at most 500 codes. The p-values are shares of simulated normal samples that look as bad or worse."
-)
 SHOWN = 1_000  # codes in a plane
-NORMALITY_HEADER = ["largest |mean|", "deviations", "mean |z|²/64", "largest |correlation|", "p, Kolmogorov", "p, MMD"]
 
 
 @torch.no_grad()
 def encoded(flow: Flow, part: LabelledImages, seed: int) -> Tensor:
     """Return the codes of dequantized images, given their labels where the flow takes them."""
     x = dequantized(part.x, torch.Generator().manual_seed(seed))
-    return flow.encode(x, digit_models.context_of(flow, part.labels))
+    return flow.encode(x, context_of(flow, part.labels))
 
 
-def mean_square_radius(found: LatentNormality) -> float:
-    """Return the mean of |z|^2 / D."""
-    rows = found.num_rows
-    return (found.mean.square() + found.std.square() * (rows - 1) / rows).mean().item()
+@dataclass(frozen=True)
+class Normality:
+    """How far codes are from N(0, I); where `pf.metrics.LatentNormality` has one number a dimension, the worst."""
+
+    largest_mean: float
+    least_std: float
+    largest_std: float
+    mean_square_radius: float  # mean of |z|^2 / D
+    max_correlation: float
+    largest_skewness: float
+    largest_kurtosis: float
+    kolmogorov_p_value: float
+    mmd: float
+    mmd_p_value: float
 
 
-def normality(found: LatentNormality) -> dict[str, float]:
-    """Return what is kept of a comparison with N(0, I)."""
-    return {
-        "largest_mean": found.mean.abs().max().item(),
-        "least_std": found.std.min().item(),
-        "largest_std": found.std.max().item(),
-        "mean_square_radius": mean_square_radius(found),
-        "max_correlation": found.max_correlation,
-        "largest_skewness": found.skewness.abs().max().item(),
-        "largest_kurtosis": found.kurtosis.abs().max().item(),
-        "kolmogorov_p_value": found.kolmogorov_p_value,
-        "mmd": found.mmd,
-        "mmd_p_value": found.mmd_p_value,
-    }
+NORMALITY_NOTE = (
+    "Codes against N(0, I), mean (lowest to highest) over the seeds: the largest mean of a dimension, the range of the "
+    "deviations, the mean of |z|² / 64, which is 1 if normal, the largest correlation of two dimensions, and two tests "
+    "on at most 500 codes. The p-values are shares of simulated normal samples that look as bad or worse."
+)
+NORMALITY_COLUMNS: Columns = (
+    ("largest |mean|", "largest_mean"),
+    ("deviations", lambda found: f"{min(values(found, 'least_std')):.2f} to {max(values(found, 'largest_std')):.2f}"),
+    ("mean |z|²/64", "mean_square_radius"),
+    ("largest |correlation|", "max_correlation"),
+    ("p, Kolmogorov", "kolmogorov_p_value"),
+    ("p, MMD", "mmd_p_value"),
+)
 
 
-def normality_cells(found: list[LatentNormality]) -> list[str]:
-    """Return the cells of `NORMALITY_HEADER`, each over the seeds."""
-    low, high = min(float(one.std.min()) for one in found), max(float(one.std.max()) for one in found)
-    return [
-        spread([one.mean.abs().max().item() for one in found]),
-        f"{low:.2f} to {high:.2f}",
-        spread([mean_square_radius(one) for one in found]),
-        spread([one.max_correlation for one in found]),
-        spread([one.kolmogorov_p_value for one in found]),
-        spread([one.mmd_p_value for one in found]),
-    ]
+def normality(record: Record, name: str, codes: Mapping[int, Tensor]) -> list[Normality]:
+    """Compare codes (n, D), by seed, with N(0, I), and keep what comes out as the numbers "codes.NAME"."""
+    found = []
+    for seed, z in codes.items():
+        latent = latent_normality(z, seed=seed)
+        found.append(
+            Normality(
+                latent.mean.abs().max().item(),
+                latent.std.min().item(),
+                latent.std.max().item(),
+                z.double().square().mean().item(),
+                latent.max_correlation,
+                latent.skewness.abs().max().item(),
+                latent.kurtosis.abs().max().item(),
+                latent.kolmogorov_p_value,
+                latent.mmd,
+                latent.mmd_p_value,
+            )
+        )
+    record.number(f"codes.{name}", listed(found, by_seed=True))
+    return found
 
 
-def projections(z: Tensor, labels: Tensor, train_z: Tensor, train_labels: Tensor, seed: int) -> Figure:
-    """Draw codes (n, 64) of test images, at most 1,000, on six planes; training codes and labels decide one of them."""
-    z, labels = z[:SHOWN], labels[:SHOWN]
+def projections(task: Task, flow: Flow, seed: int) -> Figure:
+    """Draw codes of test images, at most 1,000, as their labels on six planes."""
+    z, seen = encoded(flow, task.test, seed)[:SHOWN], encoded(flow, task.seen, seed)
     figure, panels = pictures.board(3, 2, size=3.3)
-    for axes, (names, directions) in zip(panels, planes(z, train_z, train_labels, seed).items(), strict=True):
-        digit_pictures.codes(axes, z @ directions, labels, names)
+    for axes, (names, directions) in zip(panels, planes(z, seen, task.seen.labels, seed).items(), strict=True):
+        images.codes(axes, z @ directions, task.test.labels[:SHOWN], names)
     return figure
 
 
 def planes(z: Tensor, train_z: Tensor, train_labels: Tensor, seed: int) -> dict[tuple[str, str], Tensor]:
-    """Return planes to project codes (n, 64) on: axis names -> two orthonormal directions (64, 2).
+    """Return planes to project codes (n, D) on: axis names -> two orthonormal directions (D, 2).
 
     Three pairs of latent dimensions, a random plane, the plane in which these codes vary most, and the plane in which
     the means of the training codes' labels lie farthest apart.
     """
     features = z.shape[1]
-    unit = torch.eye(features)
     pairs = [(0, 1), (features // 2, features // 2 + 1), (features - 2, features - 1)]
-    found = {(f"$z_{{{i + 1}}}$", f"$z_{{{j + 1}}}$"): unit[:, [i, j]] for i, j in pairs}
+    found = {(f"$z_{{{i + 1}}}$", f"$z_{{{j + 1}}}$"): torch.eye(features)[:, [i, j]] for i, j in pairs}
     random = torch.randn(features, 2, generator=torch.Generator().manual_seed(seed))
     found["random direction 1", "random direction 2"] = torch.linalg.qr(random)[0]
     found["largest variance", "second largest"] = _main_directions(z)

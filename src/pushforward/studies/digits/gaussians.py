@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.data.toy_density import data_generator
 from pushforward.flows.dequantization import dequantized
-from pushforward.studies.digits.models import NUM_LABELS, PIXELS
+from pushforward.studies.digits.task import NUM_LABELS, PIXELS
 from pushforward.tables.baselines import Baseline, Gaussian
 from pushforward.transforms import Compose, Standardize, Transform
 

@@ -3,75 +3,76 @@
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pushforward import metrics
-from pushforward.data.digits import Digits
-from pushforward.studies.digits.models import Task
-from pushforward.studies.kit.tables import spread
+from pushforward.data.digits import LabelledImages
+from pushforward.studies.kit.tables import Columns, spread, values
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What images look like to a forest trained on real ones, and beside the real ones.
+    """What images look like to a forest trained on real ones, and beside the real ones."""
 
-    Attributes:
-        confidence: Mean probability of the forest's label.
-        labels_shown: Number of labels seen, exp of the entropy of the forest's labels: 10 if all are as frequent.
-        distance: Mean distance to the nearest training image, in levels.
-        near_share: Share of images nearer to a training image than 99 % of the real test images are.
-        mmd: Unbiased squared MMD to the test images, Gaussian kernel of one fixed width.
-        mmd_p_value: Of a permutation test.
-    """
-
-    confidence: float
-    labels_shown: float
-    distance: float
-    near_share: float
-    mmd: float
-    mmd_p_value: float
+    confidence: float  # mean probability of the forest's label
+    labels_shown: float  # exp of the entropy of the forest's labels, 10 if all are as frequent
+    distance: float  # mean distance to the nearest training image, in levels
+    near_share: float  # share of images nearer to a training image than 99 % of the real test images are
+    mmd: float  # unbiased squared MMD to the test images, Gaussian kernel of one fixed width
+    mmd_p_value: float  # of a permutation test
 
 
+QUALITY_NOTE = (
+    "Images beside the real ones, mean (lowest to highest) over the seeds. Confidence: the mean probability that a "
+    "forest trained on the real training images gives its own label. Labels shown: exp of the entropy of those labels, "
+    "10 if all are as frequent. Distance: to the nearest training image, in levels; near: the share nearer to one than "
+    "99 % of the real test images are. MMD²: unbiased, to the real test images; p of a permutation test."
+)
+QUALITY_COLUMNS: Columns = (
+    ("confidence", "confidence"),
+    ("labels shown", "labels_shown"),
+    ("distance", "distance"),
+    ("near (%)", lambda scores: spread([100 * share for share in values(scores, "near_share")])),
+    ("MMD²", "mmd"),
+    ("p", "mmd_p_value"),
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Images that have a label, or were drawn for one: how often, and how surely, the forest sees it."""
+
+    quality: Quality
+    accuracy: float
+    by_label: dict[int, float]
+    confidence_by_label: dict[int, float]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the figures in one table, to keep."""
+        table = asdict(self)
+        return table.pop("quality") | table
+
+
+@dataclass
 class Judge:
-    """Measures images: a forest trained on the real training images, their neighbours, and MMD to the test images.
+    """Measures images: a forest trained on the real training images, their neighbours, and MMD to the test images."""
 
-    Args:
-        data: The digits.
-        quick: Whether a small forest is enough.
-        seed: Of the forest.
-        num_trees: Of the forest; 50 if quick.
-        most: Images of a set, and of the test images, that neighbours and MMD are measured on.
-    """
-
-    def __init__(
-        self, data: Digits | Task, *, quick: bool = False, seed: int = 0, num_trees: int = 500, most: int = 10_000
-    ) -> None:
-        self.data, self.quick, self.most = data, quick, most
-        num_trees = 50 if quick else num_trees
-        self.forest = metrics.random_forest(data.train.x, data.train.labels, num_trees=num_trees, seed=seed)
+    train: LabelledImages
+    test: LabelledImages
+    quick: bool = False  # whether 50 trees and 20 permutations are enough
+    num_trees: int = 500
+    most: int = 10_000  # images of a set, and of the test images, that neighbours and MMD are measured on
 
     def judge(self, images: Tensor) -> metrics.Judgement:
         """Return the forest's labels and confidence."""
-        return metrics.judge(self.forest, images)
+        return metrics.judge(self._forest, images)
 
     def distances(self, images: Tensor) -> Tensor:
         """Return the distance of each image to the nearest training image, in levels."""
-        return metrics.nearest_neighbour_distance(images, self.data.train.x)
-
-    @property
-    def _test(self) -> Tensor:
-        return self.data.test.x[: self.most]
-
-    @cached_property
-    def _near(self) -> float:
-        return self.distances(self._test).quantile(0.01).item()
-
-    @cached_property
-    def _bandwidth(self) -> float:
-        return metrics.median_bandwidth(self._test, self.data.train.x)
+        return metrics.nearest_neighbour_distance(images, self.train.x)
 
     def quality(self, images: Tensor) -> Quality:
         """Return the figures for images (n, 64), levels."""
@@ -80,9 +81,8 @@ class Judge:
         # Images asked for label by label lie in that order.
         picked = images[torch.linspace(0, len(images) - 1, min(len(images), self.most)).long()]
         distances = self.distances(picked)
-        null = metrics.mmd_null(
-            picked, self._test, bandwidth=self._bandwidth, num_permutations=20 if self.quick else 200
-        )
+        num_permutations = 20 if self.quick else 200
+        null = metrics.mmd_null(picked, self._test, bandwidth=self._bandwidth, num_permutations=num_permutations)
         return Quality(
             confidence=judgement.mean_confidence(),
             labels_shown=math.exp(-torch.special.xlogy(shares, shares).sum().item()),
@@ -92,29 +92,29 @@ class Judge:
             mmd_p_value=null.p_value,
         )
 
+    def judged(self, images: Tensor, labels: Tensor) -> Judged:
+        """Return the figures for images (n, 64) with labels (n,)."""
+        judgement = self.judge(images)
+        accuracies, confidences = judgement.accuracy_by_label(labels), judgement.confidence_by_label(labels)
+        return Judged(self.quality(images), judgement.accuracy(labels), accuracies, confidences)
 
-QUALITY_NOTE = (
-    "Images beside the real ones, mean (lowest to highest) over the seeds. Confidence: the mean probability that a "
-    "forest trained on the real training images gives its own label. Labels shown: exp of the entropy of those labels, "
-    "10 if all are as frequent. Distance: to the nearest training image, in levels; near: the share nearer to one than "
-    "99 % of the real test images are. MMD²: unbiased, to the real test images; p of a permutation test."
-)
-QUALITY_HEADER = ["confidence", "labels shown", "distance", "near (%)", "MMD²", "p"]
+    @cached_property
+    def real(self) -> Judged:
+        """The figures for the real test images."""
+        return self.judged(*self.test)
 
+    @cached_property
+    def _forest(self) -> Any:
+        return metrics.random_forest(*self.train, num_trees=50 if self.quick else self.num_trees)
 
-def quality_cells(found: list[Quality]) -> list[str]:
-    """Return the cells of `QUALITY_HEADER`, each over the seeds."""
-    return [
-        spread([one.confidence for one in found]),
-        spread([one.labels_shown for one in found]),
-        spread([one.distance for one in found]),
-        spread([100 * one.near_share for one in found]),
-        spread([one.mmd for one in found]),
-        spread([one.mmd_p_value for one in found]),
-    ]
+    @property
+    def _test(self) -> Tensor:
+        return self.test.x[: self.most]
 
+    @cached_property
+    def _near(self) -> float:
+        return self.distances(self._test).quantile(0.01).item()
 
-def mean_quality(found: list[Quality]) -> dict[str, float]:
-    """Return the mean of every figure over the seeds, by name."""
-    tables = [asdict(one) for one in found]
-    return {name: fmean(table[name] for table in tables) for name in tables[0]}
+    @cached_property
+    def _bandwidth(self) -> float:
+        return metrics.median_bandwidth(self._test, self.train.x)

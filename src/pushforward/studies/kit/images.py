@@ -97,7 +97,7 @@ def codes(
     axes.tick_params(labelsize=8)
 
 
-def bars_by_label(axes: Axes, values: dict[str, Sequence[float]], up: str, ceiling: float | None = None) -> None:
+def bars_by_label(axes: Axes, values: Mapping[str, Sequence[float]], up: str, ceiling: float | None = None) -> None:
     """Draw one group of bars a label, one bar a name; `ceiling` is a line across."""
     width = 0.8 / len(values)
     for index, (name, heights) in enumerate(values.items()):

@@ -1,7 +1,8 @@
 """Scores as cells of a table: numbers in words, and one cell for a score's values over the seeds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -39,6 +40,20 @@ def values(scores: Sequence[Any], field: str) -> list[Any]:
 def mean(scores: Sequence[Any], field: str) -> float:
     """Return the mean of one field over the scores."""
     return fmean(values(scores, field))
+
+
+def average(scores: Sequence[Any]) -> Any:
+    """Return the mean of scores in their own form: numbers, tables of them by key, or dataclasses of either."""
+    if is_dataclass(scores[0]) and not isinstance(scores[0], type):
+        return replace(scores[0], **{one.name: average(values(scores, one.name)) for one in fields(scores[0])})
+    if isinstance(scores[0], Mapping):
+        return {key: average([score[key] for score in scores]) for key in scores[0]}
+    return fmean(scores)
+
+
+def first(field: str) -> Callable[[Sequence[Any]], Any]:
+    """Return the cell of a column that shows a field of the first seed."""
+    return lambda scores: values(scores, field)[0]
 
 
 def largest(field: str) -> Callable[[Sequence[Any]], Any]:

@@ -1,0 +1,216 @@
+"""Flows given the label of a digit: likelihood, codes, and images drawn for a label, as a forest sees them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.flows.dequantization import dequantized
+from pushforward.studies.digits import codes as digit_codes
+from pushforward.studies.digits.gaussians import LabelGaussians
+from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Judged
+from pushforward.studies.digits.task import NLL_COLUMNS, NUM_LABELS, Task, bits, less_or_more, nll_numbers
+from pushforward.studies.kit import images as digit_pictures
+from pushforward.studies.kit import pictures
+from pushforward.studies.kit.comparison import Candidate, Comparison, Trained, drawn
+from pushforward.studies.kit.levels import to_levels
+from pushforward.studies.kit.record import Record
+from pushforward.studies.kit.tables import average, cells, mean, spread, values
+
+TEMPERATURES = {"warm": 1.0, "cool": 0.7}
+
+
+def fit(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> Comparison:
+    """Train candidates, "source" and "ours", given the labels, beside one Gaussian a label, "gaussians"."""
+    gaussians = [
+        Trained(LabelGaussians(dequantized(task.train.x, torch.Generator().manual_seed(seed)), task.train.labels), seed)
+        for seed in record.seeds(task.num_seeds)
+    ]
+    named = {key: replace(one, name=f"conditional {one.name}") for key, one in candidates.items()}
+    models = Comparison(record).add("gaussians", "one Gaussian a label", gaussians)
+    return task.fit(models, named, given_labels=True)
+
+
+def likelihood(task: Task, models: Comparison) -> None:
+    """Score test images given their labels, as mixtures of all labels, and by the label they make most probable."""
+    record = models.record
+    record.heading("Likelihood given the label")
+    rows, nats, recognised = [], {}, {}
+    for key, trained in models.trained.items():
+        scores = [task.nll(one.model) for one in trained]
+        by_label = [_log_prob_by_label(one.model, task.test.x, one.seed) for one in trained]
+        mixture = [math.log(NUM_LABELS) - each.logsumexp(1).mean().item() for each in by_label]
+        right = [(each.argmax(1) == task.test.labels).double().mean().item() for each in by_label]
+        nats[key], recognised[key] = mean(scores, "mean"), right
+        record.number(f"test.{key}", nll_numbers(scores) | {"marginal_nll": mixture, "recognised": right})
+        rows.append([models.names[key], *cells(NLL_COLUMNS, scores), spread(bits(mixture)), spread(right)])
+    record.table(
+        "Test images: NLL given the label, mean (lowest to highest) over the seeds, with the standard error of one "
+        "seed; bits/dim of the same and of the mixture of all labels, which is a model of images without labels; and "
+        "the share of test images whose label is the one that makes them most probable.",
+        ["model", "NLL given the label (nats)", "standard error", "bits/dim", "bits/dim, mixture", "recognised"],
+        rows,
+    )
+    record.answer(
+        "Does the flow beat simple densities given the label?",
+        f"The NLL of ours is {less_or_more(nats['gaussians'] - nats['ours'])} than that of one Gaussian a label and "
+        f"{less_or_more(nats['source'] - nats['ours'])} than that of the source's flow. By Bayes' rule it recognises "
+        f"{100 * fmean(recognised['ours']):.1f} % of the test images.",
+    )
+
+
+@torch.no_grad()
+def _log_prob_by_label(model: Any, x: Tensor, seed: int) -> Tensor:
+    """Return log p(x | label) of dequantized images for every label, (n, labels)."""
+    x = dequantized(x, torch.Generator().manual_seed(seed))
+    return torch.stack([model.log_prob(x, context.expand(len(x), -1)).double() for context in torch.eye(NUM_LABELS)], 1)
+
+
+def codes(task: Task, models: Comparison) -> None:
+    """Compare the codes of "ours" with the standard normal, label by label."""
+    record, labels, flow = models.record, task.test.labels, models.first("ours")
+    record.heading("Is the code standard normal, label by label?")
+    z = {one.seed: digit_codes.encoded(one.model, task.test, one.seed) for one in models.trained["ours"]}
+    groups = {str(label): labels == label for label in range(NUM_LABELS)} | {"all": labels >= 0}
+    found = {
+        name: digit_codes.normality(record, name, {seed: codes[chosen] for seed, codes in z.items()})
+        for name, chosen in groups.items()
+    }
+    record.table(
+        f"Our flow. {digit_codes.NORMALITY_NOTE}",
+        ["label", "images", *(header for header, _ in digit_codes.NORMALITY_COLUMNS)],
+        [
+            [name, int(groups[name].sum()), *cells(digit_codes.NORMALITY_COLUMNS, scores)]
+            for name, scores in found.items()
+        ],
+    )
+    del found["all"]
+    rejected = [one.kolmogorov_p_value <= 0.05 for scores in found.values() for one in scores]
+    radii = [mean(scores, "mean_square_radius") for scores in found.values()]
+    record.answer(
+        "Are the codes standard normal for every label?",
+        f"{sum(rejected)} of {len(rejected)} tests (labels and seeds, {int(groups['0'].sum())} images or so each) "
+        f"reject it at 5 %, {0.05 * len(rejected):.1f} would by chance. The mean of |z|²/64 lies between "
+        f"{min(radii):.2f} and {max(radii):.2f} over the labels.",
+    )
+    figure, panels = pictures.board(5, 2, size=2.4)
+    for label, axes in enumerate(panels):
+        shown = z[record.seed][labels == label][: digit_codes.SHOWN // NUM_LABELS, :2]
+        digit_pictures.codes(axes, shown, torch.full((len(shown),), label), ("$z_1$", "$z_2$"))
+    record.picture(
+        "codes-by-label",
+        figure,
+        "The first two code dimensions of the test images of each label, given that label, by our flow; circles of "
+        "radius 1 and 2.",
+    )
+    record.picture(
+        "projections",
+        digit_codes.projections(task, flow, record.seed),
+        "Codes of test images of all labels on six planes. The flow was told the label, so the code need not hold it: "
+        "the less the labels part, the better it used what it was told.",
+    )
+
+
+def images(task: Task, models: Comparison) -> dict[str, Judged]:
+    """Draw images for given labels from every model, and judge and show them.
+
+    Returns:
+        What the forest says of "real" test images and, on average over the seeds, of "warm" and "cool" ones of ours.
+    """
+    record, judge, real = models.record, task.judge, task.judge.real
+    record.heading("Do the images show the label asked for?")
+    numbers = real.numbers()
+    record.number("judged.real_confidence_by_label", numbers.pop("confidence_by_label"))
+    record.number("judged.real", numbers)
+    error = judge.judge(task.test.x).accuracy_error(task.test.labels)
+    rows = [["real test images", f"{real.accuracy:.3f} ± {error:.3f}", *cells(QUALITY_COLUMNS, [real.quality])]]
+    num_samples = record.size(200, quick=20)
+    asked = torch.arange(NUM_LABELS).repeat_interleave(num_samples)
+    found, shown = {}, {}
+    for key, trained in models.trained.items():
+        for word, temperature in TEMPERATURES.items():
+            options = {"context": torch.eye(NUM_LABELS), "temperature": temperature}
+            drawn_images = [
+                to_levels(drawn(one.model, num_samples, one.seed, **options), task.levels) for one in trained
+            ]
+            judged = found[key, word] = [judge.judged(x.flatten(0, 1), asked) for x in drawn_images]
+            shown[key, word] = drawn_images[0]
+            record.number(f"judged.{key}.{word}", [{"temperature": temperature, **one.numbers()} for one in judged])
+            name, qualities = f"{models.names[key]}, temperature {temperature:g}", values(judged, "quality")
+            rows.append([name, spread(values(judged, "accuracy")), *cells(QUALITY_COLUMNS, qualities)])
+    record.table(
+        "Accuracy: share of images in which a forest trained on the real training images sees the label asked for. "
+        + QUALITY_NOTE,
+        ["images", "accuracy", *(header for header, _ in QUALITY_COLUMNS)],
+        rows,
+    )
+    record.table(
+        "Label by label, mean (lowest to highest) over the seeds: our flow at temperatures 1 and 0.7.",
+        [
+            "label",
+            "real: accuracy",
+            "confidence",
+            "temperature 1: accuracy",
+            "confidence",
+            "temperature 0.7: accuracy",
+            "confidence",
+        ],
+        [
+            [
+                str(label),
+                *(
+                    spread([getattr(one, field)[label] for one in judged])
+                    for judged in ([real], found["ours", "warm"], found["ours", "cool"])
+                    for field in ("by_label", "confidence_by_label")
+                ),
+            ]
+            for label in range(NUM_LABELS)
+        ],
+    )
+    means = {which: average(judged) for which, judged in found.items()}
+    warm, cool = means["ours", "warm"], means["ours", "cool"]
+    _pictures_of_images(task, record, shown)
+    shares = {"real test images": real, "ours": warm, "ours, temperature 0.7": cool, "source": means["source", "warm"]}
+    figure, (axes,) = pictures.board(1, size=4.2)
+    figure.set_size_inches(9, 3.8)
+    bars = {name: list(one.by_label.values()) for name, one in shares.items()}
+    digit_pictures.bars_by_label(axes, bars, "share in which the forest sees the label")
+    record.picture("accuracy", figure, "Share of images in which the forest sees the label asked for, mean over seeds.")
+    worst = min(warm.by_label, key=warm.by_label.__getitem__)
+    record.answer(
+        "Do the synthetic digits look like examples of the desired label?",
+        f"The forest sees it in {100 * warm.accuracy:.1f} % of the images of our flow and in {100 * cool.accuracy:.1f} "
+        f"% at temperature 0.7, where it sees the true label in {100 * real.accuracy:.1f} % of the real test images; "
+        f"with mean confidence {warm.quality.confidence:.2f} and {cool.quality.confidence:.2f}, "
+        f"{real.quality.confidence:.2f} on real ones. The source's flow reaches "
+        f"{100 * means['source', 'warm'].accuracy:.1f} %, one Gaussian a label "
+        f"{100 * means['gaussians', 'warm'].accuracy:.1f} %. Hardest for ours is the {worst}, "
+        f"{100 * warm.by_label[worst]:.1f} %.",
+    )
+    distance, real_distance = warm.quality.distance, real.quality.distance
+    record.answer(
+        "Are they copies of training images?",
+        f"{'No' if distance > 0.9 * real_distance else 'Some are near'}: the nearest training image is {distance:.1f} "
+        f"levels away on average ({cool.quality.distance:.1f} at temperature 0.7), from a real test image "
+        f"{real_distance:.1f}; {100 * warm.quality.near_share:.1f} % come nearer than 99 % of the real test images do.",
+    )
+    return {"real": real, "warm": warm, "cool": cool}
+
+
+def _pictures_of_images(task: Task, record: Record, shown: Mapping[tuple[str, str], Tensor]) -> None:
+    real = [task.test.x[task.test.labels == label] for label in range(NUM_LABELS)]
+    num_columns = min(10, *map(len, real))
+    rows = {
+        "real test images": torch.stack([x[:num_columns] for x in real]),
+        "source's flow": shown["source", "warm"],
+        "our flow": shown["ours", "warm"],
+        "our flow, temperature 0.7": shown["ours", "cool"],
+    }
+    figure, panels = pictures.board(2, 2, size=3.7)
+    for axes, (title, x) in zip(panels, rows.items(), strict=True):
+        digit_pictures.rows_of_labels(axes, x[:, :num_columns], title, task.levels)
+    record.picture("images", figure, "One row a label: real test images, and images drawn for the label, not chosen.")

@@ -1,0 +1,156 @@
+"""A set of digits, the flows of the studies on it, and how they are trained and scored, with or without labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from pushforward import recipes
+from pushforward.data.digits import LEVELS, LabelledImages, digits
+from pushforward.flows import Flow
+from pushforward.metrics import Score, bits_per_dim, nll
+from pushforward.studies.digits.quality import Judge
+from pushforward.studies.kit.comparison import Candidate, Comparison
+from pushforward.studies.kit.levels import one_hot
+from pushforward.studies.kit.record import Record
+from pushforward.studies.kit.tables import Columns, first, spread, values
+from pushforward.transforms import Logit, Scale, Standardize
+
+NUM_LABELS, PIXELS = 10, 64
+
+
+def source_flow(context_features: int = 0, *, num_layers: int = 8, levels: int = LEVELS) -> Flow:
+    """Return the source's RealNVP: log-scale tanh, random rotations between the blocks; pixels in [0, 1]."""
+    return recipes.realnvp(
+        PIXELS,
+        num_layers=num_layers,
+        hidden_features=(128, 128),
+        context_features=context_features,
+        log_scale="tanh",
+        mixing="orthogonal",
+        preprocessing=[Scale(1 / (levels - 1))],
+    )
+
+
+def behind_logit(
+    recipe: Callable[..., Flow],
+    num_layers: int,
+    context_features: int = 0,
+    *,
+    levels: int = LEVELS,
+    alpha: float = 0.02,
+    width: int = 128,
+    dropout: float = 0.2,
+) -> Flow:
+    """Return couplings of a recipe behind a logit, which gives a pixel's ends room."""
+    return recipe(
+        PIXELS,
+        num_layers=num_layers,
+        hidden_features=(width, width),
+        context_features=context_features,
+        dropout=dropout,
+        mask="random",  # each with its complement after it, so that no pixel is left as it is
+        preprocessing=[Scale(1 / levels), Logit(alpha), Standardize(PIXELS)],
+    )
+
+
+QUICK = {"num_steps": 12}
+ADAM = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 100, "clip_norm": None}  # the source's
+ADAMW = {"learning_rate": 2e-3, "optimizer": "adamw"}
+SOURCES_FLOW = Candidate("RealNVP (source)", source_flow, {"num_steps": 1_000, **ADAM}, QUICK)
+SPLINES = Candidate(
+    "spline couplings, logit, dropout (ours)",
+    partial(behind_logit, recipes.nsf, 6),
+    {"num_steps": 1_500, "batch_size": 64, **ADAMW},
+    QUICK,
+)
+AFFINE = Candidate(  # half the time a step, for the many trainings with a bottleneck
+    "affine couplings, logit, dropout (ours)",
+    partial(behind_logit, recipes.realnvp, 8),
+    {"num_steps": 800, "batch_size": 128, **ADAMW},
+    QUICK,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A set of digits, and how flows are trained and judged on it."""
+
+    train: LabelledImages
+    validation: LabelledImages  # to stop training by
+    test: LabelledImages
+    judge: Judge
+    levels: int = LEVELS  # values a pixel takes, 0 to levels - 1
+    num_seeds: int = 3
+    autoencoder_steps: int = 1_200
+    resumable: bool = False  # as for `Record.fit`
+
+    @property
+    def seen(self) -> LabelledImages:
+        """Images trained on, as many as are enough to compare with the test images."""
+        return at_most(self.train, 5_000)
+
+    @property
+    def weight(self) -> float:
+        """Of the squared error in levels beside the NLL: the nats of noise with a deviation of 2.2 of 17 levels."""
+        return 0.1 * (LEVELS / self.levels) ** 2
+
+    def fit(
+        self, models: Comparison, candidates: Mapping[str, Candidate], *, given_labels: bool = False, **options: Any
+    ) -> Comparison:
+        """Train candidates on dequantized images, given their labels or not, and add them; see `Comparison.train`."""
+        context = [one_hot(part.labels, NUM_LABELS) if given_labels else None for part in (self.train, self.validation)]
+        options |= {
+            "validation": (self.validation.x, context[1]),
+            "dequantize": self.levels,
+            "resumable": self.resumable,
+        }
+        seeds, arguments = models.record.seeds(self.num_seeds), [NUM_LABELS] if given_labels else []
+        rows = self.train.x, context[0]
+        return models.train(candidates, lambda seed: rows, seeds=seeds, arguments=arguments, **options)
+
+    def nll(self, model: Any, part: LabelledImages | None = None) -> Score:
+        """Return the NLL of dequantized images, by default the test's, given their labels where the model takes any."""
+        x, labels = part or self.test
+        return nll(model, x, context_of(model, labels), dequantize=self.levels)
+
+
+def load(record: Record) -> Task:
+    """Return the digits, split by the study's seed; 120 of each part in the quick form."""
+    train, validation, test = (at_most(part, record.size(None, quick=120)) for part in digits(seed=record.seed))
+    return Task(train, validation, test, Judge(train, test, quick=record.quick))
+
+
+def at_most(part: LabelledImages, num_rows: int | None) -> LabelledImages:
+    """Return the first images of a part, all of them if the number is None."""
+    return LabelledImages(part.x[:num_rows], part.labels[:num_rows])
+
+
+def context_of(model: Any, labels: Tensor) -> Tensor | None:
+    """Return the context of images with these labels, None where the model takes none."""
+    return one_hot(labels, NUM_LABELS) if getattr(model, "context_features", 0) else None
+
+
+def bits(nats: Sequence[float]) -> list[float]:
+    """Return nats an image as bits a pixel."""
+    return [bits_per_dim(value, PIXELS) for value in nats]
+
+
+NLL_COLUMNS: Columns = (
+    ("test NLL (nats)", "mean"),
+    ("standard error", first("standard_error")),
+    ("bits/dim", lambda scores: spread(bits(values(scores, "mean")))),
+)
+
+
+def nll_numbers(scores: Sequence[Score]) -> dict[str, list[float]]:
+    """Return the NLL of one model's seeds as numbers to keep."""
+    nats = values(scores, "mean")
+    return {"nll": nats, "standard_error": values(scores, "standard_error"), "bits_per_dim": bits(nats)}
+
+
+def less_or_more(difference: float) -> str:
+    """Return "1.5 nats an image less", or more where the difference is negative."""
+    return f"{abs(difference):.1f} nats an image {'less' if difference >= 0 else 'more'}"
