@@ -64,14 +64,11 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison, start: Flow) -
         f"mixture of {models.NUM_COMPONENTS} diagonal normals for the leading components and another for the rest, "
         "learned from a start on clusters of the images. Dropout, weight decay and a falling learning rate."
     )
-    scores = likelihoods(
-        record,
-        data,
-        flows,
+    caption = (
         "Log-likelihood in units of [0, 1) during training, of training batches (with dropout where there is any) "
-        "and of the validation images.",
-        {START: start},
+        "and of the validation images."
     )
+    scores = likelihoods(flows, data, caption, {START: start})
     source, ours = scores["source"], scores["ours"]
     record.answer(
         "What is the log-likelihood of the test set?",
@@ -85,7 +82,7 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison, start: Flow) -
 def _samples(record: Record, data: Digits, flows: Comparison, judge: Recognizer, accuracy: float) -> None:
     record.heading("Samples")
     caption = "Fifty samples of the flow ({name}) at four temperatures, not chosen."
-    found = judge_samples(record, data, judge, flows, TEMPERATURES, caption, {})
+    found = judge_samples(flows, data, judge, TEMPERATURES, caption)
     ours, real = found["ours"], verdict(judge, data.test.x)
     record.text(
         f"The classifier, a convolutional network, finds the label of {100 * accuracy:.2f} % of the "
@@ -137,7 +134,7 @@ def layer_sheet(axes: Axes, steps: Tensor, title: str) -> None:
     stretched = (inner - low) / (high - low).clamp(min=1e-9) * (LEVELS - 1)
     num_steps = steps.shape[1]
     images.sheet(axes, torch.cat([stretched, steps[:, -1:]], 1).flatten(0, 1), title, num_steps, LEVELS)
-    names = ["z", *reversed(models.layer_names(num_steps - 1))]
+    names = ["z", *(f"layer {number}" for number in range(num_steps - 1, 0, -1))]
     axes.set_xticks(images.middles_of_images(steps[0]), [*names[:-1], f"{names[-1]} = x"], fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)

@@ -83,17 +83,11 @@ def trained_judge(record: Record, data: Digits) -> tuple[Recognizer, float]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the classifier says of images.
+    """What the classifier says of images."""
 
-    Attributes:
-        sure: Share of images whose label it gives a probability above 0.9.
-        confidence: Mean probability of its label.
-        shares: Share of images with each label.
-    """
-
-    sure: float
-    confidence: float
-    shares: list[float]
+    sure: float  # share of images whose label it gives a probability above 0.9
+    confidence: float  # mean probability of its label
+    shares: list[float]  # of images with each label
 
     @property
     def rarest(self) -> float:
@@ -113,18 +107,18 @@ def verdict(judge: Recognizer, x: Tensor) -> Verdict:
 
 
 def judge_samples(
-    record: Record,
+    flows: Comparison,
     data: Digits,
     judge: Recognizer,
-    flows: Comparison,
     temperatures: Sequence[float],
     caption: str,
-    beside: Mapping[str, Tensor],
+    beside: Mapping[str, Tensor] | None = None,
 ) -> dict[str, dict[float, Verdict]]:
     """Draw samples of every flow and return what the classifier sees, by the flow's key and the temperature.
 
     Flows that were trained get a picture, behind the panels `beside`; "{name}" in its caption stands for theirs.
     """
+    record, runs = flows.record, flows.histories()
     rows = [["real test images", *verdict(judge, data.test.x).cells()]]
     found: dict[str, dict[float, Verdict]] = {}
     for key, name in flows.names.items():
@@ -133,8 +127,8 @@ def judge_samples(
         rows += [[title, *one.cells()] for title, one in zip(made, seen.values(), strict=True)]
         table = [{"temperature": temperature, **asdict(one)} for temperature, one in seen.items()]
         record.number(f"samples.{key.replace(' ', '.')}", table)
-        if name in flows.histories():
-            sheets = images.sheets({**beside, **{title: x[:SHOWN] for title, x in made.items()}}, levels=LEVELS)
+        if name in runs:
+            sheets = images.sheets({**(beside or {}), **{title: x[:SHOWN] for title, x in made.items()}}, levels=LEVELS)
             record.picture(file_name(f"samples {key}"), sheets, caption.format(name=name))
     record.table(NOTE, HEADER, rows)
     return found

@@ -53,13 +53,11 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, L
         "128; ours has six with hidden layers of 512 and dropout, a learned scale of each pixel between them, and, "
         "next to the data, a logit and a spline of each pixel. All four trainings take the same time."
     )
-    scores = likelihoods(
-        record,
-        data,
-        flows,
+    caption = (
         "Log-likelihood in units of [0, 1) during training. Training values are means over the batches since the last "
-        "point, with dropout where there is any.",
+        "point, with dropout where there is any."
     )
+    scores = likelihoods(flows, data, caption)
     source, best = (scores[better_of(scores, who)] for who in ("source", "ours"))
     simple = max(score.logit for key, score in scores.items() if key not in flows.names)
     beaten = [name for name, value in PUBLISHED.items() if best.logit > value]
@@ -125,15 +123,9 @@ def _samples(record: Record, data: Digits, flows: Comparison, scores: dict[str, 
         "the real test images. It must name one of ten digits whatever it is shown, and may be sure of what a person "
         "would not read."
     )
-    found = judge_samples(
-        record,
-        data,
-        judge,
-        flows,
-        TEMPERATURES,
-        "Fifty test images, and fifty samples of the flow ({name}) at three temperatures, not chosen.",
-        {"test images": data.test.x[:SHOWN]},
-    )
+    caption = "Fifty test images, and fifty samples of the flow ({name}) at three temperatures, not chosen."
+    beside = {"test images": data.test.x[:SHOWN]}
+    found = judge_samples(flows, data, judge, TEMPERATURES, caption, beside)
     ours = found[better_of(scores, "ours")]
     theirs = max(found[f"source {kind}"][1.0].sure for kind in KINDS)
     record.answer(

@@ -46,11 +46,6 @@ def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int],
     return Coupling(mask, univariate, MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
 
 
-def layer_names(num_layers: int) -> list[str]:
-    """Return the names of a flow's layers, from data to latent."""
-    return [f"layer {number}" for number in range(1, num_layers + 1)]
-
-
 # ---- masked coupling -----------------------------------------------------------------------------------------------
 
 
@@ -73,7 +68,7 @@ def source_masked(kind: str) -> Flow:
     widens by e at most the half of the pixels that it transforms: hence 16 layers.
     """
     layers = [coupling(mask, Affine("tanh"), (256, 256)) for mask in masks_of(kind, 16, paired=False)]
-    return Flow(Compose(layers, names=layer_names(16)), StandardNormal(PIXELS), pixel_units("1/255"))
+    return Flow(Compose(layers), StandardNormal(PIXELS), pixel_units("1/255"))
 
 
 def our_masked(kind: str) -> Flow:
@@ -82,7 +77,7 @@ def our_masked(kind: str) -> Flow:
         Compose([ActNorm(PIXELS), coupling(mask, Affine("tanh"), (512, 512), dropout=0.2)])
         for mask in masks_of(kind, 6, paired=True)
     ]
-    steps = Compose([paper_spline(), *layers, ActNorm(PIXELS)], names=["pixels", *layer_names(6), "scale"])
+    steps = Compose([paper_spline(), *layers, ActNorm(PIXELS)])
     return Flow(steps, StandardNormal(PIXELS), pixel_units("logit"))
 
 
@@ -136,7 +131,7 @@ def source_additive(images: Tensor) -> Flow:
     """Return the source's flow on pixels in [0, 1); A and B are the upper and the lower half, and swap roles."""
     upper = masks.halves(PIXELS)
     layers = [additive_layer(~upper if layer % 2 else upper, 512) for layer in range(NUM_LAYERS)]
-    return Flow(Compose(layers, names=layer_names(NUM_LAYERS)), StandardNormal(PIXELS), pixel_units("1/256"))
+    return Flow(Compose(layers), StandardNormal(PIXELS), pixel_units("1/256"))
 
 
 def our_additive(images: Tensor) -> Flow:
@@ -162,7 +157,7 @@ def our_additive(images: Tensor) -> Flow:
     mixtures = [GaussianMixture(size, NUM_COMPONENTS) for size in (LEADING, PIXELS - LEADING)]
     scale = variances.rsqrt()
     preprocessing = [Scale(1 / LEVELS), Shift(-mean), rotation, Scale(scale)]
-    flow = Flow(Compose(layers, names=layer_names(NUM_LAYERS)), Joint(mixtures), preprocessing)
+    flow = Flow(Compose(layers), Joint(mixtures), preprocessing)
     seed = int(torch.randint(2**31 - 1, ()))
     with torch.no_grad():
         z = flow.encode(dequantized(images[:CLUSTERED], torch.Generator().manual_seed(seed)))

@@ -34,19 +34,13 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Log-likelihood of dequantized images, nats an image, with its standard errors; higher is better.
+    """Log-likelihood of dequantized images, nats an image, higher is better; and standard errors."""
 
-    Attributes:
-        unit: Mean with pixels (k + u) / 256 in [0, 1).
-        logit: Mean in logit space, lambda 1e-6.
-        bits_per_dim: Upper bound on the integers' own bits a pixel; lower is better.
-    """
-
-    unit: float
+    unit: float  # mean with pixels (k + u) / 256 in [0, 1)
     unit_error: float
-    logit: float
+    logit: float  # mean in logit space, lambda 1e-6
     logit_error: float
-    bits_per_dim: float
+    bits_per_dim: float  # upper bound on the integers' own bits a pixel; lower is better
     bits_error: float
 
     def cells(self) -> list[str]:
@@ -86,30 +80,30 @@ def simple_densities(record: Record, data: Digits) -> dict[str, Any]:
 
 
 def likelihoods(
-    record: Record, data: Digits, flows: Comparison, curves: str, others: Mapping[str, Any] | None = None
+    flows: Comparison, data: Digits, curves: str, others: Mapping[str, Any] | None = None
 ) -> dict[str, Likelihood]:
     """Score test images by simple and other densities and by flows, and show it; return scores by name and by key.
 
     `curves` is the caption of the picture of the flows' learning curves.
     """
+    record, runs = flows.record, flows.histories()
     scores: dict[str, Likelihood] = {}
     rows: list[list[Any]] = []
     for name, model in {**simple_densities(record, data), **(others or {})}.items():
         score = scores[name] = likelihood(model, data.test)
         record.number(f"test.{name}", asdict(score))
         rows.append([name, "", *score.cells(), "", ""])
-    for key, (one,) in flows.trained.items():
+    for key, name in flows.names.items():
+        (one,) = flows.trained[key]
         score = scores[key] = likelihood(one.model, data.test)
         # As many training images as there are test images.
         seen = metrics.nll(one.model, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units(UNIT))
-        facts = asdict(score) | {"gap": -seen.mean - score.unit, "plan": one.history and one.history.plan}
-        record.number(f"test.{key.replace(' ', '.')}", facts)
-        rows.append([flows.names[key], one.parameters, *score.cells(), f"{facts['gap']:.1f}", f"{one.minutes:.1f}"])
+        gap = -seen.mean - score.unit
+        record.number(f"test.{key.replace(' ', '.')}", asdict(score) | {"gap": gap, "plan": runs[name].plan})
+        rows.append([name, one.parameters, *score.cells(), f"{gap:.1f}", f"{one.minutes:.1f}"])
     rows += [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
     record.table(NOTE, HEADER, rows)
     in_levels = PIXELS * math.log(LEVELS)
-    figure = pictures.learning_curves(
-        flows.histories(), "log-likelihood (nats an image)", of=lambda nll: in_levels - nll
-    )
+    figure = pictures.learning_curves(runs, "log-likelihood (nats an image)", of=lambda nll: in_levels - nll)
     record.picture("curves", figure, curves)
     return scores
