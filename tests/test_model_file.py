@@ -3,6 +3,8 @@
 import base64
 import copy
 import errno
+import hashlib
+import json
 import os
 import pathlib
 import zlib
@@ -246,6 +248,27 @@ def test_any_safetensors_reader_sees_the_tensors_and_structure_is_not_among_them
     structure = {name for name, tensor in flow.state_dict().items() if not tensor.is_floating_point()}
     assert safetensors.torch.load_file(path).keys() == flow.state_dict().keys() - structure
     assert len(structure) == 3 * 4 + 2 * 2  # three couplings of any layout, two permutations
+
+
+def test_a_reader_that_knows_docs_model_file_alone_finds_everything(path):
+    flow = zoo.FLOWS["realnvp, tanh, alternating, flip"]()
+    pf.save(flow, path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    document = json.loads(header.pop("__metadata__")["pushforward"])
+    digest = document["digest"].encode()
+    assert hashlib.sha256(data.replace(digest, b"0" * 64, 1)).hexdigest().encode() == digest
+    assert document["format_version"] == 2
+    permutation, coupling = document["flow"]["transform"]["transforms"][1]["transforms"]
+    raw = zlib.decompress(base64.b64decode(coupling["mask"]["content"]))
+    bits = [raw[i // 8] >> (7 - i % 8) & 1 for i in range(coupling["mask"]["shape"][0])]
+    assert bits == flow.transform[1][1].mask.tolist()
+    assert list(zlib.decompress(base64.b64decode(permutation["permutation"]["content"]))) == [4, 3, 2, 1, 0]
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        values = np.frombuffer(data[8 + length + begin : 8 + length + end], "<f4").reshape(tensor["shape"])
+        assert np.array_equal(values, flow.state_dict()[name].numpy())
 
 
 def test_a_mask_of_784_features_takes_98_bytes(path):

@@ -37,18 +37,18 @@ def _translated(node: Any, tensors: Mapping[str, Tensor], place: str) -> Any:
     kind = node.get("type")
     if kind == "Tensor" and isinstance(node.get("dtype"), str) and not node["dtype"].startswith(("float", "bfloat")):
         name = tensor_name(place)
-        tensor = tensors.get(name)
-        if tensor is None or plain(tensor) != {**plain(tensor), **node}:
+        found = plain(tensors.get(name))
+        if found is None or found != {**found, **node}:
             raise InputError(f"the tensor {name:.80} is not what its specification says ({SAVE_AGAIN})")
-        return plain(tensor)
+        return found
     left_out = _FOLLOWS.get(kind, ()) if isinstance(kind, str) else ()
     node = {key: _translated(item, tensors, f"{place}.{key}") for key, item in node.items() if key not in left_out}
     if kind == "FromTorch":
         # The names of the numbers stood nowhere but among the tensors.
         node.pop("shape", None)
         names = SAVEABLE_DISTRIBUTIONS.get(str(node.get("distribution")), ())
-        found = {name: tensors.get(tensor_name(f"{place}.{name}")) for name in names}
-        node |= {name: plain(tensor) for name, tensor in found.items() if tensor is not None}
+        numbers = {name: tensors.get(tensor_name(f"{place}.{name}")) for name in names}
+        node |= {name: plain(tensor) for name, tensor in numbers.items() if tensor is not None}
     return node
 
 

@@ -11,6 +11,7 @@ from pushforward.bases import Base, StandardNormal
 from pushforward.errors import require_count
 from pushforward.flows import Flow
 from pushforward.nets import MLP, MaskedMLP
+from pushforward.specification import readable
 from pushforward.transforms import (
     Autoregressive,
     Compose,
@@ -111,6 +112,7 @@ def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor
     """
     if isinstance(mask, str) and mask not in masks.MASKS:
         raise ValueError(f"mask must be a boolean tensor or one of {', '.join(masks.MASKS)}; got {mask!r}.")
+    mask = readable("mask", mask) if isinstance(mask, Tensor) else mask
     if isinstance(mask, Tensor) and (mask.dtype != torch.bool or mask.shape != (features,)):
         raise ValueError(
             f"mask must be boolean of shape ({features},); got {str(mask.dtype).removeprefix('torch.')} of shape "
