@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -54,6 +53,8 @@ def write(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]
         InputError: If the folder cannot be written to.
         RunError: If writing fails, on a full disk for example; nothing is left behind.
     """
+    from safetensors.torch import save  # here, because a flow is fitted without it
+
     # The digest comes first, so that no other text can be taken for it.
     document = {"digest": _NO_DIGEST, "format_version": kind.format_version, **document}
     try:
@@ -65,7 +66,7 @@ def write(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]
         raise ValueError(f"a {kind.name} nests at most {MAX_DEPTH} levels deep; got {depth}.")
     # A copy of each: safetensors refuses tensors that share memory.
     copies = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    data = safetensors.torch.save(copies, {kind.key: text})
+    data = save(copies, {kind.key: text})
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER:
         raise ValueError(f"the text of a {kind.name} may take {MAX_HEADER} bytes; got {length}: keep less of it.")
@@ -81,6 +82,8 @@ def read(path: Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Tensor]]
     Raises:
         InputError: If the file cannot be read, is damaged, from a newer version, or not one that `write` wrote.
     """
+    from safetensors.torch import load
+
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a {kind.name} (name a file in it)")
     try:
@@ -96,7 +99,7 @@ def read(path: Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Tensor]]
     if not isinstance(digest, str) or _digest(data, digest) != digest:
         raise InputError(f"{path}: is damaged: its digest is not that of its content ({kind.copy_again})")
     try:
-        tensors = safetensors.torch.load(data)
+        tensors = load(data)
     except Exception as error:  # whatever the library makes of wrong offsets under a right digest
         raise InputError(f"{path}: its table of tensors is wrong: {error} ({kind.copy_again})") from error
     # Copied to where torch aligns its memory: products of matrices that lie otherwise may be rounded otherwise.
