@@ -1,11 +1,9 @@
-"""The kit of the studies: what a killed study leaves, comparisons of models, workers, and finding studies by name."""
+"""The kit of the studies: what a killed study leaves, comparisons of models, and finding studies by name."""
 
 import importlib
 import json
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -18,7 +16,6 @@ from pushforward.studies.kit import images, pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import cells, largest
-from pushforward.studies.kit.workers import Workers
 
 
 @pytest.fixture
@@ -161,26 +158,3 @@ def test_every_study_is_where_it_is_said_to_be(name):
     study = importlib.import_module(f"pushforward.studies.{STUDIES[name].module}")
     assert all(isinstance(text, str) for text in (study.TITLE, study.SOURCE))
     assert callable(study.run)
-
-
-# ---- workers ---------------------------------------------------------------------------------------------------------
-
-
-def test_workers_end_with_a_status_and_their_last_words():
-    with Workers() as workers:
-        workers.start("bad", time.sleep, "0")  # which wants a number
-        workers.start("none", importlib.import_module, "json")
-        ended = {}
-        while workers:
-            ended |= {one.name: one for one in workers.ended()}
-    assert (ended["none"].status, ended["none"].last_words) == (0, "it gave no reason")
-    assert ended["bad"].status == 1
-    assert ended["bad"].last_words.startswith("TypeError")
-
-
-def test_workers_left_are_stopped():
-    with Workers() as workers:
-        workers.start("waits", subprocess.getoutput, "sleep 60")
-        process, _ = workers._running["waits"]
-    assert process.returncode == -signal.SIGTERM
-    assert not workers

@@ -1,22 +1,19 @@
-"""Worker processes of one thread each, which end with the process that started them.
+"""Worker processes of one thread each, which end with the process that started them."""
 
-`python -m pushforward.studies.kit.workers PARENT MODULE FUNCTION ARGUMENT...` is what a worker runs.
-"""
-
-import importlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 POLL_SECONDS = 0.5
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Workers:
 
     Example:
         >>> with Workers() as workers:
-        ...     workers.start("a", perform, "folder")
+        ...     workers.start("a", perform, Path("folder"))
         ...     while workers:
         ...         for one in workers.ended(): print(one.name, one.status)
     """
@@ -44,27 +41,33 @@ class Workers:
     def __len__(self) -> int:
         return len(self._running)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._running
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for process, _ in self._running.values():
             process.terminate()
         for name in list(self._running):
             self._end(name)
 
-    def start(self, name: str, function: Callable[..., object], *arguments: str) -> None:
-        """Call a function, one of a module's own, with text arguments in a new process."""
+    def start(
+        self, name: str, function: Callable[..., object], *arguments: Any, holding: Sequence[IO[Any]] = ()
+    ) -> None:
+        """Call a module's function in a new process, in which the files it is `holding` stay open until it ends."""
         errors = tempfile.TemporaryFile("w+")  # closed by `_end`
-        call = [str(os.getpid()), function.__module__, function.__name__, *arguments]
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *call],
-            stderr=errors,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        with tempfile.TemporaryFile() as call:
+            pickle.dump((function, arguments), call)
+            call.seek(0)
+            process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(os.getpid())],
+                stdin=call,
+                stderr=errors,
+                pass_fds=[file.fileno() for file in holding],
+                env={**os.environ, **ONE_THREAD},
+            )
         self._running[name] = process, errors
 
     def ended(self) -> list[Ended]:
@@ -83,19 +86,12 @@ class Workers:
 
 def _end_with(parent: int) -> None:
     """End this process, its checkpoint saved, when its parent is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    started_by, module, function_name, *texts = sys.argv[1:]
-    _end_with(int(started_by))
-    import torch
-
-    torch.set_num_threads(1)
-    getattr(importlib.import_module(module), function_name)(*texts)
+    threading.Thread(target=_end_with, args=[int(sys.argv[1])], daemon=True).start()
+    called, given = pickle.load(sys.stdin.buffer)
+    called(*given)

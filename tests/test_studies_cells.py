@@ -1,0 +1,217 @@
+"""Worker processes of the studies, and cells that several of them share: killed ones cost their own cell alone."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from pushforward.errors import InputError, RunError
+from pushforward.studies.kit import cells as kit_cells
+from pushforward.studies.kit.cells import complete
+from pushforward.studies.kit.record import Record
+from pushforward.studies.kit.workers import Workers
+
+DONE = "done.txt"  # in the study's folder: a line for each cell that was begun
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A cell that notes when and by which process it is begun."""
+
+    name: str
+    value: float = 0.5
+    seconds: float = 0.0
+    ends: str = ""
+
+    def perform(self, scratch):
+        with (scratch.parent.parent / DONE).open("a") as file:
+            file.write(f"{self.name}:{os.getpid()}:{time.time()}\n")
+        (scratch / "checkpoint").touch()
+        time.sleep(self.seconds)
+        if self.ends == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.ends == "failed":
+            raise RunError("it diverged")
+        return {"double": 2 * self.value, "threads": torch.get_num_threads()}, {"points": torch.tensor([self.value])}
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    return Record("sweep", "A title", "a source", tmp_path / "out")
+
+
+def begun(record):
+    """Return name, process and time of every cell that was begun, in order."""
+    lines = (record.out / DONE).read_text().splitlines() if (record.out / DONE).exists() else []
+    return [line.split(":") for line in lines]
+
+
+def names_begun(record):
+    return [name for name, _, _ in begun(record)]
+
+
+# ---- workers ---------------------------------------------------------------------------------------------------------
+
+
+def test_workers_end_with_a_status_and_their_last_words():
+    with Workers() as workers:
+        workers.start("bad", time.sleep, "0")  # which wants a number
+        workers.start("none", importlib.import_module, "json")
+        ended = {}
+        while workers:
+            ended |= {one.name: one for one in workers.ended()}
+    assert (ended["none"].status, ended["none"].last_words) == (0, "it gave no reason")
+    assert ended["bad"].status == 1
+    assert ended["bad"].last_words.startswith("TypeError")
+
+
+def test_workers_left_are_stopped():
+    with Workers() as workers:
+        workers.start("waits", subprocess.getoutput, "sleep 60")
+        process, _ = workers._running["waits"]
+    assert process.returncode == -signal.SIGTERM
+    assert not workers
+
+
+def test_a_worker_ends_when_the_process_that_started_it_is_killed():
+    code = (
+        "import time; from pushforward.studies.kit.workers import Workers; workers = Workers(); "
+        "workers.start('a', time.sleep, 60); print(workers._running['a'][0].pid, flush=True); time.sleep(60)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with starter:
+        worker = int(starter.stdout.readline())
+        starter.kill()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and Path(f"/proc/{worker}/cmdline").exists():
+        if Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z":
+            return  # it has ended, and nobody has asked how
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+
+
+# ---- cells, in this process ------------------------------------------------------------------------------------------
+
+
+def test_a_finished_cell_is_given_back_and_not_repeated(record):
+    cells = [Toy("a", 0.1), Toy("b", 1e300)]
+    complete(record, cells[:1], num_workers=0)
+    first, second = complete(record, cells, num_workers=0)
+    assert (first.cell, first.double, first.points) == (cells[0], 0.2, torch.tensor([0.1]))
+    assert second.double == 2e300
+    assert names_begun(record) == ["a", "b"]
+
+
+def test_a_cell_that_is_described_otherwise_is_done_again(record):
+    complete(record, [Toy("a", 0.1)], num_workers=0)
+    (found,) = complete(record, [Toy("a", 0.2)], num_workers=0)
+    assert found.double == 0.4
+    assert names_begun(record) == ["a", "a"]
+
+
+def test_only_the_findings_are_left(record):
+    complete(record, [Toy("A cell, seed 0")], num_workers=0)
+    assert [path.name for path in (record.out / "runs").iterdir()] == ["a-cell-seed-0.safetensors"]
+
+
+def test_the_claim_and_checkpoint_of_a_process_that_is_gone_are_taken_over(record):
+    with pytest.raises(RunError):
+        complete(record, [Toy("a", ends="failed")], num_workers=0)
+    assert {path.name for path in (record.out / "runs").iterdir()} == {"a", "a.claim"}
+    assert (record.out / "runs" / "a" / "checkpoint").exists()
+    (found,) = complete(record, [Toy("a")], num_workers=0)
+    assert found.double == 1
+
+
+def test_a_file_cut_off_is_named_with_the_remedy(record):
+    complete(record, [Toy("a")], num_workers=0)
+    path = record.out / "runs" / "a.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(InputError, match=r"a.safetensors: is damaged.*delete it to have the cell done again"):
+        complete(record, [Toy("a")], num_workers=0)
+
+
+def test_a_cell_that_another_process_holds_is_left_to_it(record):
+    cells = [Toy("a"), Toy("b")]
+    (record.out / "runs").mkdir()
+    others = kit_cells._claim(record.out / "runs", cells[0])
+    call = threading.Thread(target=complete, args=(record, cells), kwargs={"num_workers": 0})
+    call.start()
+    time.sleep(3 * 0.5)
+    assert names_begun(record) == ["b"]
+    others.close()
+    call.join()
+    assert names_begun(record) == ["b", "a"]
+
+
+def test_two_calls_that_share_a_folder_do_every_cell_once(record):
+    cells = [Toy(f"cell {n}", n, seconds=0.05) for n in range(12)]
+    results = [[], []]
+    calls = [
+        threading.Thread(target=lambda mine=mine: mine.extend(complete(record, cells, num_workers=0)))
+        for mine in results
+    ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert sorted(names_begun(record)) == sorted(one.name for one in cells)
+    assert [[one.double for one in mine] for mine in results] == [[2 * n for n in range(12)]] * 2
+
+
+# ---- cells, in several processes, one of which is killed -------------------------------------------------------------
+
+
+@pytest.fixture
+def killed(record):
+    """Kill the worker that is at a long cell once another cell is finished; return what was said, and its cell."""
+    cells = [Toy("short"), *(Toy(f"long {n}", n, seconds=4.0) for n in range(3))]
+    said, victims = [], []
+    record.say = said.append
+
+    def kill():
+        while not victims:
+            done = len(list((record.out / "runs").glob("*.safetensors"))) if (record.out / "runs").exists() else 0
+            long = [one for one in begun(record) if one[0].startswith("long")]
+            if done and long:
+                os.kill(int(long[-1][1]), signal.SIGKILL)
+                victims.append(long[-1][0])
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=kill)
+    watcher.start()
+    found = complete(record, cells, num_workers=2)
+    watcher.join()
+    return cells, found, said, victims[0]
+
+
+def test_a_killed_workers_cell_alone_is_done_again_beside_the_others(killed, record):
+    cells, found, said, victim = killed
+    assert [one.cell for one in found] == cells
+    assert sorted(names_begun(record)) == sorted([*(one.name for one in cells), victim])
+    assert f"  {victim}: its worker was ended by signal 9; it is queued anew" in said
+    assert {path.suffix for path in (record.out / "runs").iterdir()} == {".safetensors"}
+    assert {one.threads for one in found} == {1}
+    alone = complete(Record("sweep", "", "", record.out / "alone"), cells, num_workers=0)
+    assert [one.double for one in alone] == [one.double for one in found]
+    long = [(float(since), process) for name, process, since in begun(record) if name.startswith("long")]
+    assert any(one[1] != two[1] and abs(one[0] - two[0]) < 4.0 for one in long for two in long)  # at the same time
+
+
+def test_a_cell_that_ends_its_worker_again_and_again_stops_the_study(record):
+    with pytest.raises(RunError, match="the run deadly ended its worker 3 times"):
+        complete(record, [Toy("deadly", ends="killed")], num_workers=1)
+
+
+def test_a_worker_that_fails_stops_the_study_with_its_reason(record):
+    with pytest.raises(RunError, match="the run a failed: .*it diverged"):
+        complete(record, [Toy("a", ends="failed")], num_workers=1)
