@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from pushforward import vae
 from pushforward.errors import RunError
 from pushforward.studies import run as run_study
+from pushforward.studies.kit.cells import complete
+from pushforward.studies.kit.record import Record
 from pushforward.studies.vae import pictures as vae_pictures
 from pushforward.studies.vae import priors as vae_prior
 from pushforward.studies.vae import runs as vae_runs
@@ -22,33 +24,40 @@ TINY = Run(
 )  # fmt: skip
 
 
+@pytest.fixture
+def record(tmp_path):
+    return Record("vae-prior", "A title", "a source", tmp_path)
+
+
 def forbidden(*arguments):
     raise AssertionError("a finished run was done again")
 
 
-def test_workers_do_what_is_missing_and_a_finished_run_is_kept(tmp_path, monkeypatch):
+def test_workers_do_what_is_missing_and_a_finished_run_is_kept(record, monkeypatch):
     lines = []
+    record.say = lines.append
     runs = [TINY, replace(TINY, prior="flow")]
-    vae_runs.complete(runs[:1], tmp_path, 0, lines.append)
-    found = vae_runs.complete(runs, tmp_path, 2, lines.append)
-    assert lines[:2] == [f"  0 of 1 runs are in {tmp_path}", "  normal-2-dynamic-seed0"]
-    assert lines[2:] == [f"  1 of 2 runs are in {tmp_path}", "  flow-2-dynamic-seed0 (1 of 1 done)"]
-    assert [one.run for one in found] == runs
-    assert not list(tmp_path.rglob("checkpoint.safetensors"))
-    monkeypatch.setattr(vae_runs, "perform", forbidden)
-    again = vae_runs.complete(runs, tmp_path, 0, lines.append)
-    assert [one.numbers for one in again] == [one.numbers for one in found]
+    complete(record, runs[:1], num_workers=0)
+    found = complete(record, runs)
+    folder = record.out / "runs"
+    assert lines[:2] == [f"  0 of 1 runs are in {folder}", "  normal-2-dynamic-seed0 (1 of 1)"]
+    assert lines[2:] == [f"  1 of 2 runs are in {folder}", "  flow-2-dynamic-seed0 (2 of 2)"]
+    assert [one.cell for one in found] == runs
+    assert not list(folder.rglob("checkpoint.safetensors"))
+    monkeypatch.setattr(Run, "perform", forbidden)
+    again = complete(record, runs, num_workers=0)
+    assert [(one.elbo, one.curve) for one in again] == [(one.elbo, one.curve) for one in found]
     with pytest.raises(AssertionError, match="done again"):
-        vae_runs.complete([replace(TINY, epochs=3)], tmp_path, 0, lines.append)
+        complete(record, [replace(TINY, epochs=3)], num_workers=0)
 
 
-def test_a_failing_worker_is_named_with_its_reason(tmp_path):
+def test_a_failing_worker_is_named_with_its_reason(record):
     with pytest.raises(RunError, match="the run gaussian-2-dynamic-seed0 failed: .*prior must be a Flow"):
-        vae_runs.complete([replace(TINY, prior="gaussian")], tmp_path, 1, str)
+        complete(record, [replace(TINY, prior="gaussian")], num_workers=1)
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_numbers(tmp_path, monkeypatch):
-    (whole,) = vae_runs.complete([TINY], tmp_path / "whole", 0, str)
+def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_numbers(record, monkeypatch):
+    (whole,) = complete(record, [TINY], num_workers=0)
     terms, calls = vae.VAE.terms, []
 
     def killed(*arguments, **options):
@@ -57,28 +66,28 @@ def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_numbers(tmp_path, 
             raise KeyboardInterrupt
         return terms(*arguments, **options)
 
+    record = replace(record, out=record.out / "killed")
     with monkeypatch.context() as patched:
         patched.setattr(vae.VAE, "terms", killed)
         with pytest.raises(KeyboardInterrupt):
-            vae_runs.complete([TINY], tmp_path / "killed", 0, str)
-    folder = tmp_path / "killed" / TINY.name
-    assert (folder / vae_runs.CHECKPOINT).exists()
-    assert not (folder / vae_runs.MEASURED).exists()
-    (again,) = vae_runs.complete([TINY], tmp_path / "killed", 0, str)
-    assert torch.equal(again.arrays["elbo"], whole.arrays["elbo"])
+            complete(record, [TINY], num_workers=0)
+    folder = record.out / "runs"
+    assert (folder / TINY.name / "checkpoint.safetensors").exists()
+    assert not (folder / f"{TINY.name}.safetensors").exists()
+    (again,) = complete(record, [TINY], num_workers=0)
+    assert torch.equal(again.elbos, whole.elbos)
 
 
-def test_every_model_is_measured_on_the_same_test_images(tmp_path):
+def test_every_model_is_measured_on_the_same_test_images(record):
     other = replace(TINY, seed=5, prior="mixture")
-    one, two = vae_runs.complete([TINY, other], tmp_path, 0, str)
-    assert torch.equal(one.arrays["images"], two.arrays["images"])
-    assert one.arrays["labels"].tolist() == list(range(10))
-    numbers = one.numbers
-    assert numbers["elbo"] == pytest.approx(one.arrays["elbo"].mean().item(), abs=1e-3)
-    assert numbers["likelihood"] - numbers["rate"] == pytest.approx(numbers["elbo"], abs=1e-3)
+    one, two = complete(record, [TINY, other], num_workers=0)
+    assert torch.equal(one.images, two.images)
+    assert len(one.images) == 10  # one of each label
+    assert one.elbo == pytest.approx(one.elbos.mean().item(), abs=1e-3)
+    assert one.likelihood - one.rate == pytest.approx(one.elbo, abs=1e-3)
     value, error = vae_prior.gain(one, two)
-    difference = one.arrays["elbo"] - two.arrays["elbo"]
-    assert value == pytest.approx(numbers["elbo"] - two.numbers["elbo"], abs=1e-3)
+    difference = one.elbos - two.elbos
+    assert value == pytest.approx(one.elbo - two.elbo, abs=1e-3)
     assert error == pytest.approx(difference.std().item() / math.sqrt(len(difference)))
 
 
@@ -89,13 +98,7 @@ def test_latents_are_flattened_by_the_principal_components_of_the_posterior():
     assert share > 0.99
     torch.testing.assert_close(flat.std(0), torch.tensor([5.0, 2.0]), rtol=0.1, atol=0)
     torch.testing.assert_close((drawn - flat).abs().mean(0), torch.tensor([1.0, 0.0]), atol=0.05, rtol=0)
-    assert (
-        vae_runs._flattened(
-            latents[:, :2],
-            latents[:, 2:],
-        )[2]
-        == 1.0
-    )
+    assert vae_runs._flattened(latents[:, :2], latents[:, 2:])[2] == 1.0
 
 
 def test_the_planar_run_has_an_amortized_posterior_flow():

@@ -32,7 +32,8 @@ def effects(levels: Mapping[str, Mapping[float, Sequence[Found]]], centre: Setti
             axes.plot([level] * len(runs), values(runs, "excess"), "o", color=DATA, markersize=4, alpha=0.7)
         axes.plot(list(found), [mean(runs, "excess") for runs in found.values()], color=DATA, linewidth=1.4)
         axes.axvline(centre[name], color=BLACK, linestyle=":", linewidth=1)
-        _tidy(axes, xscale="log", yscale="log", xlabel=NAMES[name], xlim=(min(found) / 1.5, max(found) * 1.5))
+        axes.set_xlim(min(found) / 1.5, max(found) * 1.5)  # first: one value alone makes no logarithmic axis
+        _tidy(axes, xscale="log", yscale="log", xlabel=NAMES[name])
         axes.set_xticks(list(found), [f"{level:g}" for level in found])
         axes.minorticks_off()
     for axes in (panels[0], panels[3]):

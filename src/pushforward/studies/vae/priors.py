@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from pushforward.studies.kit.cells import Found, complete
 from pushforward.studies.kit.record import Record
-from pushforward.studies.kit.tables import spread
-from pushforward.studies.vae import pictures as vae_pictures
-from pushforward.studies.vae.runs import WARM_UP_WEIGHT, Found, Run, complete
+from pushforward.studies.kit.tables import Columns, cells, largest, mean, spread
+from pushforward.studies.vae import pictures
+from pushforward.studies.vae.runs import WARM_UP_WEIGHT, Run
 
 TITLE = "A variational autoencoder with a flow prior"
 SOURCE = "an exercise sheet on normalizing flows (masked coupling), exercise 2.6"
 
-NUM_WORKERS = 2
 LATENT = 32
 PLANAR = 10
 PRIORS = {
@@ -37,26 +37,34 @@ QUICK = {
     "epochs": 4, "batch_size": 50, "hidden": 32, "elbo_samples": 2, "iwae_images": 20, "iwae_samples": 20,
     "compared": 50, "sample": True,
 }  # fmt: skip
+BOUNDS: Columns = (
+    ("test ELBO", "elbo"),
+    ("s.e.", largest("elbo_error")),
+    ("log p(x|z)", "likelihood"),
+    ("rate", "rate"),
+    ("IWAE", "iwae"),
+    ("s.e.", largest("iwae_error")),
+)
+BOUNDS_OF_ONE: Columns = (*BOUNDS, ("active latents", largest("active")), ("seconds", "seconds"))
+
+ByPrior = dict[str, list[Found]]  # by seed
 
 
 def run(record: Record) -> None:
     """Do the runs that the folder does not hold yet, and answer the source's questions from all of them."""
-    options: dict[str, Any] = QUICK if record.quick else {}
+    options: dict[str, Any] = record.size({}, quick=QUICK)
     first = record.seed
     main = [Run(prior, LATENT, seed=seed, **options) for seed in record.seeds() for prior in PRIORS]
     small = [Run(prior, latent, seed=first, **options) for latent in (2, 10) for prior in ("normal", "flow")]
-    refined = [Run("normal", LATENT, seed=first, planar=PLANAR, **options)]
+    planar = Run("normal", LATENT, seed=first, planar=PLANAR, **options)
     cut = [Run(prior, LATENT, "threshold", seed=first, **options) for prior in ("normal", "flow")]
-    runs = [*main, *small, *refined, *cut]
-    found = complete(runs, record.out / "runs", 0 if record.quick else NUM_WORKERS, record.say)
-    by_run = dict(zip(runs, found, strict=True))
-    record.runs += [
-        {"label": one.run.name, **{key: one.numbers[key] for key in ("parameters", "steps", "seconds")}}
-        for one in found
-    ]
-    for one in found:
-        kept = {key: value for key, value in one.numbers.items() if key not in ("run", "curve")}
-        record.number(f"{one.run.binarization}.latent {one.run.latent}.{_model(one.run)}.seed {one.run.seed}", kept)
+    runs = [*main, *small, planar, *cut]
+    found = dict(zip(runs, complete(record, runs), strict=True))
+    for each, one in found.items():
+        record.runs.append({"label": each.name, **{key: vars(one)[key] for key in ("parameters", "steps", "seconds")}})
+        model = f"{each.prior} and planar posterior" if each.planar else each.prior
+        kept = {key: value for key, value in vars(one).items() if isinstance(value, (int, float))}
+        record.number(f"{each.binarization}.latent {each.latent}.{model}.seed {each.seed}", kept)
     example = main[0]
     record.text(
         f"Encoder and decoder have two hidden layers of {example.hidden} units (ReLU); the decoder gives a Bernoulli "
@@ -66,66 +74,60 @@ def run(record: Record) -> None:
         f"{WARM_UP_WEIGHT:g} at half that learning rate. Batch size, learning rate and warm-up were chosen for the "
         "normal prior on validation images. Dynamic binarization draws every pixel anew in every batch, with its "
         "grey level as probability; validation images are drawn the same way at every check, and test images once, the "
-        "same for all models. The "
-        f"test ELBO is over all test images with {example.elbo_samples} posterior samples each, the "
-        f"importance-weighted bound (IWAE, {example.iwae_samples} samples) over "
-        f"{found[0].numbers['iwae_images']:,} of them. All numbers are nats per image, higher is better. The "
-        f"{len(found)} trainings took {sum(one.numbers['seconds'] for one in found) / 60:.0f} minutes of one thread in "
+        f"same for all models. The test ELBO is over all test images with {example.elbo_samples} posterior samples "
+        f"each, the importance-weighted bound (IWAE, {example.iwae_samples} samples) over "
+        f"{found[example].iwae_images:,} of them. All numbers are nats per image, higher is better. The "
+        f"{len(found)} trainings took {sum(one.seconds for one in found.values()) / 60:.0f} minutes of one thread in "
         "all, two at a time; those of an earlier call of the study are kept."
     )
-    by_prior = {prior: [by_run[one] for one in main if one.prior == prior] for prior in PRIORS}
-    gains = _likelihoods(record, by_prior)
-    _few_latents(record, [by_run[one] for one in [*small, *[one for one in main if one.seed == first]]])
-    _refined(record, by_run[refined[0]], by_prior["normal"][0])
-    _thresholded(record, [by_run[one] for one in cut])
-    _match(record, by_prior, [by_run[one] for one in small])
-    _pictures(record, by_prior, [by_run[one] for one in small], by_run[refined[0]], gains)
-
-
-def _model(run: Run) -> str:
-    return f"{run.prior} and planar posterior" if run.planar else run.prior
+    by_prior = {prior: [found[each] for each in main if each.prior == prior] for prior in PRIORS}
+    few = [found[each] for each in small]
+    gains = _compare(record, by_prior)
+    _few_latents(record, [*few, by_prior["normal"][0], by_prior["flow"][0]])
+    _planar_posterior(record, found[planar], by_prior["normal"][0])
+    _thresholded(record, *(found[each] for each in cut))
+    _match(record, by_prior, few)
+    _pictures(record, by_prior, few, found[planar], gains)
 
 
 def gain(one: Found, other: Found) -> tuple[float, float]:
     """Return how far the test ELBO of `one` lies above that of `other`, image by image, and its standard error."""
-    difference = one.arrays["elbo"] - other.arrays["elbo"]
+    difference = one.elbos - other.elbos
     return difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
 
 
-def _spread(found: Sequence[Found], key: str) -> str:
-    return spread([one.numbers[key] for one in found])
-
-
-def _likelihoods(record: Record, by_prior: dict[str, list[Found]]) -> dict[str, list[tuple[float, float]]]:
+def _compare(record: Record, by_prior: ByPrior) -> dict[str, list[tuple[float, float]]]:
+    """Return each prior's gain over the normal one, and its standard error, of every seed."""
     record.heading(f"{LATENT} latents, dynamically binarized MNIST")
     gains = {
-        prior: [gain(one, normal) for one, normal in zip(found, by_prior["normal"], strict=True)]
+        prior: [gain(*pair) for pair in zip(found, by_prior["normal"], strict=True)]
         for prior, found in by_prior.items()
     }
-    rows = []
-    for prior, found in by_prior.items():
-        rows.append(
-            [
-                PRIORS[prior],
-                _spread(found, "elbo"),
-                max(one.numbers["elbo_error"] for one in found),
-                "" if prior == "normal" else spread([value for value, _ in gains[prior]]),
-                "" if prior == "normal" else max(error for _, error in gains[prior]),
-                _spread(found, "likelihood"),
-                _spread(found, "rate"),
-                _spread(found, "iwae"),
-                max(one.numbers["iwae_error"] for one in found),
-                found[0].numbers["parameters"],
-                _spread(found, "seconds"),
-            ]
-        )
-        record.number(f"gain over the normal prior.{prior}", [value for value, _ in gains[prior]])
-    record.table(
+    for prior, values in gains.items():
+        record.number(f"gain over the normal prior.{prior}", [value for value, _ in values])
+
+    def gained(found: Sequence[Found]) -> str:
+        prior = found[0].cell.prior
+        return "" if prior == "normal" else spread([value for value, _ in gains[prior]])
+
+    def its_error(found: Sequence[Found]) -> Any:
+        prior = found[0].cell.prior
+        return "" if prior == "normal" else max(error for _, error in gains[prior])
+
+    record.scores(
         f"Mean over {len(by_prior['normal'])} seeds (lowest to highest). The gain is over the normal prior with the "
         "same seed, image by image; its standard error is that of these differences. ELBO = log p(x|z) - rate, the "
         "rate being log q(z|x) - log p(z).",
-        ["prior", "test ELBO", "s.e.", "gain", "s.e.", "log p(x|z)", "rate", "IWAE", "s.e.", "parameters", "seconds"],
-        rows,
+        "prior",
+        (
+            *BOUNDS[:2],
+            ("gain", gained),
+            ("s.e.", its_error),
+            *BOUNDS[2:],
+            ("parameters", largest("parameters")),
+            ("seconds", "seconds"),
+        ),
+        {PRIORS[prior]: found for prior, found in by_prior.items()},
     )
     record.table(
         "Published ELBOs on dynamically binarized MNIST, all with larger, convolutional networks and longer training.",
@@ -133,61 +135,46 @@ def _likelihoods(record: Record, by_prior: dict[str, list[Found]]) -> dict[str, 
         PUBLISHED,
     )
     means = {prior: fmean(value for value, _ in values) for prior, values in gains.items()}
-    order = sorted(means, key=lambda prior: means[prior])
     seeds = "in every seed" if all(value > 0 for value, _ in gains["flow"]) else "not in every seed"
+    between = "in between" if means["normal"] < means["mixture"] < means["flow"] else "not in between"
+    rate, likelihood = (
+        [mean(by_prior[prior], field) for prior in ("normal", "flow")] for field in ("rate", "likelihood")
+    )
     record.answer(
         "Evaluate the test set ELBO. Do you see better performance?",
         f"With equal encoders and decoders and {LATENT} latents the affine flow prior lies {means['flow']:.2f} nats "
         f"above the normal prior on average ({seeds}; the spline flow {means['spline']:.2f}, the VampPrior "
         f"{means['vampprior']:.2f}, the mixture {means['mixture']:.2f}). From lowest to highest: "
-        f"{', '.join(SHORT[prior] for prior in order)}. The mixture, the one prior that the source compares with, is "
-        + ("in between." if means["normal"] < means["mixture"] < means["flow"] else "not in between.")
-        + f" The flow changes the rate from {_mean(by_prior['normal'], 'rate'):.1f} to "
-        f"{_mean(by_prior['flow'], 'rate'):.1f} nats and log p(x|z) from {_mean(by_prior['normal'], 'likelihood'):.1f} "
-        f"to {_mean(by_prior['flow'], 'likelihood'):.1f}.",
+        f"{', '.join(SHORT[prior] for prior in sorted(means, key=means.__getitem__))}. The mixture, the one prior that "
+        f"the source compares with, is {between}. The flow changes the rate from {rate[0]:.1f} to {rate[1]:.1f} nats "
+        f"and log p(x|z) from {likelihood[0]:.1f} to {likelihood[1]:.1f}.",
     )
     return gains
 
 
-def _mean(found: Sequence[Found], key: str) -> float:
-    return fmean(one.numbers[key] for one in found)
-
-
-def _bounds(one: Found) -> list[Any]:
-    keys = ("elbo", "elbo_error", "likelihood", "rate", "iwae", "iwae_error", "active", "seconds")
-    return [one.numbers[key] for key in keys]
-
-
-_BOUNDS = ["test ELBO", "s.e.", "log p(x|z)", "rate", "IWAE", "s.e.", "active latents", "seconds"]
-
-
-def _few_latents(record: Record, found: list[Found]) -> None:
+def _few_latents(record: Record, found: Sequence[Found]) -> None:
     record.heading("Fewer latents")
-    pairs: dict[int, dict[str, Found]] = {}
-    for one in found:
-        pairs.setdefault(one.run.latent, {})[one.run.prior] = one
-    rows = [
-        [latent, SHORT[prior], *_bounds(pair[prior])]
-        for latent, pair in sorted(pairs.items())
-        for prior in ("normal", "flow")
-    ]
-    record.table("Dynamically binarized, one seed.", ["latents", "prior", *_BOUNDS], rows)
-    told = [(latent, gain(pair["flow"], pair["normal"])) for latent, pair in sorted(pairs.items())]
+    record.table(
+        "Dynamically binarized, one seed.",
+        ["latents", "prior", *(header for header, _ in BOUNDS_OF_ONE)],
+        [[one.cell.latent, SHORT[one.cell.prior], *cells(BOUNDS_OF_ONE, [one])] for one in found],
+    )
+    gains = {normal.cell.latent: gain(flow, normal) for normal, flow in zip(found[::2], found[1::2], strict=True)}
     record.answer(
         "With how many latents does a flow prior help?",
         "The affine flow prior lies above the normal one by "
-        + ", ".join(f"{value:.2f} ± {error:.2f} nats with {latent} latents" for latent, (value, error) in told)
+        + ", ".join(f"{value:.2f} ± {error:.2f} nats with {latent} latents" for latent, (value, error) in gains.items())
         + " (one seed; the standard error is that of the differences over test images).",
     )
 
 
-def _refined(record: Record, refined: Found, plain: Found) -> None:
+def _planar_posterior(record: Record, refined: Found, plain: Found) -> None:
     record.heading("A planar flow in the posterior")
-    rows = [["diagonal normal", *_bounds(plain)], [f"and {PLANAR} planar maps", *_bounds(refined)]]
-    record.table(
+    record.scores(
         f"Normal prior, {LATENT} latents, dynamically binarized, one seed; the encoder steers the planar maps.",
-        ["posterior", *_BOUNDS],
-        rows,
+        "posterior",
+        BOUNDS_OF_ONE,
+        {"diagonal normal": [plain], f"and {PLANAR} planar maps": [refined]},
     )
     value, error = gain(refined, plain)
     record.answer(
@@ -197,102 +184,92 @@ def _refined(record: Record, refined: Found, plain: Found) -> None:
     )
 
 
-def _thresholded(record: Record, found: list[Found]) -> None:
+def _thresholded(record: Record, normal: Found, flow: Found) -> None:
     record.heading("Thresholded MNIST: another data set")
-    record.table(
+    record.scores(
         f"MNIST cut at half of full ink, {LATENT} latents, one seed. Thresholded images have a lower entropy: these "
         "numbers are not comparable with any others here.",
-        ["prior", *_BOUNDS],
-        [[SHORT[one.run.prior], *_bounds(one)] for one in found],
+        "prior",
+        BOUNDS_OF_ONE,
+        {SHORT[one.cell.prior]: [one] for one in (normal, flow)},
     )
-    value, error = gain(found[1], found[0])
+    value, error = gain(flow, normal)
     record.answer(
         "And on thresholded images?",
         f"There the affine flow prior lies {value:.2f} ± {error:.2f} nats above the normal one (one seed).",
     )
 
 
-def _match(record: Record, by_prior: dict[str, list[Found]], small: list[Found]) -> None:
+def _title(one: Found) -> str:
+    return f"{SHORT[one.cell.prior]}, {one.cell.latent} latents"
+
+
+def _match(record: Record, by_prior: ByPrior, few: Sequence[Found]) -> None:
     record.heading("Does the prior match the aggregate posterior?")
-    groups = {f"{SHORT[one.run.prior]}, {one.run.latent} latents": [one] for one in small}
-    groups |= {f"{SHORT[prior]}, {LATENT} latents": found for prior, found in by_prior.items()}
-    rows = []
-    for name, found in groups.items():
-        ratio = [one.numbers["mmd"] / one.numbers["mmd_null_95"] for one in found]
-        columns = [_spread(found, "mmd"), _spread(found, "mmd_null_95"), spread(ratio), _spread(found, "mmd_p")]
-        rows.append([name, *columns, _spread(found, "c2st")])
-    count = by_prior["normal"][0].numbers["c2st_rows"]
-    record.table(
+    columns: Columns = (
+        ("MMD²", "mmd"),
+        ("null, 95 %", "mmd_null_95"),
+        ("MMD² / null", lambda found: spread([one.mmd / one.mmd_null_95 for one in found])),
+        ("p", "mmd_p"),
+        ("C2ST", "c2st"),
+    )
+    record.scores(
         "One latent for each of many test images against as many from the prior. MMD² has the median distance as its "
         "kernel width, so it compares the two laws of one model, not models; its null is the 95 % quantile of 200 "
-        f"random splits. The C2ST is the cross-validated accuracy of boosted trees on {count:,} latents of each law, "
-        "one half if they are equal.",
-        ["prior", "MMD²", "null, 95 %", "MMD² / null", "p", "C2ST"],
-        rows,
+        f"random splits. The C2ST is the cross-validated accuracy of boosted trees on {few[0].c2st_rows:,} latents of "
+        "each law, one half if they are equal.",
+        "prior",
+        columns,
+        {_title(found[0]): found for found in [*([one] for one in few), *by_prior.values()]},
     )
-    ordered = sorted(by_prior, key=lambda prior: _mean(by_prior[prior], "c2st"))
+    accuracies = {prior: mean(found, "c2st") for prior, found in by_prior.items()}
     record.answer(
         "Plot the samples from the approximate posterior and samples from the prior. Do they match well?",
         "A classifier tells the two apart with an accuracy of "
-        + ", ".join(f"{_mean(by_prior[prior], 'c2st'):.3f} ({SHORT[prior]})" for prior in ordered)
+        + ", ".join(
+            f"{accuracies[prior]:.3f} ({SHORT[prior]})" for prior in sorted(accuracies, key=accuracies.__getitem__)
+        )
         + f" with {LATENT} latents; one half would be a perfect match.",
     )
 
 
 def _pictures(
     record: Record,
-    by_prior: dict[str, list[Found]],
-    small: list[Found],
+    by_prior: ByPrior,
+    few: Sequence[Found],
     refined: Found,
     gains: dict[str, list[tuple[float, float]]],
 ) -> None:
     record.heading("Pictures")
-    first = {SHORT[prior]: found[0] for prior, found in by_prior.items()}
-    few = {f"{SHORT[one.run.prior]}, {one.run.latent} latents": one for one in small}
-    names = [prior for prior in PRIORS if prior != "normal"]
+    main, small = {SHORT[prior]: found[0] for prior, found in by_prior.items()}, {_title(one): one for one in few}
     record.picture(
         "training",
-        vae_pictures.training(
-            {
-                name: ([row[0] for row in one.numbers["curve"]], [row[2] for row in one.numbers["curve"]])
-                for name, one in first.items()
-            },
-            [SHORT[prior] for prior in names],
-            [[value for value, _ in gains[prior]] for prior in names],
-            [max(error for _, error in gains[prior]) for prior in names],
-        ),
+        pictures.training(main, {SHORT[prior]: gains[prior] for prior in PRIORS if prior != "normal"}),
         f"Left: training with {LATENT} latents, first seed. Right: the gain of each prior over the normal one on test "
         "images, a dot a seed with the standard error over images.",
     )
-    axes = {name: "z" if one.run.latent == 2 else "component" for name, one in {**few, **first}.items()}
     record.picture(
         "latents",
-        vae_pictures.latents(
-            {name: (one.arrays["latents"], one.arrays["drawn"], axes[name]) for name, one in {**few, **first}.items()}
-        ),
+        pictures.latents({**small, **main}),
         "Samples of the approximate posterior of test images over samples of the prior. With two latents these are "
         f"themselves the axes, else the first two principal components of the aggregate posterior ({LATENT} latents "
         "where none are named).",
     )
     record.picture(
         "samples",
-        vae_pictures.samples({name: one.arrays["samples"] for name, one in first.items()}),
+        pictures.samples(main),
         f"Pixel probabilities decoded from samples of each prior at temperature 1, {LATENT} latents; not selected.",
     )
-    record.picture(
-        "samples-few-latents",
-        vae_pictures.samples({name: one.arrays["samples"] for name, one in few.items()}),
-        "The same with fewer latents.",
-    )
-    rows = {"test images, binarized": first["normal"].arrays["images"]}
-    rows |= {name: one.arrays["reconstructions"] for name, one in {**few, **first}.items()}
-    rows["normal, planar posterior"] = refined.arrays["reconstructions"]
+    record.picture("samples-few-latents", pictures.samples(small), "The same with fewer latents.")
+    shown = {**small, **main, "normal, planar posterior": refined}
     record.picture(
         "reconstructions",
-        vae_pictures.reconstructions(rows),
+        pictures.reconstructions(
+            {"test images, binarized": refined.images, **{name: one.reconstructions for name, one in shown.items()}}
+        ),
         f"Pixel probabilities at the posterior's centre; {LATENT} latents where none are named.",
     )
-    late = {prior: _late_gain(found[0]) for prior, found in by_prior.items() if prior in ("normal", "flow")}
+    late = {prior: _late_gain(by_prior[prior][0]) for prior in ("normal", "flow")}
     record.number("validation ELBO gained in the last quarter", late)
     record.text(
         "The training is short: over the last quarter of its epochs the ELBO of the validation images still rose by "
@@ -302,6 +279,5 @@ def _pictures(
 
 def _late_gain(one: Found) -> float:
     """Return by how many nats the validation ELBO rose over the last quarter of the training."""
-    curve = one.numbers["curve"]
-    begun = min(row[2] for row in curve if row[0] <= one.run.warm_up + 0.75 * one.run.epochs)
-    return begun - one.numbers["best_validation"]
+    late = one.cell.warm_up + 0.75 * one.cell.epochs
+    return min(loss for epoch, loss in one.curve if epoch <= late) - one.best_validation
