@@ -1,9 +1,10 @@
 """What the change of volume costs against the number of features: coupling, trace, estimate, determinant."""
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+import timeit
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,27 +31,25 @@ class Plain(nn.Module):
 
 def cost_against_features(record: Record) -> None:
     """Time one log_det of each kind for growing D, add curves and an answer."""
-    sizes = (2, 8) if record.quick else (2, 8, 32, 128, 512)
+    sizes = record.size((2, 8, 32, 128, 512), quick=(2, 8))
     seconds: dict[str, list[float]] = {}
     for features in sizes:
         x = torch.randn(ROWS, features)
         velocity = nets.TimeMLP(features, hidden_features=(64, 64))
-        step = {"method": "euler", "num_steps": 1}
+        step: dict[str, Any] = {"method": "euler", "num_steps": 1}
         kinds: dict[str, Callable[[], object]] = {
-            "coupling, triangular": _scored(recipes.realnvp(features, num_layers=1).transform, x),
-            "trace, closed form": _scored(Continuous(velocity, **step), x),  # type: ignore[arg-type]
-            "trace, D passes": _scored(Continuous(Plain(velocity), **step), x),  # type: ignore[arg-type]
-            "trace, Hutchinson": _scored(Continuous(velocity, trace="hutchinson", **step), x),  # type: ignore[arg-type]
+            "coupling, triangular": partial(recipes.realnvp(features, num_layers=1).transform, x),
+            "trace, closed form": partial(Continuous(velocity, **step), x),
+            "trace, D passes": partial(Continuous(Plain(velocity), **step), x),
+            "trace, Hutchinson": partial(Continuous(velocity, trace="hutchinson", **step), x),
             "determinant of a dense matrix": partial(torch.linalg.slogdet, torch.randn(ROWS, features, features)),
         }
         for name, call in kinds.items():
-            seconds.setdefault(name, []).append(_median(call))
+            seconds.setdefault(name, []).append(_median_seconds(call))
     record.heading("Cost of the change of volume")
     record.number("cost", {"features": sizes, **seconds})
     figure, (axes,) = pictures.board(1, size=4.6)
-    milliseconds: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-        name: (sizes, [1e3 * value for value in values]) for name, values in seconds.items()
-    }
+    milliseconds = {name: (sizes, [1e3 * value for value in found]) for name, found in seconds.items()}
     pictures.curves(axes, milliseconds, "number of features D", f"milliseconds for {ROWS} rows")
     axes.set(xscale="log", yscale="log")
     record.picture(
@@ -58,7 +57,7 @@ def cost_against_features(record: Record) -> None:
         figure,
         "One value and its log_det without gradients; networks of 2 x 64; the determinant without making its matrix.",
     )
-    listed = ", ".join(f"{name} {1e3 * values[-1]:.1f}" for name, values in seconds.items())
+    listed = ", ".join(f"{name} {values[-1]:.1f}" for name, (_, values) in milliseconds.items())
     record.answer(
         "Is the trace cheaper than the determinant?",
         f"At D = {sizes[-1]}, {ROWS} rows, in milliseconds: {listed}. A coupling never has a determinant to compute: "
@@ -66,19 +65,7 @@ def cost_against_features(record: Record) -> None:
     )
 
 
-def _scored(transform: nn.Module, x: Tensor) -> Callable[[], object]:
-    def call() -> object:
-        with torch.no_grad():
-            return transform(x)
-
-    return call
-
-
-def _median(call: Callable[[], object]) -> float:
-    call()
-    found = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found)
+@torch.no_grad()
+def _median_seconds(call: Callable[[], object]) -> float:
+    call()  # the first is slower than the rest
+    return statistics.median(timeit.repeat(call, number=1, repeat=REPEATS))

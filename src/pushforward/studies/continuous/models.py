@@ -1,174 +1,125 @@
 """The flows of the study three-sets: the source's RealNVP and continuous flow, and ours, each with its training."""
 
 import copy
-import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pushforward import losses, recipes
-from pushforward.flows import Flow
+from pushforward import Flow, losses, metrics, recipes
+from pushforward.data import Sample
+from pushforward.studies.kit.comparison import Candidate
 from pushforward.studies.kit.record import Record
-from pushforward.training import History
-from pushforward.transforms import Continuous, Standardize
-
-BATCH = 32  # the source's
-SOURCE_EPOCHS = {"realnvp": 200, "continuous": 100}
+from pushforward.transforms import Standardize
 
 
 @dataclass(frozen=True)
-class Model:
-    """A flow and how it is trained.
+class Run:
+    """A flow trained once on one set; what that took is told with what the run took that it went on from."""
 
-    Attributes:
-        name: As the tables call it.
-        make: Seedless constructor; torch's generator decides the weights.
-        options: Those of `fit`.
-        seeds: Number of seeds.
-        start: The model whose trained flow this one goes on from, "" for a new flow.
-    """
-
-    name: str
-    make: Callable[[], Flow]
-    options: dict[str, Any]
-    seeds: int = 5
-    start: str = ""
-
-    def train(self, record: Record, x: Tensor, place: str, seed: int, before: "Trained | None") -> "Trained":
-        """Return the trained flow and what training took, that of `before`, where it starts, included."""
-        torch.manual_seed(seed)
-        flow = copy.deepcopy(before.flow) if before else self.make()
-        options = {**self.options, **({"epochs": None, "num_steps": 10} if record.quick else {})}
-        with _counted(flow) as count:
-            history = record.fit(f"{place}: {self.name}, seed {seed}", flow, x, seed=seed, **options)
-            evaluations = count() if count else None
-        if before is None or evaluations is None or before.evaluations is None:
-            return Trained([(self, history)], flow, evaluations)
-        return Trained([*before.stages, (self, history)], flow, before.evaluations + evaluations)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A flow after training.
-
-    Attributes:
-        stages: Each model trained on the way, the last one included, and its history.
-        flow: The flow, with its best weights.
-        evaluations: How often training evaluated the velocity on a batch, None where there is none.
-    """
-
-    stages: list[tuple[Model, History]]
     flow: Flow
-    evaluations: int | None
+    seconds: float = 0.0
+    steps: int = 0
+    epochs: float = 0.0
+    evaluations: int = 0  # of the velocity on a batch
+    curve: tuple[tuple[float, float, float], ...] = ()  # epochs, seconds, training NLL, in training by likelihood
+    train: float = math.nan  # NLL of the training points, nats
+    test: float = math.nan
+    standard_error: float = math.nan  # of the test NLL
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, all stages."""
-        return sum(history.seconds for _, history in self.stages)
+    def reached(self, mark: float) -> tuple[float, float] | None:
+        """Return epochs and seconds until the training NLL was at the mark, None if it never was."""
+        return next(((epochs, seconds) for epochs, seconds, nll in self.curve if nll <= mark), None)
 
-    @property
-    def steps(self) -> int:
-        """Steps of training, all stages."""
-        return sum(history.steps for _, history in self.stages)
 
-    @property
-    def curve(self) -> list[tuple[float, float, float]]:
-        """Epochs and seconds so far and the training NLL, of the stages trained by maximum likelihood."""
-        epochs = seconds = 0.0
-        points = []
-        for model, history in self.stages:
-            if "loss" not in model.options:
-                points += [(epochs + r["epoch"], seconds + r["seconds"], r["train_loss"]) for r in history.rows]
-            epochs, seconds = epochs + history.rows[-1]["epoch"], seconds + history.seconds
-        return points
+def trained(
+    record: Record, place: str, candidate: Candidate, data: Sample, seed: int, before: Run | None = None
+) -> Run:
+    """Train a candidate, or go on training the flow of the run before, and score it."""
+    torch.manual_seed(seed)
+    untrained: Any = candidate.make()
+    before = before or Run(untrained)
+    flow, options = copy.deepcopy(before.flow), candidate.options
+    with _counted(flow) as calls:
+        label = f"{place}: {candidate.name}, seed {seed}"
+        history = record.fit(label, flow, data.train, seed=seed, quick=candidate.quick, **options)
+        evaluations = before.evaluations + len(calls)
+    curve = [(before.epochs + r["epoch"], before.seconds + r["seconds"], r["train_loss"]) for r in history.rows]
+    test = metrics.nll(flow, data.test)
+    return Run(
+        flow,
+        before.seconds + history.seconds,
+        before.steps + history.steps,
+        curve[-1][0],
+        evaluations,
+        (*before.curve, *([] if "loss" in options else curve)),
+        metrics.nll(flow, data.train).mean,
+        test.mean,
+        test.standard_error,
+    )
 
 
 @contextmanager
-def _counted(flow: Flow) -> Iterator[Callable[[], int] | None]:
-    """Count the calls of a continuous flow's velocity, with and without its divergence."""
-    if not isinstance(flow.transform, Continuous):
-        yield None
-        return
-    calls = itertools.count()
-    velocity: Any = flow.transform.velocity
-    plain, with_divergence = velocity.forward, velocity.with_divergence
+def _counted(flow: Flow) -> Iterator[list[None]]:
+    """Yield a list that grows by one entry with each call of the flow's velocity, where it has one."""
+    calls: list[None] = []
+    velocity: Any = getattr(flow.transform, "velocity", None)
 
     def counting(function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*arguments: Any) -> Any:
-            next(calls)
+            calls.append(None)
             return function(*arguments)
 
         return called
 
-    velocity.forward, velocity.with_divergence = counting(plain), counting(with_divergence)
+    if velocity is not None:
+        velocity.forward, velocity.with_divergence = counting(velocity.forward), counting(velocity.with_divergence)
     try:
-        yield lambda: next(calls)
+        yield calls
     finally:
-        del velocity.forward, velocity.with_divergence
+        if velocity is not None:
+            del velocity.forward, velocity.with_divergence
 
 
-def _ours(make: Callable[[], Flow]) -> Callable[[], Flow]:
-    """Return a constructor of the same flow with the data standardized inside."""
-
-    def made() -> Flow:
-        flow = make()
-        return Flow(flow.transform, flow.base, [Standardize(2)])
-
-    return made
-
-
-def _continuous() -> Flow:
-    return recipes.cnf(2, hidden_features=(64, 64, 64), train_steps=4)
-
-
+QUICK = {"num_steps": 10}
+_AS_SOURCE = {"batch_size": 32, "schedule": "constant", "validation": None, "clip_norm": None}
 _PLAIN = {"batch_size": 64, "num_steps": 1_500, "validation": 0.2}  # the best of the validation chooses the weights
-_AS_SOURCE: dict[str, Any] = {"batch_size": BATCH, "schedule": "constant", "validation": None, "clip_norm": None}
 # Of few points, pairs drawn at random hardly repeat: optimal ones let the velocity settle.
-MATCHING = {
-    **_PLAIN,
-    "num_steps": 4_000,
-    "batch_size": 128,
-    "learning_rate": 1e-2,
-    "loss": partial(losses.flow_matching, pairing="optimal"),
-}
+_OPTIMAL = partial(losses.flow_matching, pairing="optimal")
+_MATCHING = {"num_steps": 4_000, "batch_size": 128, "learning_rate": 1e-2, "loss": _OPTIMAL}
+_HYPERNETWORK: dict[str, Any] = {"hidden_features": (32, 64), "velocity": "hypernetwork"}
+_MLP: dict[str, Any] = {"hidden_features": (64, 64, 64), "train_steps": 4}
 
+
+def _source(name: str, recipe: Callable[..., Flow], options: Mapping[str, Any], **sizes: Any) -> Candidate:
+    return Candidate(name, partial(recipe, 2, **sizes), {**_AS_SOURCE, **options}, QUICK)
+
+
+def _ours(name: str, recipe: Callable[..., Flow], options: Mapping[str, Any] = _PLAIN, **sizes: Any) -> Candidate:
+    def make() -> Flow:
+        return recipe(2, preprocessing=[Standardize(2)], **sizes)
+
+    return Candidate(name, make, {**_PLAIN, **options}, QUICK)
+
+
+_REALNVP = {"num_layers": 5, "hidden_features": (32, 32), "activation": "gelu", "log_scale": "plain", "mixing": "flip"}
 SOURCES = (
-    Model(
-        "RealNVP (source)",
-        lambda: recipes.realnvp(
-            2, num_layers=5, hidden_features=(32, 32), activation="gelu", log_scale="plain", mixing="flip"
-        ),
-        {**_AS_SOURCE, "epochs": SOURCE_EPOCHS["realnvp"], "learning_rate": 1e-3},
-        seeds=1,
-    ),
-    Model(
-        "continuous (source)",
-        lambda: recipes.cnf(2, hidden_features=(32, 64), velocity="hypernetwork", adjoint=True),
-        {**_AS_SOURCE, "epochs": SOURCE_EPOCHS["continuous"], "learning_rate": 3e-3},
-        seeds=1,
-    ),
+    _source("RealNVP (source)", recipes.realnvp, {"epochs": 200, "learning_rate": 1e-3}, **_REALNVP),
+    _source("continuous (source)", recipes.cnf, {"epochs": 100, "learning_rate": 3e-3}, adjoint=True, **_HYPERNETWORK),
 )
+_LONG, _SHORT = {"num_steps": 600, "learning_rate": 1e-2}, {"num_steps": 150, "learning_rate": 1e-3}
 OURS = (
-    Model("planar", _ours(lambda: recipes.planar(2, num_layers=16)), _PLAIN),
-    Model("radial", _ours(lambda: recipes.planar(2, num_layers=16, kind="radial")), _PLAIN),
-    Model("Sylvester", _ours(lambda: recipes.planar(2, num_layers=8, kind="sylvester")), _PLAIN),
-    Model("RealNVP", _ours(lambda: recipes.realnvp(2, num_layers=6, hidden_features=(32, 32))), _PLAIN),
-    Model("spline", _ours(lambda: recipes.nsf(2, num_layers=4, hidden_features=(32, 32), dropout=0.1)), _PLAIN),
-    Model(
-        "continuous, likelihood",
-        _ours(lambda: recipes.cnf(2, hidden_features=(32, 64), velocity="hypernetwork", train_steps=4)),
-        {**_PLAIN, "num_steps": 600, "learning_rate": 1e-2},
-    ),
-    Model("continuous, matching", _ours(_continuous), MATCHING),
-    Model(
-        "continuous, matching then likelihood",
-        _ours(_continuous),
-        {**_PLAIN, "num_steps": 150, "learning_rate": 1e-3},
-        start="continuous, matching",
-    ),
+    _ours("planar", recipes.planar, num_layers=16),
+    _ours("radial", recipes.planar, num_layers=16, kind="radial"),
+    _ours("Sylvester", recipes.planar, num_layers=8, kind="sylvester"),
+    _ours("RealNVP", recipes.realnvp, num_layers=6, hidden_features=(32, 32)),
+    _ours("spline", recipes.nsf, num_layers=4, hidden_features=(32, 32), dropout=0.1),
+    _ours("continuous, likelihood", recipes.cnf, _LONG, train_steps=4, **_HYPERNETWORK),
+    _ours("continuous, matching", recipes.cnf, _MATCHING, **_MLP),
+    _ours("continuous, matching then likelihood", recipes.cnf, _SHORT, **_MLP),
 )
+STARTS = {"continuous, matching then likelihood": "continuous, matching"}  # model -> the one whose flow it goes on from

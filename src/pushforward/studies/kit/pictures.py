@@ -14,6 +14,7 @@ from pushforward.report.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
 from pushforward.training import History
 
 FLOOR = -10.0  # log density below which a picture shows no difference, nats
+X_NAMES = ("$x_1$", "$x_2$")
 POINTS = 10_000  # drawn in one panel
 
 LogDensity = Callable[..., Tensor]  # in nats, of points (*batch, 2)
@@ -57,6 +58,7 @@ def points(
     labels: Tensor | None = None,
     colour: str = BLACK,
     size: float = 1.5,
+    names: tuple[str, str] = X_NAMES,
 ) -> None:
     """Draw points, one colour a label where labels are given."""
     across, up = x[:POINTS].detach().cpu().numpy().T
@@ -65,7 +67,7 @@ def points(
     else:
         colours = [colour] * len(across)
     axes.scatter(across, up, s=size, c=colours, alpha=0.45, linewidths=0, rasterized=True)
-    frame(axes, title, area)
+    frame(axes, title, area, names)
 
 
 def panels(
@@ -75,7 +77,7 @@ def panels(
     grid: int = 0,
     across: int | None = None,
     size: float = 3.1,
-    names: tuple[str, str] = ("$x_1$", "$x_2$"),
+    names: tuple[str, str] = X_NAMES,
     outer: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a square panel for each title, and its axes.
@@ -121,7 +123,7 @@ def on_grid(log_prob: LogDensity, area: Window, grid: int) -> Tensor:
     return log_prob(corners).float().nan_to_num(neginf=FLOOR).clamp(min=FLOOR)
 
 
-def frame(axes: Axes, title: str, area: Window, names: tuple[str, str] = ("$x_1$", "$x_2$")) -> None:
+def frame(axes: Axes, title: str, area: Window, names: tuple[str, str] = X_NAMES) -> None:
     """Give a square panel its title, limits and axis names."""
     axes.set_title(title, fontsize=10)
     axes.set(xlim=area[:2], ylim=area[2:], aspect="equal", xlabel=names[0], ylabel=names[1])
