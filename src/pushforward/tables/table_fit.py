@@ -1,10 +1,13 @@
 """From a table to a trained flow, checked once; and what its held-out rows say, measured when asked for."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import torch
 
 from pushforward.data import Density
 from pushforward.errors import InputError
@@ -110,16 +113,19 @@ class TableFit:
 def fit_flow(
     table: Table,
     *,
-    context: str | Sequence[str] = (),
-    recipe: str = "auto",
-    max_seconds: float = 60.0,
-    seed: int = 0,
-    test: float = 0.1,
-    truth: Density | None = None,
+    context: str | Sequence[str],
+    recipe: str,
+    max_seconds: float,
+    seed: int,
+    test: float,
+    truth: Density | None,
+    out: str | os.PathLike[str] | None,
+    resume: bool,
+    device: str | torch.device,
+    progress: bool,
     notify: Callable[[str], None],
-    **options: Any,
 ) -> TableFit:
-    """Train a flow on a table; the arguments are those of `TableModel.fit`, `options` those that go to `pf.fit`.
+    """Train a flow on a table; the arguments are those of `TableModel.fit`.
 
     Columns are scaled inside the flow (asinh of robustly standardized values), so densities are in the table's units.
     """
@@ -140,7 +146,8 @@ def fit_flow(
     started = time.perf_counter()
     history = fit(
         flow, split.train.x, split.train.context, loss=loss_of(recipe), max_seconds=max_seconds, seed=seed,
-        validation=None if split.validation is None else (split.validation.x, split.validation.context), **options,
+        validation=None if split.validation is None else (split.validation.x, split.validation.context),
+        out=out, resume=resume, device=device, progress=progress,
     )  # fmt: skip
     seconds = {"training": time.perf_counter() - started}
     return TableFit(flow, history, schema, split, table.source, recipe, seed, truth, warnings, seconds)

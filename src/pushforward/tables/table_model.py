@@ -94,7 +94,7 @@ class TableModel:
         truth: Density | None = None,
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         progress: bool = True,
         notify: Callable[[str], None] | None = None,
     ) -> "TableModel":
@@ -114,7 +114,7 @@ class TableModel:
                 it, `evaluate` and `report` compare with it.
             out: Folder for checkpoint and history, as in `pf.fit`, and for the model.
             resume: Go on from the checkpoint in `out`.
-            device: Where to train: "auto" (CUDA if there is one), "cpu" or "cuda". The model comes back on the CPU.
+            device: Where to train, such as "auto" (CUDA if there is one) or "cpu". The model comes back on the CPU.
             progress: Show how the training goes.
             notify: Called before the training with each warning about the table; by default `warnings.warn`.
 
