@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.training.data import batches
@@ -54,15 +53,6 @@ def test_the_two_dequantizations_differ_by_their_units_alone():
     levels = pf.metrics.bits_per_dim(pf.metrics.nll(flow, x, dequantize=256).mean, D)
     for width, name in ((1 / 256, "1/256"), (1 / 255, "1/255")):
         assert pf.metrics.bits_per_dim(nats[name], D, bin_width=width) == pytest.approx(levels, abs=1e-5)
-
-
-@pytest.mark.parametrize("u", [0.0, 1 - 2**-24])
-def test_noise_at_its_ends_stays_in_its_level_and_off_both_ends_of_the_range(u, monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.full(shape, u))
-    k = torch.tensor([0, 1, 100, 255])
-    noisy = dequantized(k, torch.Generator())
-    assert bool(((noisy >= k) & (noisy < k + 1)).all())
-    assert noisy[0] > 0
 
 
 def test_the_sheets_variant_is_the_pixel_plus_a_255th_of_the_noise():

@@ -12,7 +12,7 @@ from torch import nn
 import pushforward as pf
 from pushforward import losses
 from pushforward.errors import InputError
-from pushforward.training import fit
+from pushforward.training import batches, fit
 from pushforward.training.plan import Plan, rate_factor
 
 
@@ -54,6 +54,73 @@ def test_fit_finds_the_maximum_of_the_likelihood(optimizer):
     quick(model, x, optimizer=optimizer, validation=None, batch_size=400, weight_decay=0.0)
     torch.testing.assert_close(model.mean.detach(), x.mean(0), atol=5e-3, rtol=0)
     torch.testing.assert_close(model.log_scale.detach().exp(), x.std(0, correction=0), atol=5e-3, rtol=0)
+
+
+class Weight(nn.Module):
+    """Two numbers, and no opinion of the data."""
+
+    def __init__(self, start=(0.0, 0.0)):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(start))
+
+
+def one_step(model, slope, **options):
+    """Take one step of learning rate 1 down the gradient `slope`; return the weight."""
+
+    def loss(model, batch, generator):
+        return (batch.x * torch.tensor(slope)) @ model.weight
+
+    options = {"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=1.0), **options}
+    quick(model, torch.ones(4, 2), loss=loss, num_steps=1, schedule="constant", validation=None, **options)
+    return model.weight.detach()
+
+
+@pytest.mark.parametrize(
+    ("clip_norm", "compile", "expected"),
+    [
+        (1.0, False, (-0.6, -0.8)),
+        (1.0, True, (-0.6, -0.8)),
+        (5.5, False, (-3.0, -4.0)),
+        (5.5, True, (-3.0, -4.0)),
+        (None, False, (-3.0, -4.0)),
+    ],
+)
+def test_a_gradient_longer_than_the_clip_norm_is_cut_to_it_and_a_shorter_one_stays(
+    clip_norm, compile, expected, monkeypatch
+):
+    compiled = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, **options))
+    moved = one_step(Weight(), (3.0, 4.0), clip_norm=clip_norm, compile=compile)
+    torch.testing.assert_close(moved, torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "weight_decay", "left"),
+    [("adam", None, 1.0), ("adamw", None, 0.999), ("adamw", 0.5, 0.95), ("adamw", 0.0, 1.0)],
+)
+def test_without_a_gradient_the_weights_decay_by_rate_times_decay(optimizer, weight_decay, left):
+    options = {"optimizer": optimizer, "weight_decay": weight_decay, "learning_rate": 0.1}
+    moved = one_step(Weight((2.0, -4.0)), (0.0, 0.0), **options)
+    torch.testing.assert_close(moved, left * torch.tensor([2.0, -4.0]))
+
+
+@pytest.mark.parametrize(("num_rows", "size"), [(20, 20), (100, 32), (1000, 100), (10_000, 512)])
+def test_a_batch_is_a_tenth_of_the_rows_but_from_32_to_512(num_rows, size):
+    sizes = set()
+
+    def spy(model, batch, generator):
+        sizes.add((model.training, batch.size))
+        return losses.nll(model, batch)
+
+    quick(Normal(), data(num_rows), loss=spy, num_steps=2, validation=None)
+    assert {size for training, size in sizes if training} == {size}
+
+
+def test_a_run_ends_with_the_first_of_epochs_and_steps_and_without_either_after_100_epochs():
+    options = {"batch_size": 10, "validation": None}
+    assert quick(Normal(), data(20), num_steps=5, epochs=4, **options).steps == 5
+    assert quick(Normal(), data(20), num_steps=50, epochs=4, **options).steps == 8
+    assert quick(Normal(), data(20), num_steps=None, **options).steps == 200
 
 
 def test_a_row_of_weight_two_counts_as_two_rows():
@@ -182,6 +249,41 @@ def test_validation_uses_the_same_noise_each_time():
     assert np.ptp(history.to_numpy()["validation_loss"]) < 1e-4
 
 
+def test_the_validation_loss_is_the_weighted_mean_of_its_rows():
+    held, weight = data(30, 2), torch.rand(30)
+    model = Normal()
+    expected = np.average(-model.log_prob(held).detach(), weights=weight)
+    history = quick(model, data(), validation=(held, None, weight), num_steps=2, learning_rate=1e-30)
+    assert history.best_validation == pytest.approx(expected, rel=1e-6)
+
+
+def test_validation_draws_the_same_probes_each_time():
+    flow = pf.recipes.cnf(2, trace="hutchinson", method="rk4", num_steps=1, hidden_features=(4,))
+    with torch.no_grad():
+        flow.transform.velocity.last.weight.normal_()
+    history = quick(flow, data(50), num_steps=20, learning_rate=1e-30)
+    assert len(set(history.to_numpy()["validation_loss"])) == 1
+
+
+def test_a_validation_loss_that_stays_the_same_is_no_improvement():
+    history = quick(Normal(), data(), num_steps=300, learning_rate=1e-30, patience=4)
+    assert (history.stopped_because, history.best_step, len(history)) == ("no improvement", 0, 5)
+
+
+def test_the_train_loss_of_a_report_is_the_mean_since_the_one_before():
+    steps = []
+
+    def spy(model, batch, generator):
+        found = losses.nll(model, batch)
+        if model.training:
+            steps.append(found.mean().item())
+        return found
+
+    table = quick(Normal(), data(), loss=spy, validation=None).to_numpy()
+    first, last = (int(step) for step in table["step"][4:6])
+    assert table["train_loss"][5] == pytest.approx(np.mean(steps[first:last]), rel=1e-6)
+
+
 def test_patience_ends_a_run_that_no_longer_improves():
     history = quick(Normal(), data(20, 1), validation=data(500, 2), schedule="constant", num_steps=4000, patience=5)
     assert history.stopped_because == "no improvement"
@@ -263,6 +365,18 @@ def test_initialize_is_called_once_before_and_redraw_once_a_step():
     torch.testing.assert_close(model.mean.detach(), data().mean(0), atol=0.1, rtol=0)
 
 
+def test_a_start_is_learned_from_rows_drawn_at_random(monkeypatch):
+    class Hooked(Normal):
+        def initialize(self, x, context):
+            self.seen_first = x[:, 0]
+
+    monkeypatch.setattr(batches, "LEARNING_ROWS", 200)
+    model = Hooked()
+    quick(model, torch.arange(2000.0)[:, None].expand(-1, 2) / 2000, validation=None, num_steps=1)
+    assert model.seen_first.shape == (200,)
+    assert model.seen_first.mean().item() == pytest.approx(0.5, abs=0.1)
+
+
 def test_the_learning_rate_depends_on_the_share_of_steps_alone():
     rates = [rate_factor("cosine", (step + 0.5) / 1000) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
@@ -328,6 +442,20 @@ def test_a_timed_plan_is_revised_while_there_is_time_so_that_the_rate_ends_at_ze
     assert 9.0 < seconds <= 10.1
     assert planned[step // 2 + 50] == pytest.approx(step, rel=0.1)
     assert plan.rate_factor(step - 1) < 1e-3
+
+
+def test_a_plan_leaves_time_for_the_last_validation():
+    plan = Plan([(0, 1000)], schedule="cosine", max_seconds=10.0)
+    plan.revise(0, 0.0, closing=2.0)
+    plan.revise(50, 5.0, closing=2.0)  # ten steps a second, and three seconds left
+    assert plan.num_steps == 80
+
+
+def test_a_plan_in_time_never_exceeds_the_most_steps():
+    plan = Plan([(0, 50)], schedule="cosine", max_seconds=10.0, most=100)
+    plan.revise(0, 0.0, closing=0.0)
+    plan.revise(40, 1.0, closing=0.0)  # 400 would fit in
+    assert plan.num_steps == 100
 
 
 def test_a_slow_validation_is_part_of_the_time():

@@ -61,6 +61,11 @@ def test_a_split_is_seeded_and_parts_the_rows():
     assert not torch.equal(held.index, parts[2][1].index)
 
 
+def test_a_split_takes_no_more_than_20_000_rows():
+    rows = Rows.read(torch.zeros(300_000, 1), None, None, FORM)
+    assert [len(part) for part in split(rows, 0.1, torch.Generator().manual_seed(0))] == [280_000, 20_000]
+
+
 def test_batches_go_on_from_a_position():
     rows = Rows.read(torch.arange(50.0)[:, None], None, None, FORM)
     generator = torch.Generator().manual_seed(0)
