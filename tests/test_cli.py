@@ -14,6 +14,7 @@ import torch
 
 import pushforward as pf
 from pushforward.__main__ import main
+from pushforward.cli import fit_command
 from pushforward.errors import RunError
 from pushforward.model_file import read_metadata
 from pushforward.tables import built_in, flow_for_table
@@ -139,6 +140,14 @@ def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch)
     truth = pf.data.two_moons(3000, standardize=True).density
     assert float(z_scored.replace("−", "-")) == pytest.approx(truth.entropy(), abs=0.1)
     assert "excess over the exact density:" in out
+
+
+def test_the_seed_decides_the_rows_of_a_built_in_data_set_too(run, monkeypatch):
+    def stop(data, *, context, seed):
+        raise RunError(f"asked for {data} of seed {seed}")
+
+    monkeypatch.setattr(fit_command, "table_to_fit", stop)
+    assert "asked for hexagon of seed 7" in run("fit", "hexagon", "--seed", 7)[2]
 
 
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):
@@ -422,6 +431,17 @@ def test_score_appends_the_flows_log_prob_and_keeps_the_table_as_it_is(run, plai
     np.testing.assert_allclose(frame["log_prob"], expected, rtol=1e-6)
 
 
+def test_score_and_evaluate_say_how_many_rows_lie_outside_the_support(run):
+    flow = pf.Flow(pf.transforms.Compose([]), pf.bases.Box(1))
+    pf.save(flow, "box.safetensors")
+    pl.DataFrame({"x1": [0.5, 2.0, 0.1, -1.0]}).write_csv("t.csv")
+    code, _, err = run("score", "box.safetensors", "t.csv")
+    assert code == 0
+    assert "2 of 4 rows are outside the support of the flow (log_prob -inf)" in err
+    assert pl.read_csv("scores.csv")["log_prob"].to_list() == [0.0, -np.inf, 0.0, -np.inf]
+    assert "2 rows are outside the support of the flow" in run("evaluate", "box.safetensors", "t.csv")[2]
+
+
 def test_columns_are_found_by_name_whatever_their_order_and_others_are_ignored_aloud(run, conditional):
     table = pl.read_csv(conditional / "t.csv")
     run("score", conditional / "out", conditional / "t.csv")
@@ -476,6 +496,11 @@ def test_verify_passes_a_fitted_flow(run, folder, request):
     code, out, err = run("verify", request.getfixturevalue(folder) / "out")
     assert code == 0, err
     assert "nothing is wrong" in out
+
+
+def test_verify_looks_at_other_points_with_another_seed(run, plain):
+    first, again, other = (run("verify", plain / "out", "--seed", seed)[1] for seed in (0, 0, 1))
+    assert first == again != other
 
 
 def test_verify_exits_with_1_when_a_check_fails(run, plain, monkeypatch):

@@ -181,6 +181,42 @@ def test_a_mixture_finds_the_peaks_that_a_gaussian_cannot():
     assert scores["Gaussian"] > mixture + 1
 
 
+def test_a_mixture_grows_only_while_held_out_rows_like_it_better():
+    x = torch.from_numpy(RNG.normal(size=(200, 5)))
+    names = [baseline.name for baseline in fit_baselines(x[:100], None, x[100:])]
+    assert "mixture of 1 Gaussian, asinh scaling" in names
+
+
+def test_the_kernel_density_is_narrower_than_scotts_rule_where_rows_lie_in_narrow_peaks():
+    x = torch.from_numpy(0.02 * RNG.normal(size=(900, 1)) + RNG.integers(2, size=(900, 1)))
+    picked, scotts = (fit_baselines(x[:500], None, held)[-1] for held in (x[500:700], None))
+    assert picked.log_prob(x[700:]).mean() > scotts.log_prob(x[700:]).mean() + 0.5
+
+
+def test_few_rows_get_a_covariance_that_is_shrunk():
+    gaussian = Gaussian(torch.from_numpy(RNG.normal(size=(14, 10))))
+    fresh = torch.from_numpy(RNG.normal(size=(1000, 10)))
+    entropy = 5 * math.log(2 * math.pi * math.e)
+    assert -gaussian.log_prob(fresh).mean().item() < entropy + 4  # that of the 14 rows themselves: above 40 more
+
+
+def test_the_figures_are_in_units_of_each_columns_own_width_too():
+    fitted = fit_quickly(1000 * RNG.normal(size=(2000, 1)))
+    z_scored = {row[0]: float(row[-1]) for row in fitted.figures()}
+    for name in ("this flow", "Gaussian"):
+        assert z_scored[name] == pytest.approx(0.5 * math.log(2 * math.pi * math.e), abs=0.25)
+
+
+def test_the_round_trip_tells_the_median_the_thousandth_and_the_worst():
+    class Off:
+        preprocessing = ()
+        encode = staticmethod(lambda x, context=None: x)
+        decode = staticmethod(lambda z, context=None: z + torch.arange(1000.0)[:, None])
+
+    trip = round_trip(Off(), torch.zeros(1000, 1, dtype=torch.float64))
+    assert (trip.median, trip.high, trip.worst) == (499, 998, 999)
+
+
 def test_the_round_trip_is_measured_in_units_of_the_scaled_columns():
     x = torch.from_numpy(RNG.normal(size=(100, 2)) * [1e-20, 1e20])
     flow = pf.recipes.realnvp(2, preprocessing=[pf.transforms.Standardize(2)])

@@ -11,7 +11,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.storage import safe_container
-from pushforward.tables import Table, table_fit
+from pushforward.tables import Table, built_in, table_fit
 
 RNG = np.random.default_rng(0)
 ROWS = pl.DataFrame(
@@ -361,6 +361,23 @@ def test_warnings_about_the_table_are_pythons_own_at_the_line_of_the_call():
     with pytest.warns(UserWarning, match='^few distinct values in "label"') as caught:
         pf.TableModel.fit(ROWS, recipe="nice", max_seconds=0.05, progress=False)
     assert caught[0].filename == __file__
+
+
+def test_a_preview_shows_a_row_at_each_context_that_was_held_out(conditional):
+    held_out = conditional.fitted.split.test.context[:, 0].tolist()
+    assert conditional.preview()["label"].to_list() == held_out
+
+
+def test_built_in_data_are_scored_on_other_rows_than_they_are_fitted_to(monkeypatch):
+    monkeypatch.setattr(built_in, "TOY_POINTS", 500)
+    fitted, other = (built_in.table_to_fit("two-moons", seed=seed)[0].values for seed in (0, 1))
+    scored = built_in.rows_to_score("two-moons", ["x1", "x2"])[0].values
+    assert len({tuple(row) for values in (fitted, other, scored) for row in values}) == 1500
+
+
+def test_the_seed_decides_the_points_that_are_verified(conditional):
+    first, again, other = (conditional.verify(seed=seed).round_trip_error for seed in (0, 0, 1))
+    assert first == again != other
 
 
 def test_verify_checks_the_flow_on_points_of_its_own(conditional):

@@ -12,7 +12,8 @@ from torch import nn
 import pushforward as pf
 from pushforward import losses
 from pushforward.errors import InputError
-from pushforward.training import batches, fit
+from pushforward.training import fit
+from pushforward.training.data import batches
 from pushforward.training.plan import Plan, rate_factor
 
 
@@ -247,14 +248,6 @@ def test_validation_uses_the_same_noise_each_time():
 
     history = quick(Normal(), data(), loss=noisy, learning_rate=1e-12, clip_norm=None)
     assert np.ptp(history.to_numpy()["validation_loss"]) < 1e-4
-
-
-def test_the_validation_loss_is_the_weighted_mean_of_its_rows():
-    held, weight = data(30, 2), torch.rand(30)
-    model = Normal()
-    expected = np.average(-model.log_prob(held).detach(), weights=weight)
-    history = quick(model, data(), validation=(held, None, weight), num_steps=2, learning_rate=1e-30)
-    assert history.best_validation == pytest.approx(expected, rel=1e-6)
 
 
 def test_validation_draws_the_same_probes_each_time():
