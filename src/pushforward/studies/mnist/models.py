@@ -52,7 +52,8 @@ def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int],
 def masks_of(kind: str, num_layers: int, *, paired: bool) -> list[Tensor]:
     """Return one mask a layer: a "chequerboard" inverted at each layer, or "random" ones, each drawn anew.
 
-    Random ones that are `paired` transform each pixel as often as any other: each second one is the first's complement.
+    Where random ones are `paired`, every second one is the complement of the one before: then each pixel is
+    transformed as often as any other.
     """
     chosen: list[Tensor] = []
     for layer in range(num_layers):
