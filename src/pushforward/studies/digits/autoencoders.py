@@ -14,12 +14,7 @@ from pushforward.studies.kit.levels import middles, to_levels
 
 
 class Autoencoder(nn.Module):
-    """A small autoencoder with k codes.
-
-    Args:
-        k: Number of codes.
-        levels: Values a pixel takes.
-    """
+    """A small autoencoder with k codes, of images whose pixels take so many levels."""
 
     def __init__(self, k: int, levels: int = LEVELS) -> None:
         super().__init__()
@@ -48,12 +43,7 @@ def autoencoder(task: Task, k: int) -> Candidate:
 
 
 class PrincipalComponents:
-    """The linear autoencoder: the k directions of largest variance of the training images.
-
-    Args:
-        x: (n, 64), training images, middles of their levels.
-        k: Number of directions.
-    """
+    """The linear autoencoder: the k directions of largest variance of training images (n, 64)."""
 
     def __init__(self, x: Tensor, k: int) -> None:
         self.mean = x.mean(0)

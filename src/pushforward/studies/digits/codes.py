@@ -63,20 +63,12 @@ def normality(record: Record, name: str, codes: Mapping[int, Tensor]) -> list[No
     found = []
     for seed, z in codes.items():
         latent = latent_normality(z, seed=seed)
-        found.append(
-            Normality(
-                latent.mean.abs().max().item(),
-                latent.std.min().item(),
-                latent.std.max().item(),
-                z.double().square().mean().item(),
-                latent.max_correlation,
-                latent.skewness.abs().max().item(),
-                latent.kurtosis.abs().max().item(),
-                latent.kolmogorov_p_value,
-                latent.mmd,
-                latent.mmd_p_value,
-            )
-        )
+        same = {name: getattr(latent, name) for name in ("max_correlation", "kolmogorov_p_value", "mmd", "mmd_p_value")}
+        worst = {
+            f"largest_{name}": getattr(latent, name).abs().max().item() for name in ("mean", "skewness", "kurtosis")
+        }
+        low, high, radius = latent.std.min().item(), latent.std.max().item(), z.double().square().mean().item()
+        found.append(Normality(least_std=low, largest_std=high, mean_square_radius=radius, **same, **worst))
     record.number(f"codes.{name}", listed(found, by_seed=True))
     return found
 

@@ -1,7 +1,6 @@
 """Digits given their label: does a forest trained on real digits see the label asked for, and how surely?"""
 
 from pushforward.studies.digits import given_labels
-from pushforward.studies.digits.bottleneck_given_labels import bottleneck_given_labels
 from pushforward.studies.digits.task import AFFINE, SOURCES_FLOW, SPLINES, load
 from pushforward.studies.kit.record import Record
 
@@ -16,4 +15,4 @@ def run(record: Record) -> None:
     given_labels.likelihood(task, models)
     given_labels.codes(task, models)
     given_labels.images(task, models)
-    bottleneck_given_labels(record, task, AFFINE)
+    given_labels.bottlenecks(record, task, AFFINE)

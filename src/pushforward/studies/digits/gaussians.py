@@ -1,8 +1,7 @@
 """Gaussians on images of digits, one, one a cluster or one a label: densities that the flows have to beat."""
 
 import itertools
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,12 +18,7 @@ PRINCIPAL = 50
 
 
 class LabelGaussians:
-    """One Gaussian a label, mean and shrunk covariance of the label's dequantized training images: what to beat.
-
-    Args:
-        x: (n, 64), dequantized images.
-        labels: (n,).
-    """
+    """One Gaussian a label, mean and shrunk covariance of the label's dequantized images (n, 64)."""
 
     context_features = NUM_LABELS
 
@@ -34,11 +28,10 @@ class LabelGaussians:
         y = self.scaling(x.double())[0]
         self.gaussians = [Gaussian(y[labels == label]) for label in range(NUM_LABELS)]
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Return log p(x | label) in nats, (n,)."""
         y, log_det = self.scaling(x.double())
         each = torch.stack([gaussian.log_prob(y) for gaussian in self.gaussians], -1)
-        assert context is not None
         return (each * context).sum(-1) + log_det
 
     def sample(
@@ -47,10 +40,7 @@ class LabelGaussians:
         """Draw images, (labels, num_samples, 64); context is one-hot rows."""
         noise = torch.randn(len(context), num_samples, PIXELS, dtype=torch.float64, generator=generator)
         chosen = [self.gaussians[int(label)] for label in context.argmax(-1)]
-        drawn = [
-            gaussian.coefficients[0] + temperature * z @ gaussian.cholesky.T
-            for gaussian, z in zip(chosen, noise, strict=True)
-        ]
+        drawn = [one.coefficients[0] + temperature * z @ one.cholesky.T for one, z in zip(chosen, noise, strict=True)]
         return self.scaling.inverse(torch.stack(drawn))[0]
 
 
@@ -65,7 +55,7 @@ def whole_gaussian(x: Tensor, seed: int, *, units: Sequence[Transform] = (), cop
         copies: How many times each image is seen, each time with other noise; by default as many as give 21,000 rows.
     """
     scaling = Compose(units)
-    mean, covariance, _ = _moments(_noisy(x, scaling, _copies(x, copies), data_generator(seed)))
+    mean, covariance, _ = _moments(x, scaling, copies or -(-ENOUGH_ROWS // len(x)), data_generator(seed))
     return Baseline("Gaussian, full covariance", scaling, Gaussian.of_moments(mean, covariance))
 
 
@@ -78,7 +68,7 @@ def gaussian_mixture(
     shrinkage: float = 2_000,
     copies: int | None = None,
 ) -> Baseline:
-    """Return a mixture of Gaussians with full covariances, one on each cluster of k-means.
+    """Return a mixture of Gaussians with full covariances, one on each cluster of k-means; see `whole_gaussian`.
 
     Clusters are those of the leading principal components of the images. Steps of expectation maximization after that
     gain a nat on MNIST and take minutes: in 784 dimensions a row belongs to one component anyway.
@@ -87,37 +77,27 @@ def gaussian_mixture(
         x: (n, D), levels.
         seed: Of the dequantization noise and of k-means.
         units: As for `whole_gaussian`.
-        num_components: Number of clusters.
+        num_components: Number of clusters, at most n.
         shrinkage: Each covariance is mixed with that of all rows as if it had been seen in so many further rows. Both
             defaults are those of the best log-likelihood on MNIST's validation images in logit space.
         copies: As for `whole_gaussian`.
-
-    Raises:
-        ValueError: If there are more components than images.
     """
     if not 1 <= num_components <= len(x):
         raise ValueError(f"num_components must be from 1 to {len(x)}, the number of images; got {num_components}.")
-    scaling, generator, copies = Compose(units), data_generator(seed), _copies(x, copies)
-    whole = _moments(_noisy(x, scaling, copies, generator))
+    scaling, generator, copies = Compose(units), data_generator(seed), copies or -(-ENOUGH_ROWS // len(x))
+    _, whole, _ = _moments(x, scaling, copies, generator)
     clusters = _clusters(x, num_components, seed)
-    gaussians, shares = [], []
+    gaussians = []
     for cluster in range(num_components):
-        rows = x[clusters == cluster]
-        mean, covariance, count = _moments(_noisy(rows, scaling, copies, generator))
-        pooled = (count * covariance + shrinkage * whole[1]) / (count + shrinkage)
+        mean, covariance, count = _moments(x[clusters == cluster], scaling, copies, generator)
+        pooled = (count * covariance + shrinkage * whole) / (count + shrinkage)
         gaussians.append(Gaussian.of_moments(mean, pooled))
-        shares.append(len(rows) / len(x))
     name = f"mixture of {num_components} Gaussians, full covariances"
-    return Baseline(name, scaling, Mixture(gaussians, torch.tensor(shares, dtype=torch.float64)))
+    return Baseline(name, scaling, Mixture(gaussians, clusters.bincount().double() / len(x)))
 
 
 class Mixture:
-    """Sum of w_k N(m_k, S_k).
-
-    Args:
-        gaussians: One for each component.
-        weights: (K,), float64, above 0, of sum 1.
-    """
+    """Sum of w_k N(m_k, S_k), with weights (K,) above 0, of sum 1."""
 
     def __init__(self, gaussians: list[Gaussian], weights: Tensor) -> None:
         self.gaussians, self.weights = gaussians, weights
@@ -128,23 +108,15 @@ class Mixture:
         return torch.logsumexp(each + self.weights.log(), -1)
 
 
-def _copies(x: Tensor, copies: int | None) -> int:
-    return math.ceil(ENOUGH_ROWS / len(x)) if copies is None else copies
-
-
-def _noisy(x: Tensor, scaling: Transform, copies: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield dequantized rows in the units of `scaling`, float64, a few thousand at a time.
+def _moments(x: Tensor, scaling: Transform, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
+    """Return mean (D,), covariance (D, D) and number of the dequantized rows in the units of `scaling`.
 
     The generator must not be that of `metrics.nll`: a Gaussian fitted to the noise that the test images then get too
     looks two nats too good on MNIST.
     """
-    for _ in range(copies):
-        for rows in x.split(ROWS_AT_ONCE):
-            yield scaling(dequantized(rows, generator))[0].double()
-
-
-def _moments(pieces: Iterator[Tensor]) -> tuple[Tensor, Tensor, int]:
-    """Return mean (D,), covariance (D, D) and number of the rows."""
+    pieces = (
+        scaling(dequantized(rows, generator))[0].double() for _ in range(copies) for rows in x.split(ROWS_AT_ONCE)
+    )
     first = next(pieces)
     centre = first.mean(0)  # sums about a centre keep their digits
     total, squares, count = torch.zeros_like(centre), first.new_zeros(len(centre), len(centre)), 0

@@ -1,8 +1,9 @@
-"""Flows given the label of a digit: likelihood, codes, and images drawn for a label, as a forest sees them."""
+"""Flows given the label of a digit: likelihood, codes, images drawn for a label, and bottlenecks."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -10,18 +11,21 @@ import torch
 from torch import Tensor
 
 from pushforward.flows.dequantization import dequantized
-from pushforward.studies.digits import codes as digit_codes
+from pushforward.studies.digits import schemes
+from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, SHOWN, encoded, normality, projections
 from pushforward.studies.digits.gaussians import LabelGaussians
 from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Judged
+from pushforward.studies.digits.schemes import KEPT, MOST, each_k, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, NUM_LABELS, Task, bits, less_or_more, nll_numbers
 from pushforward.studies.kit import images as digit_pictures
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained, drawn
-from pushforward.studies.kit.levels import to_levels
+from pushforward.studies.kit.levels import middles, to_levels
 from pushforward.studies.kit.record import Record
-from pushforward.studies.kit.tables import average, cells, mean, spread, values
+from pushforward.studies.kit.tables import Columns, average, cells, mean, spread, values
 
 TEMPERATURES = {"warm": 1.0, "cool": 0.7}
+OURS = [("ours", word) for word in TEMPERATURES]
 
 
 def fit(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> Comparison:
@@ -67,30 +71,23 @@ def likelihood(task: Task, models: Comparison) -> None:
 def _log_prob_by_label(model: Any, x: Tensor, seed: int) -> Tensor:
     """Return log p(x | label) of dequantized images for every label, (n, labels)."""
     x = dequantized(x, torch.Generator().manual_seed(seed))
-    return torch.stack([model.log_prob(x, context.expand(len(x), -1)).double() for context in torch.eye(NUM_LABELS)], 1)
+    return torch.stack([model.log_prob(x, context).double() for context in torch.eye(NUM_LABELS)], 1)
 
 
 def codes(task: Task, models: Comparison) -> None:
     """Compare the codes of "ours" with the standard normal, label by label."""
     record, labels, flow = models.record, task.test.labels, models.first("ours")
     record.heading("Is the code standard normal, label by label?")
-    z = {one.seed: digit_codes.encoded(one.model, task.test, one.seed) for one in models.trained["ours"]}
+    z = {one.seed: encoded(one.model, task.test, one.seed) for one in models.trained["ours"]}
     groups = {str(label): labels == label for label in range(NUM_LABELS)} | {"all": labels >= 0}
     found = {
-        name: digit_codes.normality(record, name, {seed: codes[chosen] for seed, codes in z.items()})
+        (name, int(chosen.sum())): normality(record, name, {seed: codes[chosen] for seed, codes in z.items()})
         for name, chosen in groups.items()
     }
-    record.table(
-        f"Our flow. {digit_codes.NORMALITY_NOTE}",
-        ["label", "images", *(header for header, _ in digit_codes.NORMALITY_COLUMNS)],
-        [
-            [name, int(groups[name].sum()), *cells(digit_codes.NORMALITY_COLUMNS, scores)]
-            for name, scores in found.items()
-        ],
-    )
-    del found["all"]
-    rejected = [one.kolmogorov_p_value <= 0.05 for scores in found.values() for one in scores]
-    radii = [mean(scores, "mean_square_radius") for scores in found.values()]
+    record.scores(f"Our flow. {NORMALITY_NOTE}", ["label", "images"], NORMALITY_COLUMNS, found)
+    *by_label, _ = found.values()
+    rejected = [one.kolmogorov_p_value <= 0.05 for scores in by_label for one in scores]
+    radii = [mean(scores, "mean_square_radius") for scores in by_label]
     record.answer(
         "Are the codes standard normal for every label?",
         f"{sum(rejected)} of {len(rejected)} tests (labels and seeds, {int(groups['0'].sum())} images or so each) "
@@ -99,7 +96,7 @@ def codes(task: Task, models: Comparison) -> None:
     )
     figure, panels = pictures.board(5, 2, size=2.4)
     for label, axes in enumerate(panels):
-        shown = z[record.seed][labels == label][: digit_codes.SHOWN // NUM_LABELS, :2]
+        shown = z[record.seed][labels == label][: SHOWN // NUM_LABELS, :2]
         digit_pictures.codes(axes, shown, torch.full((len(shown),), label), ("$z_1$", "$z_2$"))
     record.picture(
         "codes-by-label",
@@ -109,14 +106,14 @@ def codes(task: Task, models: Comparison) -> None:
     )
     record.picture(
         "projections",
-        digit_codes.projections(task, flow, record.seed),
+        projections(task, flow, record.seed),
         "Codes of test images of all labels on six planes. The flow was told the label, so the code need not hold it: "
         "the less the labels part, the better it used what it was told.",
     )
 
 
 def images(task: Task, models: Comparison) -> dict[str, Judged]:
-    """Draw images for given labels from every model, and judge and show them.
+    """Draw images for given labels from every model, judge and show them.
 
     Returns:
         What the forest says of "real" test images and, on average over the seeds, of "warm" and "cool" ones of ours.
@@ -127,58 +124,35 @@ def images(task: Task, models: Comparison) -> dict[str, Judged]:
     record.number("judged.real_confidence_by_label", numbers.pop("confidence_by_label"))
     record.number("judged.real", numbers)
     error = judge.judge(task.test.x).accuracy_error(task.test.labels)
-    rows = [["real test images", f"{real.accuracy:.3f} ± {error:.3f}", *cells(QUALITY_COLUMNS, [real.quality])]]
+    rows = {("real test images", f"{real.accuracy:.3f} ± {error:.3f}"): [real.quality]}
     num_samples = record.size(200, quick=20)
     asked = torch.arange(NUM_LABELS).repeat_interleave(num_samples)
     found, shown = {}, {}
     for key, trained in models.trained.items():
         for word, temperature in TEMPERATURES.items():
-            options = {"context": torch.eye(NUM_LABELS), "temperature": temperature}
-            drawn_images = [
-                to_levels(drawn(one.model, num_samples, one.seed, **options), task.levels) for one in trained
-            ]
-            judged = found[key, word] = [judge.judged(x.flatten(0, 1), asked) for x in drawn_images]
-            shown[key, word] = drawn_images[0]
+            draw = partial(drawn, num_samples=num_samples, context=torch.eye(NUM_LABELS), temperature=temperature)
+            sets = [to_levels(draw(one.model, seed=one.seed), task.levels) for one in trained]
+            judged = found[key, word] = [judge.judged(x.flatten(0, 1), asked) for x in sets]
+            shown[key, word] = sets[0]
             record.number(f"judged.{key}.{word}", [{"temperature": temperature, **one.numbers()} for one in judged])
-            name, qualities = f"{models.names[key]}, temperature {temperature:g}", values(judged, "quality")
-            rows.append([name, spread(values(judged, "accuracy")), *cells(QUALITY_COLUMNS, qualities)])
-    record.table(
+            name = f"{models.names[key]}, temperature {temperature:g}"
+            rows[name, spread(values(judged, "accuracy"))] = values(judged, "quality")
+    record.scores(
         "Accuracy: share of images in which a forest trained on the real training images sees the label asked for. "
         + QUALITY_NOTE,
-        ["images", "accuracy", *(header for header, _ in QUALITY_COLUMNS)],
+        ["images", "accuracy"],
+        QUALITY_COLUMNS,
         rows,
     )
-    record.table(
-        "Label by label, mean (lowest to highest) over the seeds: our flow at temperatures 1 and 0.7.",
-        [
-            "label",
-            "real: accuracy",
-            "confidence",
-            "temperature 1: accuracy",
-            "confidence",
-            "temperature 0.7: accuracy",
-            "confidence",
-        ],
-        [
-            [
-                str(label),
-                *(
-                    spread([getattr(one, field)[label] for one in judged])
-                    for judged in ([real], found["ours", "warm"], found["ours", "cool"])
-                    for field in ("by_label", "confidence_by_label")
-                ),
-            ]
-            for label in range(NUM_LABELS)
-        ],
-    )
     means = {which: average(judged) for which, judged in found.items()}
-    warm, cool = means["ours", "warm"], means["ours", "cool"]
+    warm, cool, source, gaussians = (means[which] for which in (*OURS, ("source", "warm"), ("gaussians", "warm")))
+    _by_label(record, [real], *(found[which] for which in OURS))
     _pictures_of_images(task, record, shown)
-    shares = {"real test images": real, "ours": warm, "ours, temperature 0.7": cool, "source": means["source", "warm"]}
     figure, (axes,) = pictures.board(1, size=4.2)
     figure.set_size_inches(9, 3.8)
-    bars = {name: list(one.by_label.values()) for name, one in shares.items()}
-    digit_pictures.bars_by_label(axes, bars, "share in which the forest sees the label")
+    bars = {"real test images": real, "ours": warm, "ours, temperature 0.7": cool, "source": source}
+    heights = {name: list(one.by_label.values()) for name, one in bars.items()}
+    digit_pictures.bars_by_label(axes, heights, "share in which the forest sees the label")
     record.picture("accuracy", figure, "Share of images in which the forest sees the label asked for, mean over seeds.")
     worst = min(warm.by_label, key=warm.by_label.__getitem__)
     record.answer(
@@ -186,9 +160,8 @@ def images(task: Task, models: Comparison) -> dict[str, Judged]:
         f"The forest sees it in {100 * warm.accuracy:.1f} % of the images of our flow and in {100 * cool.accuracy:.1f} "
         f"% at temperature 0.7, where it sees the true label in {100 * real.accuracy:.1f} % of the real test images; "
         f"with mean confidence {warm.quality.confidence:.2f} and {cool.quality.confidence:.2f}, "
-        f"{real.quality.confidence:.2f} on real ones. The source's flow reaches "
-        f"{100 * means['source', 'warm'].accuracy:.1f} %, one Gaussian a label "
-        f"{100 * means['gaussians', 'warm'].accuracy:.1f} %. Hardest for ours is the {worst}, "
+        f"{real.quality.confidence:.2f} on real ones. The source's flow reaches {100 * source.accuracy:.1f} %, one "
+        f"Gaussian a label {100 * gaussians.accuracy:.1f} %. Hardest for ours is the {worst}, "
         f"{100 * warm.by_label[worst]:.1f} %.",
     )
     distance, real_distance = warm.quality.distance, real.quality.distance
@@ -199,6 +172,18 @@ def images(task: Task, models: Comparison) -> dict[str, Judged]:
         f"{real_distance:.1f}; {100 * warm.quality.near_share:.1f} % come nearer than 99 % of the real test images do.",
     )
     return {"real": real, "warm": warm, "cool": cool}
+
+
+def _by_label(record: Record, real: list[Judged], warm: list[Judged], cool: list[Judged]) -> None:
+    sets = {"real": real, "temperature 1": warm, "temperature 0.7": cool}
+    header, rows = ["label"], {label: [str(label)] for label in range(NUM_LABELS)}
+    for name, judged in sets.items():
+        header += [f"{name}: accuracy", "confidence"]
+        for label, row in rows.items():
+            row.append(spread([one.by_label[label] for one in judged]))
+            row.append(spread([one.confidence_by_label[label] for one in judged]))
+    title = "Label by label, mean (lowest to highest) over the seeds: our flow at temperatures 1 and 0.7."
+    record.table(title, header, list(rows.values()))
 
 
 def _pictures_of_images(task: Task, record: Record, shown: Mapping[tuple[str, str], Tensor]) -> None:
@@ -214,3 +199,61 @@ def _pictures_of_images(task: Task, record: Record, shown: Mapping[tuple[str, st
     for axes, (title, x) in zip(panels, rows.items(), strict=True):
         digit_pictures.rows_of_labels(axes, x[:, :num_columns], title, task.levels)
     record.picture("images", figure, "One row a label: real test images, and images drawn for the label, not chosen.")
+
+
+BOTTLENECK_COLUMNS: Columns = (
+    ("bits/dim", lambda found: spread(bits(values(found, "nll.mean")))),
+    ("rebuilding error", "error"),
+    ("accuracy, all codes", "whole_accuracy"),
+    ("accuracy, rest zero", "first_accuracy"),
+    ("confidence, rest zero", "first.confidence"),
+    *schemes.SECOND_SCHEME_COLUMNS,
+)
+
+
+def bottlenecks(record: Record, task: Task, affine: Candidate) -> None:
+    """Train affine couplings, given the label, with a bottleneck and without; measure both ways of sampling."""
+    record.heading("A bottleneck, with the label given")
+    flows, by_k = schemes.bottlenecks(
+        record, task, {"affine": affine}, keep="bottleneck", none="none", given_labels=True
+    )
+    found = {k: one["affine"] for k, one in by_k.items()}
+    record.scores(
+        "Eight affine couplings, which take half the time of splines, trained with the label and a bottleneck, mean "
+        "(lowest to highest) over the seeds: test "
+        f"bits/dim, squared error of a rebuilt pixel (levels from 0 to {task.levels - 1}), accuracy of images of all "
+        "codes, accuracy and confidence of images of the first k codes with the rest zero, and the second scheme. "
+        + schemes.SECOND_SCHEME_NOTE,
+        "bottleneck",
+        BOTTLENECK_COLUMNS,
+        {f"k = {k}" if k else f"none, measured with {MOST}": scores for k, scores in found.items()},
+    )
+    asked = torch.arange(NUM_LABELS).repeat_interleave(10)
+    firsts = torch.stack([(task.test.labels == label).nonzero()[0, 0] for label in range(NUM_LABELS)])
+    x, labels = task.test.x[firsts], task.test.labels[firsts]
+    zero, held = {}, {}
+    for k in KEPT:
+        flow = flows[k].first("affine")
+        zero[f"k = {k}, the rest zero"] = schemes.first_scheme(flow, asked, k, record.seed, task.levels)
+        _, drawn = schemes.second_scheme(flow, middles(x), labels, k, 9, record.seed, task.levels)
+        held[f"k = {k} held, the rest drawn"] = torch.cat([x[:, None], drawn], 1).flatten(0, 1)
+    record.picture(
+        "schemes",
+        digit_pictures.sheets(zero | held, across=3, levels=task.levels),
+        "Our flow with a bottleneck and labels, one row a label. Above: the first k codes drawn, the rest zero. Below: "
+        "a test image, then nine images with its first k codes and the rest drawn.",
+    )
+    said = each_k(
+        lambda k: (
+            f"with the rest zero the forest sees the label in {percent(found[k], 'first_accuracy')} of the images, "
+            f"with all codes drawn in {percent(found[k], 'whole_accuracy')}; with the first {k} held the label is kept "
+            f"in {percent(found[k], 'label_kept')} and the pixels keep {percent(found[k], 'variance_share')} of the "
+            "variance in a label"
+        )
+    )
+    record.answer(
+        "With the label given, do the two sampling schemes behave as expected?",
+        f"{said}. Without a bottleneck all codes show the label in {percent(found[0], 'whole_accuracy')}, the first "
+        f"{MOST} alone in {percent(found[0], 'first_accuracy')}, and these hold it in "
+        f"{percent(found[0], 'label_kept')}.",
+    )

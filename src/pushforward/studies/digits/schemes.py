@@ -21,6 +21,7 @@ from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, mean
 
 KEPT = (2, 4, 8)
+MOST = KEPT[-1]
 HELD = 100  # test images whose first codes are held
 DRAWS = 20  # samples of the rest for each
 
@@ -98,25 +99,17 @@ SECOND_SCHEME_COLUMNS: Columns = (
 def bottlenecks(
     record: Record, task: Task, candidates: Mapping[str, Candidate], *, keep: str, none: str, given_labels: bool = False
 ) -> tuple[dict[int, Comparison], dict[int, dict[str, list[Findings]]]]:
-    """Train candidates with a bottleneck of every k and without one, which is k = 0; measure that with the largest k.
-
-    Args:
-        record: Keeps what is found.
-        task: What they are trained on.
-        candidates: By their keys.
-        keep: Key of the numbers as for `Comparison.score`, to which k2 and so on is added.
-        none: What is added to it without a bottleneck.
-        given_labels: Whether labels are the flows' context.
+    """Train candidates with a bottleneck of every k and with none (k = 0, measured with the largest); measure them.
 
     Returns:
-        From k to the flows, and from k to what they do.
+        From k to the flows, and from k to what they do, kept as the numbers `keep`.k2 and so on, or `keep`.`none`.
     """
     flows, found = {}, {}
     for k in (0, *KEPT):
         label = f"{{key}}, {f'k = {k}' if k else 'no bottleneck'}, seed {{seed}}"
         loss = partial(losses.bottleneck, k=k, weight=task.weight) if k else losses.nll
         flows[k] = task.fit(Comparison(record), candidates, given_labels=given_labels, label=label, loss=loss)
-        judge = partial(_measured, task, k or KEPT[-1], record.size(1_000, quick=100))
+        judge = partial(_measured, task, k or MOST, record.size(1_000, quick=100))
         found[k] = flows[k].score(judge, keep=f"{keep}.{f'k{k}' if k else none}", by_seed=True)
     return flows, found
 

@@ -101,14 +101,10 @@ class Task:
         self, models: Comparison, candidates: Mapping[str, Candidate], *, given_labels: bool = False, **options: Any
     ) -> Comparison:
         """Train candidates on dequantized images, given their labels or not, and add them; see `Comparison.train`."""
-        context = [one_hot(part.labels, NUM_LABELS) if given_labels else None for part in (self.train, self.validation)]
-        options |= {
-            "validation": (self.validation.x, context[1]),
-            "dequantize": self.levels,
-            "resumable": self.resumable,
-        }
+        parts = (self.train, self.validation)
+        rows, held_out = ((x, one_hot(labels, NUM_LABELS) if given_labels else None) for x, labels in parts)
+        options |= {"validation": held_out, "dequantize": self.levels, "resumable": self.resumable}
         seeds, arguments = models.record.seeds(self.num_seeds), [NUM_LABELS] if given_labels else []
-        rows = self.train.x, context[0]
         return models.train(candidates, lambda seed: rows, seeds=seeds, arguments=arguments, **options)
 
     def nll(self, model: Any, part: LabelledImages | None = None) -> Score:

@@ -18,18 +18,15 @@ from pushforward.studies.kit.levels import to_levels
 from pushforward.studies.kit.tables import average, cells, mean, spread, values
 from pushforward.tables.baselines import Baseline
 
+GAUSSIAN_PARAMETERS = PIXELS * (PIXELS + 3) // 2
+
 
 class Rival(NamedTuple):
-    """A simple density of the training images, of Gaussians with full covariances, that the flows have to beat."""
+    """A simple density of the training images that the flows have to beat."""
 
     name: str
     density: Baseline
-    num_gaussians: int = 1
-
-    @property
-    def parameters(self) -> int:
-        """Means, covariances and weights."""
-        return self.num_gaussians * (PIXELS * (PIXELS + 3) // 2 + 1) - 1
+    parameters: int = GAUSSIAN_PARAMETERS
 
 
 def likelihood(task: Task, flows: Comparison, rivals: Mapping[str, Rival]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -33,8 +34,8 @@ def spread(values: Sequence[float]) -> str:
 
 
 def values(scores: Sequence[Any], field: str) -> list[Any]:
-    """Return one field of every score."""
-    return [getattr(score, field) for score in scores]
+    """Return one field of every score, or, where it is named "a.b", the field b of its field a."""
+    return list(map(attrgetter(field), scores))
 
 
 def mean(scores: Sequence[Any], field: str) -> float:

@@ -7,12 +7,11 @@ import torch
 
 from pushforward.data import LabelledImages, mnist, mnist_sample, pixel_units
 from pushforward.studies.digits import given_labels, without_labels
-from pushforward.studies.digits.bottleneck_given_labels import bottleneck_given_labels
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.studies.digits.quality import Judge
 from pushforward.studies.digits.task import ADAM, ADAMW, AFFINE, SOURCES_FLOW, SPLINES, Task, bits, less_or_more
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
-from pushforward.studies.digits.without_labels import Rival
+from pushforward.studies.digits.without_labels import GAUSSIAN_PARAMETERS, Rival
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison
 from pushforward.studies.kit.record import Record
@@ -60,7 +59,7 @@ def run(record: Record) -> None:
     given_labels.likelihood(task, conditional)
     given_labels.codes(task, conditional)
     judged = given_labels.images(task, conditional)
-    bottleneck_given_labels(part, task, WITH_BOTTLENECK)
+    given_labels.bottlenecks(part, task, WITH_BOTTLENECK)
     accuracy = {name: 100 * one.accuracy for name, one in judged.items()}
     record.answer(
         f"Does the forest see the label asked for in {100 * TARGET:.0f} % of the images at temperature 1?",
@@ -123,10 +122,11 @@ def _plain(task: Task, flows: Comparison) -> None:
 def rivals(record: Record, task: Task) -> dict[str, Rival]:
     """Return Gaussians and a mixture of Gaussians, in levels and behind the same logit as our flows."""
     x, seed, logit = task.train.x, record.seed, pixel_units("logit")
-    size = record.size(NUM_COMPONENTS, quick=2)
-    mixture = gaussian_mixture(x, seed, units=logit, num_components=size, shrinkage=SHRINKAGE)
+    num_components = record.size(NUM_COMPONENTS, quick=2)
+    num_parameters = num_components * (GAUSSIAN_PARAMETERS + 1) - 1
+    mixture = gaussian_mixture(x, seed, units=logit, num_components=num_components, shrinkage=SHRINKAGE)
     return {
         "gaussian": Rival("Gaussian, full covariance", whole_gaussian(x, seed)),
         "gaussian_logit": Rival("Gaussian, full covariance, of logits", whole_gaussian(x, seed, units=logit)),
-        "mixture": Rival(f"{mixture.name}, of logits", mixture, size),
+        "mixture": Rival(f"{mixture.name}, of logits", mixture, num_parameters),
     }
