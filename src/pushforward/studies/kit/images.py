@@ -52,7 +52,8 @@ def strips(panels: Mapping[str, Tensor], levels: int = LEVELS, *, size: float = 
     num_rows, num_columns, _ = images.shape
     width = size * num_columns + 0.07 * max(map(len, panels)) + 0.3  # a letter is so wide
     figure = Figure(figsize=(width, size * num_rows + 0.2), layout="constrained")
-    named_rows(figure.add_subplot(), images, list(panels), levels=levels)
+    # Anchored at the right: the room that is left goes to the names.
+    named_rows(figure.add_subplot(anchor="E"), images, list(panels), levels=levels)
     return figure
 
 
