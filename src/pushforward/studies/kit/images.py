@@ -49,11 +49,11 @@ def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2,
 def strips(panels: Mapping[str, Tensor], levels: int = LEVELS, *, size: float = 0.42) -> Figure:
     """Return a figure with one row of images (n, D) for each name, which stands before it; `size` inches an image."""
     images = torch.stack(list(panels.values()))
-    num_rows, num_columns, _ = images.shape
-    width = size * num_columns + 0.07 * max(map(len, panels)) + 0.3  # a letter is so wide
-    figure = Figure(figsize=(width, size * num_rows + 0.2), layout="constrained")
+    figure = Figure(layout="constrained")
     # Anchored at the right: the room that is left goes to the names.
     named_rows(figure.add_subplot(anchor="E"), images, list(panels), levels=levels)
+    height, width = (size * count for count in images.shape[:2])
+    figure.set_size_inches(width + 0.07 * max(map(len, panels)) + 0.4, height + 0.1)  # a letter is 0.07 inches wide
     return figure
 
 
