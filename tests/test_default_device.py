@@ -67,17 +67,18 @@ def test_parameters_are_counted_without_making_them():
     assert sum(parameter.numel() for parameter in flow.parameters()) > 8e12
 
 
-@pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_the_default_device_holds_what_a_flow_makes(device):
+@pytest.mark.parametrize("device", ["cpu", "meta", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize("name", ["realnvp, tanh, alternating, flip", "maf, lu, context", "realnvp of images", "parts"])
+def test_the_default_device_holds_what_a_model_makes(name, device):
     torch.set_default_device(device)
     try:
-        flow = pf.recipes.realnvp(6, num_layers=3, mixing="permute", mask="alternating")
-        net = pf.recipes.maf(3, num_layers=2, hidden_features=(4,))
+        flow = MODELS[name]()
     finally:
         torch.set_default_device(None)
-    assert {parameter.device.type for model in (flow, net) for parameter in model.parameters()} == {device}
-    if device == "cpu":
-        assert flow.log_prob(torch.zeros(5, 6)).shape == (5,)
+    assert {parameter.device.type for parameter in flow.parameters()} == {device}
+    if device != "meta":
+        x, context = torch.rand(5, flow.features, device=device), zoo.context_for(flow, 5)
+        assert flow.log_prob(x, None if context is None else context.to(device)).shape == (5,)
 
 
 def test_a_mask_that_is_changed_afterwards_changes_no_layer():
