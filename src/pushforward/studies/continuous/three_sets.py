@@ -103,16 +103,18 @@ def _mark(runs: Runs) -> float:
 @torch.no_grad()
 def _panels(record: Record, name: str, data: Sample, flows: dict[str, Flow]) -> None:
     figure, panels = pictures.board(4, len(flows), size=2.4)
-    area, latent = pictures.window(data.train), (-4.0, 4.0, -4.0, 4.0)
+    area = (pictures.window(data.train), pictures.X_NAMES)
+    latent = ((-4.0, 4.0, -4.0, 4.0), ("$z_1$", "$z_2$"))
     z = torch.randn(500, 2, generator=torch.Generator().manual_seed(record.seed))
-    places = iter(panels)
-    for model, flow in flows.items():
-        codes = {f"{model}: z = f(x)": (flow.encode(data.test), DATA), "samples of the base": (z, SAMPLES)}
-        points = {"test data": (data.test, DATA), "x = g(z)": (flow.decode(z), SAMPLES)}
-        for title, (x, colour) in codes.items():
-            pictures.points(next(places), x, title, latent, colour=colour, size=4, names=("$z_1$", "$z_2$"))
-        for title, (x, colour) in points.items():
-            pictures.points(next(places), x, title, area, colour=colour, size=4)
+    for row, (model, flow) in enumerate(flows.items()):
+        contents = (
+            (f"{model}: z = f(x)", flow.encode(data.test), DATA, latent),
+            ("samples of the base", z, SAMPLES, latent),
+            ("test data", data.test, DATA, area),
+            ("x = g(z)", flow.decode(z), SAMPLES, area),
+        )
+        for axes, (title, x, colour, where) in zip(panels[4 * row :], contents, strict=False):
+            pictures.points(axes, pictures.Points(x, colour, size=4), title, *where)
     for axes in panels[::4]:
         axes.title.set_fontsize(8)
     record.picture(f"panels-{name}", figure, f"{name}: test data in the latent space, the base, test data, samples.")
@@ -122,14 +124,13 @@ def _panels(record: Record, name: str, data: Sample, flows: dict[str, Flow]) -> 
 def _animations(record: Record, runs: Runs) -> None:
     record.heading("From base to data")
     z = torch.randn(record.size(2_000, quick=600), 2, generator=torch.Generator().manual_seed(record.seed))
-    kinds = {"through time": "continuous, matching then likelihood", "layer by layer": "RealNVP"}
-    for kind, name in kinds.items():
+    for name, picture, way in (
+        ("continuous, matching then likelihood", "through-time", "through time"),
+        ("RealNVP", "through-layers", "layer by layer"),
+    ):
         steps = [("base", z), *((step.name, step.value) for step in runs[name][0].flow.steps_inverse(z))]
-        record.animate(
-            "through-time" if kind == "through time" else "through-layers",
-            animation(steps, between=record.size(4, quick=0)),
-            f"{name}: samples on their way from base to data, {kind}.",
-        )
+        moving = animation(steps, between=record.size(4, quick=0))
+        record.animate(picture, moving, f"{name}: samples on their way from base to data, {way}.")
 
 
 def _answers(record: Record, found: dict[str, Runs], ours: list[str]) -> None:
@@ -159,11 +160,10 @@ def _answers(record: Record, found: dict[str, Runs], ours: list[str]) -> None:
         + ", ".join(f"{model} {seconds(model):.0f}" for model in ours if model.startswith("continuous"))
         + f", our RealNVP {seconds('RealNVP'):.0f}; by flow matching no equation is solved in training.",
     )
+    until = "; ".join(f"{name}: {_to_the_mark(runs)}" for name, runs in found.items())
     record.answer(
         "Does a continuous flow need fewer epochs?",
-        "Epochs (seconds) until the training NLL was at the mark of each set: "
-        + "; ".join(f"{name}: {_to_the_mark(runs)}" for name, runs in found.items())
-        + ".",
+        f"Epochs (seconds) until the training NLL was at the mark of each set: {until}.",
     )
 
     def gap(model: str) -> str:

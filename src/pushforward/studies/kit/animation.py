@@ -39,5 +39,5 @@ def animation(states: Sequence[tuple[str, Tensor]], *, between: int = 4) -> byte
 
 def _frame(points: Tensor, name: str, area: pictures.Window) -> bytes:
     figure, (axes,) = pictures.board(1, size=3.0)
-    pictures.points(axes, points, name, area, colour=SAMPLES, size=2)
+    pictures.points(axes, pictures.Points(points, SAMPLES, size=2), name, area)
     return png(figure)

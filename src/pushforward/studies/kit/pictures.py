@@ -49,24 +49,13 @@ def board(num_columns: int, num_rows: int = 1, *, size: float = 3.1, **shared: A
     return figure, list(figure.subplots(num_rows, num_columns, squeeze=False, **shared).flat)
 
 
-def points(
-    axes: Axes,
-    x: Tensor,
-    title: str,
-    area: Window,
-    *,
-    labels: Tensor | None = None,
-    colour: str = BLACK,
-    size: float = 1.5,
-    names: tuple[str, str] = X_NAMES,
-) -> None:
-    """Draw points, one colour a label where labels are given."""
-    across, up = x[:POINTS].detach().cpu().numpy().T
-    if labels is not None:
-        colours = [LABEL_COLOURS[int(label) % len(LABEL_COLOURS)] for label in labels[:POINTS]]
-    else:
-        colours = [colour] * len(across)
-    axes.scatter(across, up, s=size, c=colours, alpha=0.45, linewidths=0, rasterized=True)
+def points(axes: Axes, drawn: Points, title: str, area: Window, names: tuple[str, str] = X_NAMES) -> None:
+    """Draw points, at most as many as one panel holds."""
+    across, up = drawn.x[:POINTS].detach().cpu().numpy().T
+    colours = [drawn.colour] * len(across)
+    if drawn.labels is not None:
+        colours = [LABEL_COLOURS[int(label) % len(LABEL_COLOURS)] for label in drawn.labels[:POINTS]]
+    axes.scatter(across, up, s=drawn.size, c=colours, alpha=0.45, linewidths=0, rasterized=True)
     frame(axes, title, area, names)
 
 
@@ -101,7 +90,7 @@ def panels(
             densities[axes] = on_grid(content, area, grid).numpy()
         else:
             for one in [content] if isinstance(content, Points) else content or ():
-                points(axes, one.x, title, area, labels=one.labels, colour=one.colour, size=one.size)
+                points(axes, one, title, area, names)
         frame(axes, title, area, names)
         if outer:
             axes.label_outer()

@@ -5,10 +5,8 @@ from statistics import fmean
 
 import torch
 
-from pushforward import recipes
+from pushforward import Flow, losses, recipes
 from pushforward.data.energies import ENERGIES, Energy
-from pushforward.flows import Flow
-from pushforward.losses import reverse_kl
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, drawn, train
@@ -59,7 +57,7 @@ def _fitted(record: Record, kind: str, depth: int, energy: Energy) -> Flow:
         make = partial(recipes.nsf, 2, num_layers=depth, hidden_features=(32, 32), mixing="lu")
     else:
         make = partial(recipes.planar, 2, num_layers=depth, kind=kind, inverted=True)
-    loss = partial(reverse_kl, log_density=energy.log_density)
+    loss = partial(losses.reverse_kl, log_density=energy.log_density)
     options = {"loss": loss, "num_steps": 1_000, "batch_size": 256, "learning_rate": 5e-3}
     candidate = Candidate(f"{kind}, {depth} layers", make, options, quick={"num_steps": 20})
     return train(record, f"{energy.name}, {candidate.name}", candidate, None, record.seed).model

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from statistics import fmean
 
+from pushforward import Flow, verify
 from pushforward.data import ToyData, hexagon, two_moons
-from pushforward.flows import Flow
 from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, drawn
@@ -13,7 +13,6 @@ from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import mean
 from pushforward.studies.plane import quality
 from pushforward.studies.plane.flows import our_splines, source_flow
-from pushforward.verification import verify
 
 TITLE = "Six Gaussians on a hexagon, beside two moons"
 SOURCE = "an exercise sheet on invertible neural networks, task 1"
@@ -35,9 +34,8 @@ def run(record: Record) -> None:
     data, flows, found = {}, {}, {}
     for name, make in DATA_SETS.items():
         data[name] = {seed: make(num_points, seed=seed) for seed in record.seeds()}
-        flows[name], found[name] = quality.compare(
-            record, MODELS, data[name], label=f"{{key}}, {name}, seed {{seed}}", keep=f"{name}.{{key}}"
-        )
+        label, keep = f"{{key}}, {name}, seed {{seed}}", f"{name}.{{key}}"
+        flows[name], found[name] = quality.compare(record, MODELS, data[name], label=label, keep=keep)
     _likelihood(record, {name: of[record.seed].density.entropy() for name, of in data.items()}, found)
     first, mine = data["hexagon"][record.seed], {key: flows["hexagon"].first(key) for key in MODELS}
     _pictures(record, first, mine)

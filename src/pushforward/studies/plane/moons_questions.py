@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import recipes
-from pushforward.bases import Box
+from pushforward import Flow, bases, metrics, recipes
 from pushforward.data import ToyData, two_moons
 from pushforward.errors import InputError, RunError
-from pushforward.flows import Flow
-from pushforward.metrics import excess
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, drawn, train
@@ -42,12 +39,11 @@ def bridge(record: Record, data: ToyData, candidate: Candidate, ours: Flow) -> N
     truth, mass_ours = (_mass(log_prob, cells, size) for log_prob in (data.density.log_prob, ours.log_prob))
     with torch.no_grad():
         lowest = min(float(one.log_prob(cells).min()) for one in (flow, ours))
-    record.number(
-        "bridge", {"epochs": epochs, "mass": masses, "truth": truth, "ours": mass_ours, "lowest_log_prob": lowest}
-    )
+    facts = {"epochs": epochs, "mass": masses, "truth": truth, "ours": mass_ours, "lowest_log_prob": lowest}
+    record.number("bridge", facts)
     figure, (left, right) = pictures.board(2, size=3.6)
-    pictures.points(left, cells, "", AREA, colour="#999999", size=0.5)
-    pictures.points(left, drawn(flow, 10_000, 1), "the gap, and samples", AREA, colour=SAMPLES)
+    for points in (Points(cells, "#999999", size=0.5), Points(drawn(flow, 10_000, 1), SAMPLES)):
+        pictures.points(left, points, "the gap, and samples", AREA)
     lines = {"the source's flow": masses, "our flow, fully trained": [mass_ours], "exact density": [truth]}
     curves = {name: (epochs, found * (len(epochs) // len(found))) for name, found in lines.items()}
     pictures.curves(right, curves, "epochs", "mass in the gap")
@@ -98,16 +94,13 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
         observed, limit, _ = quality.compare_samples(x, data.density, record.seed)
         record.number(f"gan.{name}", {"mmd": observed, "limit": limit})
         words.append(f"{name} {observed:.1e} (95 % limit {limit:.1e})")
-    figure, (_, _, axes, _) = pictures.panels(
-        {
-            "samples of the GAN": Points(generated, SAMPLES),
-            "samples of our flow": Points(drawn(ours, 10_000, 4), SAMPLES),
-            "discriminator of the GAN": None,
-            "density of our flow": ours.log_prob,
-        },
-        AREA,
-        grid=record.grid,
-    )
+    contents: dict[str, pictures.Content] = {
+        "samples of the GAN": Points(generated, SAMPLES),
+        "samples of our flow": Points(drawn(ours, 10_000, 4), SAMPLES),
+        "discriminator of the GAN": None,
+        "density of our flow": ours.log_prob,
+    }
+    figure, (_, _, axes, _) = pictures.panels(contents, AREA, grid=record.grid)
     logits = pictures.on_grid(lambda x: discriminator(x).squeeze(-1), AREA, record.grid)
     image = axes.imshow(logits.sigmoid(), origin="lower", extent=AREA, cmap="PuOr", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.75, label="judged real", aspect=25)
@@ -127,7 +120,7 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
 def uniform_base(record: Record, x: Tensor) -> None:
     """Fit a flow on a uniform base and keep the explanation it ends in."""
     record.heading("A uniform base")
-    flow = recipes.nsf(2, base=Box(2, low=-1.0, high=1.0))
+    flow = recipes.nsf(2, base=bases.Box(2, low=-1.0, high=1.0))
     try:
         record.fit("uniform base", flow, x[:5_000], num_steps=10, seed=record.seed)
         said = "it was trained, against expectation"
@@ -151,7 +144,7 @@ def thin_moons(record: Record) -> None:
         data = two_moons(record.size(100_000, quick=5_000), noise=noise, seed=record.seed)
         flow = train(record, f"noise {noise}", our_splines(2_500), data.x, record.seed).model
         entropy = data.density.entropy()
-        nll = entropy + excess(flow, data.density, 20_000, quality.TEST_SEED).mean
+        nll = entropy + metrics.excess(flow, data.density, 20_000, quality.TEST_SEED).mean
         fresh = data.density.sample(2_000, quality.TEST_SEED)
         with torch.no_grad():
             rebuilt = flow.decode(flow.encode(fresh) * torch.tensor([1.0, 0.0]))

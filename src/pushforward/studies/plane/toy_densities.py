@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-from pushforward import recipes
+from pushforward import Flow, metrics, recipes
 from pushforward.data import TOYS, ToyData
-from pushforward.flows import Flow
-from pushforward.metrics import excess
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
@@ -33,17 +31,16 @@ def run(record: Record) -> None:
     rows, found = [], {}
     for name in record.size(list(TOYS), quick=list(TOYS)[:2]):
         data = TOYS[name](record.size(POINTS, quick=2_000), seed=record.seed)
-        trained = Comparison(record).train(
-            candidates, {record.seed: data.x}.__getitem__, seeds=[record.seed], label=f"{name}, {{key}}"
-        )
+        x = {record.seed: data.x}
+        trained = Comparison(record).train(candidates, x.__getitem__, seeds=list(x), label=f"{name}, {{key}}")
         flows = {kind: trained.first(kind) for kind in candidates}
-        scores = {kind: excess(flow, data.density, num_points, quality.TEST_SEED) for kind, flow in flows.items()}
+        scores = {
+            kind: metrics.excess(flow, data.density, num_points, quality.TEST_SEED) for kind, flow in flows.items()
+        }
         entropy = data.density.entropy()
         found[name] = {kind: score.mean for kind, score in scores.items()}
-        record.number(
-            f"excess.{name}",
-            {kind: [score.mean, score.standard_error] for kind, score in scores.items()} | {"entropy": entropy},
-        )
+        excesses = {kind: [score.mean, score.standard_error] for kind, score in scores.items()}
+        record.number(f"excess.{name}", excesses | {"entropy": entropy})
         rows.append([name, entropy, *(f"{shown(one.mean)} ± {shown(one.standard_error)}" for one in scores.values())])
         _picture(record, name, data, flows)
     record.table(
@@ -91,13 +88,8 @@ def _with_care(record: Record) -> None:
     rows, means, said = {}, {}, []
     for name, bins in BETTER.items():
         data = {seed: TOYS[name](record.size(100_000, quick=2_000), seed=seed) for seed in record.seeds()}
-        flows, found = quality.compare(
-            record,
-            {name: our_splines(4_000, bins=bins)},
-            data,
-            label=f"{name}, {bins} bins, seed {{seed}}",
-            keep="longer.{key}",
-        )
+        splines, label = {name: our_splines(4_000, bins=bins)}, f"{name}, {bins} bins, seed {{seed}}"
+        flows, found = quality.compare(record, splines, data, label=label, keep="longer.{key}")
         last, density = flows.trained[name][-1], data[record.seed].density
         fresh = density.sample(10_000, quality.TEST_SEED + last.seed)
         said.append(quality.code_normality(record, {name: last.model}, fresh))

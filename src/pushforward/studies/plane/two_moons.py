@@ -4,9 +4,8 @@ from functools import partial
 
 import torch
 
-from pushforward import metrics, recipes
+from pushforward import Flow, metrics, recipes
 from pushforward.data import Density, ToyData, two_moons
-from pushforward.flows import Flow
 from pushforward.report.plots import BLACK, DATA, SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, drawn, train
@@ -80,23 +79,18 @@ def run(record: Record) -> None:
 def _what_it_learned(record: Record, flow: Flow, data: ToyData) -> None:
     record.heading("What the flow learned")
     points, samples = Points(data.x, DATA), drawn(flow, 10_000, record.seed)
-    figure, _ = pictures.panels(
-        {"training data": points, "exact density": data.density.log_prob, "the source's flow": flow.log_prob},
-        AREA,
-        grid=record.grid,
-    )
-    record.picture(
-        "density", figure, "10,000 training points; the exact log density; the log density of the source's flow."
-    )
+    contents: dict[str, pictures.Content]
+    contents = {"training data": points, "exact density": data.density.log_prob, "the source's flow": flow.log_prob}
+    figure, _ = pictures.panels(contents, AREA, grid=record.grid)
+    caption = "10,000 training points; the exact log density; the log density of the source's flow."
+    record.picture("density", figure, caption)
     latent = "data sent to the latent space"
-    figure, (*_, codes) = pictures.panels(
-        {
-            "10,000 samples": Points(samples, SAMPLES),
-            "samples over data": [points, Points(samples, SAMPLES, size=0.6)],
-            latent: Points(flow.encode(data.x[:10_000]), labels=data.labels),
-        },
-        AREA,
-    )
+    contents = {
+        "10,000 samples": Points(samples, SAMPLES),
+        "samples over data": [points, Points(samples, SAMPLES, size=0.6)],
+        latent: Points(flow.encode(data.x[:10_000]), labels=data.labels),
+    }
+    figure, (*_, codes) = pictures.panels(contents, AREA)
     angle = torch.linspace(0, 2 * torch.pi, 200)
     for radius in (1, 2, 3):
         codes.plot(radius * angle.cos(), radius * angle.sin(), color=BLACK, linewidth=0.8, linestyle="--")
@@ -121,11 +115,8 @@ def _two_trainings(record: Record, first: Flow, second: Flow, density: Density) 
     one, other = (pictures.on_grid(log_prob, AREA, record.grid) for log_prob in densities.values())
     image = axes.imshow(one - other, origin="lower", extent=AREA, cmap="PuOr", vmin=-4, vmax=4)
     figure.colorbar(image, ax=axes, shrink=0.75, label="difference (nats)", extend="both", aspect=25)
-    record.picture(
-        "twice",
-        figure,
-        "Two trainings of the source's flow, and the difference of their log densities (cut at 4 nats).",
-    )
+    caption = "Two trainings of the source's flow, and the difference of their log densities (cut at 4 nats)."
+    record.picture("twice", figure, caption)
     _with_first_couplings(
         record,
         "couplings-twice",
@@ -133,24 +124,16 @@ def _two_trainings(record: Record, first: Flow, second: Flow, density: Density) 
         "The other training with its 0 to 4 couplings nearest the base.",
     )
     fresh = density.sample(10_000, quality.TEST_SEED + record.seed)
-    test = metrics.mmd_null(
-        *(drawn(flow, quality.COMPARED_POINTS, seed) for seed, flow in enumerate((first, second))), seed=record.seed
-    )
+    samples = [drawn(flow, quality.COMPARED_POINTS, seed) for seed, flow in enumerate((first, second))]
+    test = metrics.mmd_null(*samples, seed=record.seed)
 
     @torch.no_grad()
     def apart(one: Flow, other: Flow) -> float:
         return (one.log_prob(fresh) - other.log_prob(fresh)).abs().mean().item()
 
     whole, halfway = apart(first, second), apart(first.from_base(LAYERS // 2), second.from_base(LAYERS // 2))
-    record.number(
-        "two_trainings",
-        {
-            "mean_absolute_log_ratio": whole,
-            "after_two_couplings": halfway,
-            "mmd": test.observed,
-            "mmd_limit": test.limit,
-        },
-    )
+    facts = {"mean_absolute_log_ratio": whole, "after_two_couplings": halfway}
+    record.number("two_trainings", facts | {"mmd": test.observed, "mmd_limit": test.limit})
     alike = "as two draws of one law would" if test.observed <= test.limit else "more than two draws of one law would"
     record.answer(
         "Train the model again. Are the two models similar?",

@@ -78,17 +78,12 @@ def mmd_against_excess(runs: Sequence[Found], limits: Mapping[str, float]) -> Fi
 def samples(chosen: Sequence[Found], fresh: Tensor) -> Figure:
     """Samples of runs from bad to good, each with its MMD and excess, and fresh points of the truth."""
     area = pictures.window(fresh, margin=0.2)
-    figure, panels = pictures.board((len(chosen) + 2) // 2, 2, size=2.7, sharex=True, sharey=True)
-    for axes, run in zip(panels, chosen, strict=False):
+    contents = {}
+    for run in chosen:
         title = f"excess {shown(run.excess)}\nMMD² {shown(run.mmd)}, finer {shown(run.mmd_fine)}"
-        pictures.points(axes, run.samples, title, area, colour=SAMPLES, size=5)
-    drawn, kept = len(chosen) + 1, len(chosen[0].samples)
-    pictures.points(panels[drawn - 1], fresh[:kept], "fresh points of the truth", area, colour=DATA, size=5)
-    for axes in panels[:drawn]:
-        axes.label_outer()
-    for axes in panels[drawn:]:
-        axes.remove()
-    return figure
+        contents[title] = pictures.Points(run.samples, SAMPLES, size=5)
+    contents["fresh points of the truth"] = pictures.Points(fresh[: len(chosen[0].samples)], DATA, size=5)
+    return pictures.panels(contents, area, across=(len(chosen) + 2) // 2, size=2.7, outer=True)[0]
 
 
 def codes(runs: Mapping[str, Found]) -> Figure:
@@ -97,8 +92,7 @@ def codes(runs: Mapping[str, Found]) -> Figure:
     area = (-4.0, 4.0, -4.0, 4.0)
     turn = torch.linspace(0, 2 * torch.pi, 200)
     for axes, below, (name, run) in zip(panels, panels[len(runs) :], runs.items(), strict=False):
-        pictures.points(axes, run.codes, name, area, colour=DATA, size=5)
-        pictures.frame(axes, name, area, ("$z_1$", "$z_2$"))
+        pictures.points(axes, pictures.Points(run.codes, DATA, size=5), name, area, ("$z_1$", "$z_2$"))
         for share in (0.5, 0.95):
             radius = (-2 * torch.log(torch.tensor(1 - share))).sqrt()
             axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, linewidth=0.9, linestyle="--")
