@@ -52,11 +52,10 @@ def cost_against_features(record: Record) -> None:
     milliseconds = {name: (sizes, [1e3 * value for value in found]) for name, found in seconds.items()}
     pictures.curves(axes, milliseconds, "number of features D", f"milliseconds for {ROWS} rows")
     axes.set(xscale="log", yscale="log")
-    record.picture(
-        "cost",
-        figure,
-        "One value and its log_det without gradients; networks of 2 x 64; the determinant without making its matrix.",
+    caption = (
+        "One value and its log_det without gradients; networks of 2 x 64; the determinant without making its matrix."
     )
+    record.picture("cost", figure, caption)
     listed = ", ".join(f"{name} {values[-1]:.1f}" for name, (_, values) in milliseconds.items())
     record.answer(
         "Is the trace cheaper than the determinant?",

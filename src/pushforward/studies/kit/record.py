@@ -191,14 +191,7 @@ class Record:
     def scores(
         self, title: str, first: str | Sequence[str], columns: Columns, rows: Mapping[Any, Sequence[Any]]
     ) -> None:
-        """Add a table of scores.
-
-        Args:
-            title: What it shows.
-            first: Heads the column of the rows' names; several, where a name is a tuple.
-            columns: Those of the scores.
-            rows: Name of a row -> its scores, one a seed.
-        """
+        """Add a table of scores, those of every seed by the name of a row; `first` heads the names, or their parts."""
         header = [*_parts(first), *(name for name, _ in columns)]
         self.table(title, header, [[*_parts(name), *cells(columns, found)] for name, found in rows.items()])
 

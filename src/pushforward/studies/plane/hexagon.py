@@ -59,7 +59,7 @@ def _likelihood(
     record.number("entropy", entropies)
     record.text(
         f"Exact entropies: hexagon {entropies['hexagon']:.4f}, two moons {entropies['two moons']:.4f} nats. A "
-        "course's sample solution reports a test NLL of .247 (10 blocks × 64) and .120 (15 × 128) on the hexagon."
+        "course's sample solution reports a test NLL of 0.247 (10 blocks × 64) and 0.120 (15 × 128) on the hexagon."
     )
     said = []
     for key, model in MODELS.items():

@@ -55,7 +55,7 @@ def _area_and_density(record: Record) -> None:
     )
     caption = "1,000 uniform points in the unit square, as they are and under three maps."
     record.picture("area", pictures.panels(shown, pictures.SOURCE_WINDOW)[0], caption)
-    doubled, stretched, moved = (row[2] for row in rows)
+    doubled, stretched, shifted = (row[2] for row in rows)
     record.answer(
         "How does scaling by 2 affect area and density?",
         f"The area becomes {doubled:g} and the density {1 / doubled:g}: mass is kept, so they multiply to 1.",
@@ -64,7 +64,7 @@ def _area_and_density(record: Record) -> None:
         "And scaling by 2 and by 0.5?",
         f"The area stays {stretched:g}, so the density inside stays {1 / stretched:g}; only the shape changes.",
     )
-    record.answer("And a translation?", f"Neither changes: area {moved:g}, log_det 0.")
+    record.answer("And a translation?", f"Neither changes: area {shifted:g}, log_det 0.")
 
 
 def _checked_layers(record: Record) -> None:
@@ -132,23 +132,17 @@ def _a_normal_pushed_forward(record: Record) -> None:
     samples = drawn(flow, 10_000, record.seed)
     error = _apart(flow.log_prob(samples), normal.log_prob(samples))
     mean, covariance = samples.mean(0), samples.T.cov()
-    facts = {"largest_log_prob_difference": error, "sample_mean": mean, "sample_covariance": covariance}
-    record.number("normal", facts)
-    figure, _ = pictures.panels(
-        {
-            "the base N(0, I)": flow.base.log_prob,
-            "the flow": flow.log_prob,
-            "MultivariateNormal": normal.log_prob,
-            "samples of the flow": Points(samples, SAMPLES),
-        },
-        (-3.0, 3.0, -4.0, 2.0),
-        grid=record.grid,
-    )
-    record.picture(
-        "normal",
-        figure,
-        "The base, its image under x = (z1 / 2 + 1, z2 - 1), torch's normal distribution, and 10,000 samples.",
-    )
+    found = {"largest_log_prob_difference": error, "sample_mean": mean, "sample_covariance": covariance}
+    record.number("normal", found)
+    contents: dict[str, pictures.Content] = {
+        "the base N(0, I)": flow.base.log_prob,
+        "the flow": flow.log_prob,
+        "MultivariateNormal": normal.log_prob,
+        "samples of the flow": Points(samples, SAMPLES),
+    }
+    figure, _ = pictures.panels(contents, (-3.0, 3.0, -4.0, 2.0), grid=record.grid)
+    caption = "The base, its image under x = (z1 / 2 + 1, z2 - 1), torch's normal distribution, and 10,000 samples."
+    record.picture("normal", figure, caption)
     record.answer(
         "Is x = (z1 / 2 + 1, z2 - 1) distributed as N((1, -1), diag(0.25, 1))?",
         f"{'Yes' if error < 1e-4 else 'No'}: the largest difference of log densities at 10,000 samples is {error:.1e} "

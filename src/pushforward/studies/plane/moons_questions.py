@@ -104,11 +104,8 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
     logits = pictures.on_grid(lambda x: discriminator(x).squeeze(-1), AREA, record.grid)
     image = axes.imshow(logits.sigmoid(), origin="lower", extent=AREA, cmap="PuOr", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.75, label="judged real", aspect=25)
-    record.picture(
-        "gan",
-        figure,
-        "Samples of both; what the discriminator returns, the probability of being real; the flow's log density.",
-    )
+    caption = "Samples of both; what the discriminator returns, the probability of being real; the flow's log density."
+    record.picture("gan", figure, caption)
     record.answer(
         "How does the flow differ from a GAN?",
         "A GAN has a generator and no density: its discriminator, where training ends well, says about one half "
