@@ -36,9 +36,10 @@ def run(record: Record) -> None:
                 record.number(f"kl.{energy.name}.{kind}.{depth}", [divergence, error])
                 divergences.append(divergence)
                 cells.append(f"{divergence:.3f} ± {error:.3f}")
-            rows.append([f"{kind}, {depth} layers", num_parameters(flows[-1]), *cells])
+            name = f"{kind}, {depth} layers"
+            rows.append([name, num_parameters(flows[-1]), *cells])
             means.append(f"{fmean(divergences):.3f} with {depth}")
-        deepest[rows[-1][0]] = flows
+        deepest[name] = flows
         deeper.append(f"{kind}: {', '.join(means)} layers")
     record.heading("Divergence from the truth")
     record.number("log_z", {energy.name: energy.log_z for energy in energies})
