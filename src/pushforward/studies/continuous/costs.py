@@ -53,7 +53,7 @@ def cost_against_features(record: Record) -> None:
     pictures.curves(axes, milliseconds, "number of features D", f"milliseconds for {ROWS} rows")
     axes.set(xscale="log", yscale="log")
     caption = (
-        "A value and its log_det without gradients; networks of 2 x 64; the determinant without making its matrix."
+        "One value and its log_det without gradients; networks of 2 x 64; the determinant without making its matrix."
     )
     record.picture("cost", figure, caption)
     listed = ", ".join(f"{name} {values[-1]:.1f}" for name, (_, values) in milliseconds.items())
