@@ -1,7 +1,7 @@
 """What Optuna says of the runs of the study `sweep`: settings worth trying next, and how much each setting matters."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pushforward.errors import InputError
 from pushforward.studies.kit.cells import Found
@@ -17,37 +17,38 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 def suggested(runs: Sequence[Found], seed: int, most: Settings) -> dict[str, float]:
     """Return settings up to `most` that may validate better than those of all runs, by TPE (see Optuna)."""
-    study = _study(runs, {name: _range(name, high) for name, (_, high) in SETTINGS.items()}, lambda one: one.validation)
+    swept = {name: high for name, (_, high) in SETTINGS.items()}
+    study = _study((one, _ranges(most if one.cell.kind == "guided" else swept), one.validation) for one in runs)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
-    return study.ask({name: _range(name, most[name]) for name in SETTINGS}).params
+    return study.ask(_ranges(most)).params
 
 
 def importances(runs: Sequence[Found], seed: int) -> dict[str, float]:
-    """Return the share of the variance of log excess that each setting explains, by fANOVA with a random forest."""
-    tried = {name: [one.cell.settings[name] for one in runs] for name in SETTINGS}
-    ranges = {
+    """Return the share of the variance of log excess that each setting explains, by fANOVA, the largest first."""
+    ranges: dict[str, BaseDistribution] = {}
+    for name in SETTINGS:
+        tried = [one.cell.settings[name] for one in runs]
         # one value would leave nothing to explain, and no range
-        name: FloatDistribution(min(values), max(*values, min(values) * 1.001), log=True)
-        for name, values in tried.items()
+        ranges[name] = FloatDistribution(min(tried), max(*tried, min(tried) * 1.001), log=True)
+    study = _study((one, ranges, math.log(max(one.excess, 1e-6))) for one in runs)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def _ranges(most: Settings) -> dict[str, BaseDistribution]:
+    return {
+        name: IntDistribution(int(low), int(most[name]), log=True)
+        if name in COUNTS
+        else FloatDistribution(low, most[name], log=True)
+        for name, (low, _) in SETTINGS.items()
     }
-    study = _study(runs, ranges, lambda one: math.log(max(one.excess, 1e-6)))
-    return optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    )
 
 
-def _study(
-    runs: Sequence[Found], ranges: Mapping[str, BaseDistribution], value: Callable[[Found], float]
-) -> optuna.Study:
-    """Return a study in memory that has the runs as its finished trials."""
+def _study(trials: Iterable[tuple[Found, dict[str, BaseDistribution], float]]) -> optuna.Study:
+    """Return a study in memory that has runs as its finished trials, each with the ranges and value given."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study()
-    for one in runs:
+    for one, ranges, value in trials:
         settings = {name: one.cell.settings[name] for name in SETTINGS}
-        study.add_trial(optuna.trial.create_trial(params=settings, distributions=dict(ranges), value=value(one)))
+        study.add_trial(optuna.trial.create_trial(params=settings, distributions=ranges, value=value))
     return study
-
-
-def _range(name: str, high: float) -> BaseDistribution:
-    low, _ = SETTINGS[name]
-    return IntDistribution(int(low), int(high), log=True) if name in COUNTS else FloatDistribution(low, high, log=True)
