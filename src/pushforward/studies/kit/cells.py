@@ -16,7 +16,6 @@ from pushforward.storage import safe_container
 from pushforward.studies.kit.record import Record, file_name
 from pushforward.studies.kit.workers import Workers
 
-FOLDER = "runs"  # in the study's own
 MOST_KILLS = 3  # of a cell's workers, before the cell is taken to be the cause
 CELL_FILE = safe_container.FileKind(
     key="cell",
@@ -54,7 +53,7 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
     Raises:
         RunError: If a worker fails, or a cell ends its workers again and again.
     """
-    folder, num_workers = record.out / FOLDER, record.size(num_workers, quick=0)
+    folder, num_workers = record.out / record.size("runs", quick="quick-runs"), record.size(num_workers, quick=0)
     folder.mkdir(exist_ok=True)
     left = [cell for cell in cells if _read(folder, cell) is None]
     record.say(f"  {len(cells) - len(left)} of {len(cells)} runs are in {folder}")

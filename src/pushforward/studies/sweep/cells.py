@@ -13,7 +13,6 @@ from torch import Tensor
 from pushforward import metrics
 from pushforward.data import two_moons
 from pushforward.errors import RunError
-from pushforward.flows import Flow
 from pushforward.studies.kit.comparison import drawn
 from pushforward.studies.kit.record import num_parameters
 from pushforward.studies.plane.flows import source_flow, spline_flow
@@ -58,17 +57,18 @@ class Cell:
             return {"failure": str(error)}, {}
 
     def _train_and_measure(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        points, epochs = int(self.settings["points"]), int(self.settings["epochs"])
+        points, epochs, width, blocks = (int(self.settings[name]) for name in ("points", "epochs", "width", "blocks"))
         data = two_moons(points, noise=NOISE, seed=self.seed)
+        ours = self.kind == "ours"
         torch.manual_seed(self.seed)
-        flow = self._model()
+        flow = spline_flow(bins=16, num_layers=blocks) if ours else source_flow(num_blocks=blocks, width=width)
         history = fit(
             flow,
             data.x,
             validation=two_moons(VALIDATION_POINTS, noise=NOISE, seed=VALIDATION_SEED).x,
             epochs=epochs,
             learning_rate=self.settings["learning_rate"],
-            schedule="cosine" if self.kind == "ours" else "constant",
+            schedule="cosine" if ours else "constant",
             batch_size=min(BATCH_SIZE, points),
             seed=self.seed,
             progress=False,
@@ -82,7 +82,7 @@ class Cell:
             codes = flow.encode(fresh)
             back = flow.decode(codes)
         latent = metrics.latent_normality(codes, seed=self.seed)
-        measured = {
+        return {
             "validation": history.best_validation,
             "steps": history.steps,
             "seconds": round(history.seconds, 2),
@@ -94,23 +94,11 @@ class Cell:
             "mmd_fine": metrics.mmd(fresh, samples, bandwidth=bandwidth * FINE),
             "round_trip_error": (back - fresh).abs().max().item(),
             "latent": {
-                "mean": latent.mean.tolist(),
-                "std": latent.std.tolist(),
-                "skewness": latent.skewness.tolist(),
+                **{name: getattr(latent, name).tolist() for name in ("mean", "std", "skewness")},
                 "excess_kurtosis": latent.kurtosis.tolist(),
-                "kolmogorov_p_value": latent.kolmogorov_p_value,
-                "mmd": latent.mmd,
-                "mmd_p_value": latent.mmd_p_value,
+                **{name: getattr(latent, name) for name in ("kolmogorov_p_value", "mmd", "mmd_p_value")},
             },
-        }
-        return measured, {"samples": samples[:KEPT_POINTS], "codes": codes[:KEPT_POINTS]}
-
-    def _model(self) -> Flow:
-        """Return the untrained model: our splines, or the source's RealNVP."""
-        blocks, width = int(self.settings["blocks"]), int(self.settings["width"])
-        if self.kind == "ours":
-            return spline_flow(bins=16, num_layers=blocks)
-        return source_flow(num_blocks=blocks, width=width)
+        }, {"samples": samples[:KEPT_POINTS], "codes": codes[:KEPT_POINTS]}
 
 
 @cache

@@ -24,7 +24,6 @@ NAMES = {
 }
 COUNTS = tuple(name for name in SETTINGS if name != "learning_rate")
 FIRST: Settings = {"points": 1_000, "epochs": 10, "learning_rate": 1e-3, "width": 32, "blocks": 2}  # the source's
-SEEDS_AFTER = 100  # chosen settings are run again with seeds that had no part in choosing them
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Plan:
         ours: Settings of our spline couplings.
         num_random, num_guided: Cells whose settings are drawn at random, and chosen from what came before.
         test_points, compared: Those of each cell.
-        prefix: Of the cells' names.
     """
 
     centre: Settings
@@ -49,43 +47,21 @@ class Plan:
     num_guided: int
     test_points: int
     compared: int
-    prefix: str = ""
 
-    def cell(self, name: str, kind: str, seed: int, settings: Settings, changed: str = "") -> Cell:
-        """Return a cell of this form of the study."""
+    def cell(self, kind: str, seed: int, settings: Settings, changed: str = "") -> Cell:
+        """Return a cell of this form of the study; `changed` is the setting that an effect changes."""
+        name = f"{changed} {settings[changed]:g}" if changed else kind
         return Cell(f"{name}, seed {seed}", kind, seed, settings, changed, self.test_points, self.compared)
 
     def known(self, seeds: Sequence[int]) -> list[Cell]:
         """Return the cells known beforehand, the source's own first; those drawn at random count on from the seed."""
-        repeated = [("first", "first", FIRST, ""), ("centre", "centre", self.centre, "")]
-        repeated += [
-            (f"{changed} {level:g}", "effect", {**self.centre, changed: level}, changed)
-            for changed, levels in self.levels.items()
-            for level in levels
-            if level != self.centre[changed]
-        ]
-        return [
-            self.cell(self.prefix + name, kind, seed, settings, changed)
-            for name, kind, settings, changed in repeated
-            for seed in seeds
-        ] + [
-            self.cell(f"{self.prefix}random", "random", seed, random_settings(seed, self.most))
-            for seed in range(seeds[0], seeds[0] + self.num_random)
-        ]
-
-    def guided(self, seed: int, settings: Settings) -> Cell:
-        """Return a cell of the guided search, which has chosen its settings."""
-        return self.cell(f"{self.prefix}guided", "guided", seed, settings)
-
-    def chosen(self, seeds: Sequence[int], best: Settings) -> list[Cell]:
-        """Return the cells that run the best settings and ours with other seeds."""
-        # The best settings are part of the name: what the folder holds of other ones is not theirs.
-        names = {"best": "best " + " ".join(f"{best[name]:g}" for name in SETTINGS), "ours": f"{self.prefix}ours"}
-        return [
-            self.cell(names[kind], kind, seed + SEEDS_AFTER, settings)
-            for kind, settings in (("best", best), ("ours", self.ours))
-            for seed in seeds
-        ]
+        cells = [self.cell("first", seed, FIRST) for seed in seeds]
+        cells += [self.cell("centre", seed, self.centre) for seed in seeds]
+        for changed, levels in self.levels.items():
+            effects = [{**self.centre, changed: level} for level in levels if level != self.centre[changed]]
+            cells += [self.cell("effect", seed, settings, changed) for settings in effects for seed in seeds]
+        drawn = range(seeds[0], seeds[0] + self.num_random)
+        return cells + [self.cell("random", seed, random_settings(seed, self.most)) for seed in drawn]
 
 
 FULL = Plan(
@@ -113,7 +89,6 @@ QUICK = Plan(
     num_guided=1,
     test_points=2_000,
     compared=300,
-    prefix="quick ",
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pushforward.data import two_moons
 from pushforward.studies.kit.cells import Cell, Found, complete
 from pushforward.studies.kit.record import Record
-from pushforward.studies.kit.tables import Columns, cells, largest, mean, shown, spread, values
+from pushforward.studies.kit.tables import Columns, largest, mean, shown, spread, values
 from pushforward.studies.sweep import mmd, pictures, search
 from pushforward.studies.sweep.cells import VALIDATION_POINTS, Settings
 from pushforward.studies.sweep.plan import FULL, NAMES, QUICK, SETTINGS, Plan
@@ -14,6 +14,7 @@ TITLE = "RealNVP on two moons: which settings matter, and what the MMD sees"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 1"
 
 AT_ONCE = 2  # cells of the guided search that are chosen from the same runs, whatever the number of processes
+SEEDS_AFTER = 100  # chosen settings are run again with seeds that had no part in choosing them
 
 
 def run(record: Record) -> None:
@@ -48,15 +49,17 @@ def of_kind(runs: Sequence[Found], *kinds: str) -> list[Found]:
 def _runs(record: Record, plan: Plan) -> list[Found]:
     """Make every run of the plan; those that diverge are left out."""
 
-    def finished(some: Sequence[Cell]) -> list[Found]:
-        return [one for one in complete(record, some) if not hasattr(one, "failure")]
+    def made(cells: Sequence[Cell]) -> list[Found]:
+        return [one for one in complete(record, cells) if not hasattr(one, "failure")]
 
-    runs = finished(plan.known(record.seeds()))
-    for first in range(0, plan.num_guided, AT_ONCE):
-        seeds = range(record.seed + first, record.seed + min(first + AT_ONCE, plan.num_guided))
-        runs += finished([plan.guided(seed, search.suggested(runs, seed, plan.most)) for seed in seeds])
-    best = min(runs, key=lambda one: one.validation)
-    return runs + finished(plan.chosen(record.seeds(), best.cell.settings))
+    runs, seeds = made(plan.known(record.seeds())), range(record.seed, record.seed + plan.num_guided)
+    for some in (seeds[first : first + AT_ONCE] for first in range(0, len(seeds), AT_ONCE)):
+        runs += made([plan.cell("guided", seed, search.suggested(runs, seed, plan.most)) for seed in some])
+    best = min(runs, key=lambda one: one.validation).cell.settings
+    chosen = (("best", best), ("ours", plan.ours))
+    return runs + made(
+        [plan.cell(kind, SEEDS_AFTER + seed, settings) for kind, settings in chosen for seed in record.seeds()]
+    )
 
 
 def _described(settings: Settings) -> str:
@@ -116,16 +119,12 @@ def _effects(record: Record, runs: Sequence[Found], centre: Settings) -> None:
                 found.setdefault(one.cell.settings[name], []).append(one)
         levels[name] = dict(sorted(found.items()))
         record.number(f"effects.{name}", {f"{level:g}": values(ones, "excess") for level, ones in levels[name].items()})
-    columns: Columns = (("excess", "excess"), ("MMD²", "mmd"), ("seconds", "seconds"))
-    record.table(
+    record.scores(
         f"One setting changed at a time, the others as in {_described(centre)}; excess in nats, mean over seeds "
         "(lowest to highest).",
-        ["setting", "value", *(header for header, _ in columns)],
-        [
-            [NAMES[name], f"{level:g}", *cells(columns, ones)]
-            for name, found in levels.items()
-            for level, ones in found.items()
-        ],
+        ("setting", "value"),
+        (("excess", "excess"), ("MMD²", "mmd"), ("seconds", "seconds")),
+        {(NAMES[name], f"{level:g}"): ones for name, found in levels.items() for level, ones in found.items()},
     )
     record.picture(
         "effects",
