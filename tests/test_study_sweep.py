@@ -13,7 +13,7 @@ from pushforward.studies.kit.record import Record, file_name
 from pushforward.studies.sweep import cells as sweep_cells
 from pushforward.studies.sweep import search, study
 from pushforward.studies.sweep.cells import Cell
-from pushforward.studies.sweep.plan import FIRST, FULL, QUICK, SETTINGS, Plan, random_settings
+from pushforward.studies.sweep.plan import FIRST, MOST, SETTINGS, Plan, random_settings
 
 TINY = {"points": 128, "epochs": 1, "learning_rate": 1e-3, "width": 4, "blocks": 1}
 
@@ -26,43 +26,35 @@ def record(tmp_path):
 # ---- the plan --------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_cell_is_the_sources_start():
-    first = FULL.known([0, 1, 2])[0]
+def test_the_first_cell_is_the_sources_start(record):
+    first = Plan(record).known([0, 1, 2])[0]
     assert (first.settings, first.kind) == (FIRST, "first")
     assert [FIRST[name] for name in ("points", "epochs", "learning_rate", "blocks")] == [1_000, 10, 1e-3, 2]
 
 
-def test_every_effect_differs_from_the_centre_in_its_own_setting_alone():
-    effects = [cell for cell in FULL.known([0]) if cell.kind == "effect"]
+def test_every_effect_differs_from_the_centre_in_its_own_setting_alone(record):
+    plan = Plan(record)
+    effects = [cell for cell in plan.known([0]) if cell.kind == "effect"]
     for one in effects:
-        assert [name for name in SETTINGS if one.settings[name] != FULL.centre[name]] == [one.changed]
-    assert {one.changed for one in effects} == set(FULL.levels) == set(SETTINGS)
+        assert [name for name in SETTINGS if one.settings[name] != plan.centre[name]] == [one.changed]
+    assert {one.changed for one in effects} == set(SETTINGS)
 
 
-def test_no_two_cells_share_a_file():
-    seeds = [0, 1, 2]
+@pytest.mark.parametrize("quick", [False, True])
+def test_no_two_cells_share_a_file(record, quick):
+    plan, seeds = Plan(replace(record, quick=quick)), [0, 1, 2]
     cells = [
-        cell
-        for plan in (FULL, QUICK)
-        for cell in [
-            *plan.known(seeds),
-            *(plan.guided(seed, FIRST) for seed in range(9)),
-            *plan.chosen(seeds, plan.most),
-        ]
+        *plan.known(seeds),
+        *(plan.cell(kind, seed, FIRST) for kind in ("guided", "best", "ours") for seed in seeds),
     ]
     assert len({file_name(one.name) for one in cells}) == len(cells)
-
-
-def test_chosen_settings_are_run_with_seeds_that_had_no_part_in_choosing_them():
-    known = {cell.seed for cell in FULL.known([0, 1, 2])} | set(range(FULL.num_guided))
-    assert not known & {cell.seed for cell in FULL.chosen([0, 1, 2], FIRST)}
 
 
 def test_random_settings_depend_on_the_seed_alone_and_keep_to_their_ranges():
     assert random_settings(3) == random_settings(3) != random_settings(4)
     for seed in range(50):
         for name, value in random_settings(seed).items():
-            assert SETTINGS[name][0] <= value <= FULL.most[name]
+            assert SETTINGS[name].low <= value <= MOST[name]
 
 
 # ---- the guided search -----------------------------------------------------------------------------------------------
@@ -71,16 +63,18 @@ def test_random_settings_depend_on_the_seed_alone_and_keep_to_their_ranges():
 def made_up(seed):
     """Return a run that validates best with many points and epochs."""
     settings = random_settings(seed)
-    return Found(cell=Cell("", "random", seed, settings), validation=1e4 / settings["points"] / settings["epochs"])
+    return Found(
+        cell=Cell("", "random", seed, settings, "", 200, 50), validation=1e4 / settings["points"] / settings["epochs"]
+    )
 
 
 def test_suggestions_depend_on_the_runs_and_the_seed_and_follow_what_validates_well():
     runs = [made_up(seed) for seed in range(40)]
-    first, again, other = (search.suggested(runs, seed, FULL.most) for seed in (1, 1, 2))
+    first, again, other = (search.suggested(runs, seed, MOST) for seed in (1, 1, 2))
     assert first == again != other
-    suggestions = [search.suggested(runs, seed, FULL.most) for seed in range(20)]
+    suggestions = [search.suggested(runs, seed, MOST) for seed in range(20)]
     for one in suggestions:
-        assert all(SETTINGS[name][0] <= one[name] <= FULL.most[name] for name in SETTINGS)
+        assert all(SETTINGS[name].low <= one[name] <= MOST[name] for name in SETTINGS)
     assert sorted(one["points"] * one["epochs"] for one in suggestions)[10] > 30_000  # evenly drawn ones: 6,000
 
 
@@ -89,15 +83,18 @@ def test_suggestions_depend_on_the_runs_and_the_seed_and_follow_what_validates_w
 
 def test_the_result_does_not_depend_on_the_number_of_workers(record, monkeypatch):
     most = {"points": 200, "epochs": 2, "learning_rate": 3e-2, "width": 8, "blocks": 2}
-    sizes = {"num_random": 0, "num_guided": 2, "test_points": 200, "compared": 50}
-    plan = Plan(centre=TINY, levels={}, most=most, ours=TINY, **sizes)
+    plan = Plan(record)
+    plan.centre, plan.levels, plan.most, plan.ours = TINY, {}, most, TINY
+    plan.num_random, plan.num_guided, plan.test_points, plan.compared = 0, 2, 200, 50
     monkeypatch.setattr(Record, "seeds", lambda record: [record.seed])
     made = {}
     for num_workers in (0, 2):
         monkeypatch.setattr(study, "complete", partial(complete, num_workers=num_workers))
         runs = study._runs(replace(record, out=record.out / str(num_workers)), plan)
         made[num_workers] = [(one.cell, one.validation, one.excess, one.mmd) for one in runs]
-    assert [cell.kind for cell, *_ in made[0]] == ["first", "centre", "guided", "guided", "best", "ours"]
+    cells = [cell for cell, *_ in made[0]]
+    assert [cell.kind for cell in cells] == ["first", "centre", "guided", "guided", "best", "ours"]
+    assert not {cell.seed for cell in cells[:4]} & {cell.seed for cell in cells[4:]}  # seeds without a part in choosing
     assert made[0] == made[2]
 
 
@@ -125,4 +122,5 @@ def test_the_short_form_answers_the_sources_questions(tmp_path):
     }
     assert titles["picture"] == {"effects", "importances", "mmd-against-excess", "samples", "codes"}
     runs = json.loads((tmp_path / "results.json").read_text())["runs"]
-    assert [run["label"] for run in runs[:2]] == ["quick first, seed 0", "quick centre, seed 0"]
+    assert [run["label"] for run in runs[:2]] == ["first, seed 0", "centre, seed 0"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["quick-runs"]  # apart from those in full

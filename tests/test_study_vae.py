@@ -110,12 +110,14 @@ def test_the_planar_run_has_an_amortized_posterior_flow():
 
 def test_the_short_form_writes_every_table_and_picture(tmp_path, monkeypatch):
     drawn = []
-    for name in ("training", "latents", "samples", "reconstructions"):
+    for name in ("training", "latents"):
         monkeypatch.setattr(vae_pictures, name, lambda *panels, name=name: drawn.append(name) or Figure(figsize=(1, 1)))
     tiny = {"epochs": 2, "hidden": 8, "batch_size": 100, "iwae_images": 5, "iwae_samples": 3, "compared": 20}
     monkeypatch.setattr(vae_prior, "QUICK", {**vae_prior.QUICK, **tiny})
     record = run_study("vae-prior", quick=True, out=tmp_path, progress=False)
-    assert drawn == ["training", "latents", "samples", "samples", "reconstructions"]
+    assert drawn == ["training", "latents"]
+    shown = [block.title for block in record.blocks if block.kind == "picture"]
+    assert shown == ["training", "latents", "samples", "samples-few-latents", "reconstructions"]
     numbers = json.loads((tmp_path / "results.json").read_text())["numbers"]
     assert set(numbers["dynamic"]["latent 32"]) == {*vae_prior.PRIORS, "normal and planar posterior"}
     assert set(numbers["threshold"]) == {"latent 32"}

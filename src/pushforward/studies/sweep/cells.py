@@ -36,7 +36,7 @@ class Cell:
         kind: "first", "centre", "effect", "random", "guided", "best" or "ours".
         seed: Of data, weights and training.
         settings: One value a setting.
-        changed: The setting that differs from the centre, for an effect.
+        changed: The setting that differs from the centre; "" but for an effect.
         test_points: Fresh points behind the excess.
         compared: Points on each side of the MMD.
     """
@@ -45,9 +45,9 @@ class Cell:
     kind: str
     seed: int
     settings: Settings
-    changed: str = ""
-    test_points: int = 100_000
-    compared: int = 2_000
+    changed: str
+    test_points: int
+    compared: int
 
     def perform(self, scratch: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Train and measure on fresh points; a run that diverges has its reason, "failure", and nothing else."""

@@ -13,7 +13,7 @@ from pushforward.studies.kit import pictures
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.tables import mean, shown, values
 from pushforward.studies.sweep.cells import Settings
-from pushforward.studies.sweep.plan import NAMES
+from pushforward.studies.sweep.plan import SETTINGS
 
 KINDS = {
     "one setting changed": ("effect",),
@@ -32,17 +32,14 @@ def effects(levels: Mapping[str, Mapping[float, Sequence[Found]]], centre: Setti
             axes.plot([level] * len(runs), values(runs, "excess"), "o", color=DATA, markersize=4, alpha=0.7)
         axes.plot(list(found), [mean(runs, "excess") for runs in found.values()], color=DATA, linewidth=1.4)
         axes.axvline(centre[name], color=BLACK, linestyle=":", linewidth=1)
-        axes.set_xlim(min(found) / 1.5, max(found) * 1.5)  # first: one value alone makes no logarithmic axis
-        _tidy(axes, xscale="log", yscale="log", xlabel=NAMES[name])
+        _tidy(axes, log="xy", xlabel=SETTINGS[name].name, xlim=(min(found) / 1.5, max(found) * 1.5))
         axes.set_xticks(list(found), [f"{level:g}" for level in found])
         axes.minorticks_off()
     for axes in (panels[0], panels[3]):
         axes.set_ylabel("excess (nats)")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
     every = [run for found in levels.values() for runs in found.values() for run in runs]
     panels[5].plot(values(every, "seconds"), values(every, "excess"), "o", color=SAMPLES, markersize=4, alpha=0.7)
-    _tidy(panels[5], xscale="log", xlabel="seconds of training")
+    _tidy(panels[5], log="x", xlabel="seconds of training")
     return figure
 
 
@@ -50,7 +47,7 @@ def importances(shares: Mapping[str, float]) -> Figure:
     """The share of the variance of log excess that each setting explains, the largest first."""
     figure = Figure(figsize=(5.4, 2.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.barh([NAMES[name] for name in shares], list(shares.values()), color=DATA, alpha=0.8)
+    axes.barh([SETTINGS[name].name for name in shares], list(shares.values()), color=DATA, alpha=0.8)
     axes.invert_yaxis()
     _tidy(axes, xlabel="share of the variance of log excess (fANOVA)")
     return figure
@@ -68,8 +65,7 @@ def mmd_against_excess(runs: Sequence[Found], limits: Mapping[str, float]) -> Fi
             axes.plot(values(chosen, "excess"), heights, "o", color=colour, markersize=5, alpha=0.7, label=label)
         axes.axhline(limit, color=BLACK, linestyle="--", linewidth=1, label="95 % limit, two real samples")
         axes.set_title(title, fontsize=10)
-        up = f"MMD² (smaller ones drawn at {floor:.0e})"
-        _tidy(axes, xscale="log", yscale="log", xlabel="excess (nats)", ylabel=up)
+        _tidy(axes, log="xy", xlabel="excess (nats)", ylabel=f"MMD² (smaller ones drawn at {floor:.0e})")
     legend = panels[0].get_legend_handles_labels()
     figure.legend(*legend, frameon=False, loc="outside upper center", ncols=5, fontsize=9)
     return figure
@@ -112,8 +108,14 @@ def _quantiles(axes: Axes, z: Tensor) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _tidy(axes: Axes, **properties: object) -> None:
+def _tidy(axes: Axes, *, log: str = "", **properties: object) -> None:
     axes.set(**properties)
+    for name in log:
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axes.set(**{f"{name}scale": "log"})
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 def suggested(runs: Sequence[Found], seed: int, most: Settings) -> dict[str, float]:
     """Return settings up to `most` that may validate better than those of all runs, by TPE (see Optuna)."""
-    swept = {name: high for name, (_, high) in SETTINGS.items()}
+    swept = {name: setting.high for name, setting in SETTINGS.items()}
     study = _study((one, _ranges(most if one.cell.kind == "guided" else swept), one.validation) for one in runs)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
     return study.ask(_ranges(most)).params
@@ -37,10 +37,10 @@ def importances(runs: Sequence[Found], seed: int) -> dict[str, float]:
 
 def _ranges(most: Settings) -> dict[str, BaseDistribution]:
     return {
-        name: IntDistribution(int(low), int(most[name]), log=True)
+        name: IntDistribution(int(setting.low), int(most[name]), log=True)
         if name in COUNTS
-        else FloatDistribution(low, most[name], log=True)
-        for name, (low, _) in SETTINGS.items()
+        else FloatDistribution(setting.low, most[name], log=True)
+        for name, setting in SETTINGS.items()
     }
 
 

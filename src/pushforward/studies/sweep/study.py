@@ -8,7 +8,7 @@ from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, largest, mean, shown, spread, values
 from pushforward.studies.sweep import mmd, pictures, search
 from pushforward.studies.sweep.cells import VALIDATION_POINTS, Settings
-from pushforward.studies.sweep.plan import FULL, NAMES, QUICK, SETTINGS, Plan
+from pushforward.studies.sweep.plan import SETTINGS, Plan, described
 
 TITLE = "RealNVP on two moons: which settings matter, and what the MMD sees"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 1"
@@ -19,7 +19,7 @@ SEEDS_AFTER = 100  # chosen settings are run again with seeds that had no part i
 
 def run(record: Record) -> None:
     """Make the runs that the folder does not hold yet, and answer the source's questions from all of them."""
-    plan = record.size(FULL, quick=QUICK)
+    plan = Plan(record)
     runs = _runs(record, plan)
     record.runs += [
         {"label": one.cell.name, "parameters": one.parameters, "steps": one.steps, "seconds": one.seconds}
@@ -62,10 +62,6 @@ def _runs(record: Record, plan: Plan) -> list[Found]:
     )
 
 
-def _described(settings: Settings) -> str:
-    return ", ".join(f"{NAMES[name]} {shown(settings[name])}" for name in SETTINGS)
-
-
 def _compare(record: Record, runs: Sequence[Found]) -> None:
     record.heading("The source's first run, the best of the sweep, and our recipe")
     names = {
@@ -76,7 +72,7 @@ def _compare(record: Record, runs: Sequence[Found]) -> None:
     }
     chosen = {kind: of_kind(runs, kind) for kind in names}
     columns: Columns = (
-        ("settings", lambda ones: _described(ones[0].cell.settings)),
+        ("settings", lambda ones: described(ones[0].cell.settings)),
         ("test NLL", "nll"),
         ("excess", "excess"),
         ("its standard error", largest("standard_error")),
@@ -98,7 +94,7 @@ def _compare(record: Record, runs: Sequence[Found]) -> None:
     record.answer(
         "How good is the source's first run, and how good can its model become?",
         f"The first run stays {first:.3f} nats above the entropy, the best setting of {len(runs)} runs {best:.4f} "
-        f"({_described(chosen['best'][0].cell.settings)}). Spline couplings with "
+        f"({described(chosen['best'][0].cell.settings)}). Spline couplings with "
         f"{shown(chosen['ours'][0].cell.settings['points'])} points reach {ours:.4f}: "
         f"{'closer' if ours < best else 'not closer'} than the best RealNVP.",
     )
@@ -120,11 +116,11 @@ def _effects(record: Record, runs: Sequence[Found], centre: Settings) -> None:
         levels[name] = dict(sorted(found.items()))
         record.number(f"effects.{name}", {f"{level:g}": values(ones, "excess") for level, ones in levels[name].items()})
     record.scores(
-        f"One setting changed at a time, the others as in {_described(centre)}; excess in nats, mean over seeds "
+        f"One setting changed at a time, the others as in {described(centre)}; excess in nats, mean over seeds "
         "(lowest to highest).",
         ("setting", "value"),
         (("excess", "excess"), ("MMD²", "mmd"), ("seconds", "seconds")),
-        {(NAMES[name], f"{level:g}"): ones for name, found in levels.items() for level, ones in found.items()},
+        {(SETTINGS[name].name, f"{level:g}"): ones for name, found in levels.items() for level, ones in found.items()},
     )
     record.picture(
         "effects",
@@ -138,7 +134,7 @@ def _effects(record: Record, runs: Sequence[Found], centre: Settings) -> None:
         factor, lowest = max(means.values()) / max(min(means.values()), 1e-6), min(means, key=means.__getitem__)
         if len(means) > 1:
             course = _course(list(means.values()))
-            sentences[f"{factor:.1f} for {NAMES[name]} ({course}, lowest at {lowest:,g})"] = factor
+            sentences[f"{factor:.1f} for {SETTINGS[name].name} ({course}, lowest at {lowest:,g})"] = factor
     record.answer(
         "What is the effect of the hyperparameters on the quality?",
         "From worst to best value the mean excess falls by a factor of "
@@ -169,7 +165,7 @@ def _importances(record: Record, runs: Sequence[Found]) -> None:
     record.answer(
         "Which setting matters most when all are varied at once?",
         "By the share of the variance of log excess: "
-        + ", ".join(f"{NAMES[name]} {share:.2f}" for name, share in shares.items())
+        + ", ".join(f"{SETTINGS[name].name} {share:.2f}" for name, share in shares.items())
         + f" ({len(runs)} runs, so read the order of near neighbours with care).",
     )
 

@@ -1,14 +1,15 @@
 """Five priors of one variational autoencoder on binarized MNIST: bounds, samples, and how well each prior fits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from pushforward.studies.kit.cells import Found, complete
+from pushforward.studies.kit.images import sheets, strips
 from pushforward.studies.kit.record import Record
-from pushforward.studies.kit.tables import Columns, cells, largest, mean, spread
+from pushforward.studies.kit.tables import Columns, first, largest, mean, spread
 from pushforward.studies.vae import pictures
-from pushforward.studies.vae.runs import WARM_UP_WEIGHT, Run
+from pushforward.studies.vae.runs import LEVELS, WARM_UP_WEIGHT, Run, standard_error
 
 TITLE = "A variational autoencoder with a flow prior"
 SOURCE = "an exercise sheet on normalizing flows (masked coupling), exercise 2.6"
@@ -22,13 +23,7 @@ PRIORS = {
     "flow": "flow, 8 masked affine couplings",
     "spline": "flow, 4 spline couplings",
 }
-SHORT = {
-    "normal": "normal",
-    "mixture": "mixture",
-    "vampprior": "VampPrior",
-    "flow": "affine flow",
-    "spline": "spline flow",
-}
+SHORT = dict(zip(PRIORS, ("normal", "mixture", "VampPrior", "affine flow", "spline flow"), strict=True))
 PUBLISHED = [
     ["neural spline flows (arXiv:1906.04032); flow in prior and posterior", "-85.61", "-82.08"],
     ["ResNet VAE with 40 latents (Xu 2019)", "-84.62", "-80.34"],
@@ -45,19 +40,17 @@ BOUNDS: Columns = (
     ("IWAE", "iwae"),
     ("s.e.", largest("iwae_error")),
 )
-BOUNDS_OF_ONE: Columns = (*BOUNDS, ("active latents", largest("active")), ("seconds", "seconds"))
 
-ByPrior = dict[str, list[Found]]  # by seed
+ByPrior = dict[str, list[Found]]  # of every seed
 
 
 def run(record: Record) -> None:
     """Do the runs that the folder does not hold yet, and answer the source's questions from all of them."""
-    options: dict[str, Any] = record.size({}, quick=QUICK)
-    first = record.seed
-    main = [Run(prior, LATENT, seed=seed, **options) for seed in record.seeds() for prior in PRIORS]
-    small = [Run(prior, latent, seed=first, **options) for latent in (2, 10) for prior in ("normal", "flow")]
-    planar = Run("normal", LATENT, seed=first, planar=PLANAR, **options)
-    cut = [Run(prior, LATENT, "threshold", seed=first, **options) for prior in ("normal", "flow")]
+    options: dict[str, Any] = {"seed": record.seed, **record.size({}, quick=QUICK)}
+    main = [Run(prior, LATENT, **{**options, "seed": seed}) for seed in record.seeds() for prior in PRIORS]
+    small = [Run(prior, latent, **options) for latent in (2, 10) for prior in ("normal", "flow")]
+    planar = Run("normal", LATENT, planar=PLANAR, **options)
+    cut = [Run(prior, LATENT, "threshold", **options) for prior in ("normal", "flow")]
     runs = [*main, *small, planar, *cut]
     found = dict(zip(runs, complete(record, runs), strict=True))
     for each, one in found.items():
@@ -81,11 +74,12 @@ def run(record: Record) -> None:
         "all, two at a time; those of an earlier call of the study are kept."
     )
     by_prior = {prior: [found[each] for each in main if each.prior == prior] for prior in PRIORS}
-    few = [found[each] for each in small]
-    gains = _compare(record, by_prior)
-    _few_latents(record, [*few, by_prior["normal"][0], by_prior["flow"][0]])
-    _planar_posterior(record, found[planar], by_prior["normal"][0])
-    _thresholded(record, *(found[each] for each in cut))
+    few = {f"{SHORT[each.prior]}, {each.latent} latents": found[each] for each in small}
+    gains = {
+        prior: [gain(*pair) for pair in zip(of, by_prior["normal"], strict=True)] for prior, of in by_prior.items()
+    }
+    _compare(record, by_prior, gains)
+    _one_seed(record, by_prior, list(few.values()), found[planar], [found[each] for each in cut])
     _match(record, by_prior, few)
     _pictures(record, by_prior, few, found[planar], gains)
 
@@ -93,27 +87,16 @@ def run(record: Record) -> None:
 def gain(one: Found, other: Found) -> tuple[float, float]:
     """Return how far the test ELBO of `one` lies above that of `other`, image by image, and its standard error."""
     difference = one.elbos - other.elbos
-    return difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
+    return difference.mean().item(), standard_error(difference)
 
 
-def _compare(record: Record, by_prior: ByPrior) -> dict[str, list[tuple[float, float]]]:
-    """Return each prior's gain over the normal one, and its standard error, of every seed."""
+def _compare(record: Record, by_prior: ByPrior, gains: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     record.heading(f"{LATENT} latents, dynamically binarized MNIST")
-    gains = {
-        prior: [gain(*pair) for pair in zip(found, by_prior["normal"], strict=True)]
-        for prior, found in by_prior.items()
-    }
-    for prior, values in gains.items():
-        record.number(f"gain over the normal prior.{prior}", [value for value, _ in values])
-
-    def gained(found: Sequence[Found]) -> str:
-        prior = found[0].cell.prior
-        return "" if prior == "normal" else spread([value for value, _ in gains[prior]])
-
-    def its_error(found: Sequence[Found]) -> Any:
-        prior = found[0].cell.prior
-        return "" if prior == "normal" else max(error for _, error in gains[prior])
-
+    told = {"normal": ("", "")}
+    for prior, of in gains.items():
+        values, errors = zip(*of, strict=True)
+        record.number(f"gain over the normal prior.{prior}", values)
+        told.setdefault(prior, (spread(values), max(errors)))
     record.scores(
         f"Mean over {len(by_prior['normal'])} seeds (lowest to highest). The gain is over the normal prior with the "
         "same seed, image by image; its standard error is that of these differences. ELBO = log p(x|z) - rate, the "
@@ -121,10 +104,10 @@ def _compare(record: Record, by_prior: ByPrior) -> dict[str, list[tuple[float, f
         "prior",
         (
             *BOUNDS[:2],
-            ("gain", gained),
-            ("s.e.", its_error),
+            ("gain", lambda found: told[found[0].cell.prior][0]),
+            ("s.e.", lambda found: told[found[0].cell.prior][1]),
             *BOUNDS[2:],
-            ("parameters", largest("parameters")),
+            ("parameters", first("parameters")),
             ("seconds", "seconds"),
         ),
         {PRIORS[prior]: found for prior, found in by_prior.items()},
@@ -134,11 +117,11 @@ def _compare(record: Record, by_prior: ByPrior) -> dict[str, list[tuple[float, f
         ["source", "normal prior", "flow prior"],
         PUBLISHED,
     )
-    means = {prior: fmean(value for value, _ in values) for prior, values in gains.items()}
+    means = {prior: fmean(value for value, _ in of) for prior, of in gains.items()}
     seeds = "in every seed" if all(value > 0 for value, _ in gains["flow"]) else "not in every seed"
     between = "in between" if means["normal"] < means["mixture"] < means["flow"] else "not in between"
-    rate, likelihood = (
-        [mean(by_prior[prior], field) for prior in ("normal", "flow")] for field in ("rate", "likelihood")
+    rates, likelihoods = (
+        [f"{mean(by_prior[prior], field):.1f}" for prior in ("normal", "flow")] for field in ("rate", "likelihood")
     )
     record.answer(
         "Evaluate the test set ELBO. Do you see better performance?",
@@ -146,34 +129,34 @@ def _compare(record: Record, by_prior: ByPrior) -> dict[str, list[tuple[float, f
         f"above the normal prior on average ({seeds}; the spline flow {means['spline']:.2f}, the VampPrior "
         f"{means['vampprior']:.2f}, the mixture {means['mixture']:.2f}). From lowest to highest: "
         f"{', '.join(SHORT[prior] for prior in sorted(means, key=means.__getitem__))}. The mixture, the one prior that "
-        f"the source compares with, is {between}. The flow changes the rate from {rate[0]:.1f} to {rate[1]:.1f} nats "
-        f"and log p(x|z) from {likelihood[0]:.1f} to {likelihood[1]:.1f}.",
+        f"the source compares with, is {between}. The flow changes the rate from {' to '.join(rates)} nats and "
+        f"log p(x|z) from {' to '.join(likelihoods)}.",
     )
-    return gains
 
 
-def _few_latents(record: Record, found: Sequence[Found]) -> None:
+def _one_seed(
+    record: Record, by_prior: ByPrior, few: Sequence[Found], refined: Found, thresholded: Sequence[Found]
+) -> None:
+    """Compare what was trained from one seed: fewer latents, a planar posterior, thresholded images."""
+    columns: Columns = (*BOUNDS, ("active latents", first("active")), ("seconds", "seconds"))
+    plain, flow = by_prior["normal"][0], by_prior["flow"][0]
+
     record.heading("Fewer latents")
-    record.table(
-        "Dynamically binarized, one seed.",
-        ["latents", "prior", *(header for header, _ in BOUNDS_OF_ONE)],
-        [[one.cell.latent, SHORT[one.cell.prior], *cells(BOUNDS_OF_ONE, [one])] for one in found],
-    )
-    gains = {normal.cell.latent: gain(flow, normal) for normal, flow in zip(found[::2], found[1::2], strict=True)}
+    pairs = [few[:2], few[2:], (plain, flow)]
+    rows = {(one.cell.latent, SHORT[one.cell.prior]): [one] for pair in pairs for one in pair}
+    record.scores("Dynamically binarized, one seed.", ("latents", "prior"), columns, rows)
+    told = ["{:.2f} ± {:.2f} nats with {} latents".format(*gain(b, a), a.cell.latent) for a, b in pairs]
     record.answer(
         "With how many latents does a flow prior help?",
-        "The affine flow prior lies above the normal one by "
-        + ", ".join(f"{value:.2f} ± {error:.2f} nats with {latent} latents" for latent, (value, error) in gains.items())
-        + " (one seed; the standard error is that of the differences over test images).",
+        f"The affine flow prior lies above the normal one by {', '.join(told)} (one seed; the standard error is that "
+        "of the differences over test images).",
     )
 
-
-def _planar_posterior(record: Record, refined: Found, plain: Found) -> None:
     record.heading("A planar flow in the posterior")
     record.scores(
         f"Normal prior, {LATENT} latents, dynamically binarized, one seed; the encoder steers the planar maps.",
         "posterior",
-        BOUNDS_OF_ONE,
+        columns,
         {"diagonal normal": [plain], f"and {PLANAR} planar maps": [refined]},
     )
     value, error = gain(refined, plain)
@@ -183,90 +166,87 @@ def _planar_posterior(record: Record, refined: Found, plain: Found) -> None:
         f"{error:.2f} nats (one seed).",
     )
 
-
-def _thresholded(record: Record, normal: Found, flow: Found) -> None:
     record.heading("Thresholded MNIST: another data set")
     record.scores(
         f"MNIST cut at half of full ink, {LATENT} latents, one seed. Thresholded images have a lower entropy: these "
         "numbers are not comparable with any others here.",
         "prior",
-        BOUNDS_OF_ONE,
-        {SHORT[one.cell.prior]: [one] for one in (normal, flow)},
+        columns,
+        {SHORT[one.cell.prior]: [one] for one in thresholded},
     )
-    value, error = gain(flow, normal)
+    value, error = gain(*reversed(thresholded))
     record.answer(
         "And on thresholded images?",
         f"There the affine flow prior lies {value:.2f} ± {error:.2f} nats above the normal one (one seed).",
     )
 
 
-def _title(one: Found) -> str:
-    return f"{SHORT[one.cell.prior]}, {one.cell.latent} latents"
-
-
-def _match(record: Record, by_prior: ByPrior, few: Sequence[Found]) -> None:
+def _match(record: Record, by_prior: ByPrior, few: Mapping[str, Found]) -> None:
     record.heading("Does the prior match the aggregate posterior?")
-    columns: Columns = (
-        ("MMD²", "mmd"),
-        ("null, 95 %", "mmd_null_95"),
-        ("MMD² / null", lambda found: spread([one.mmd / one.mmd_null_95 for one in found])),
-        ("p", "mmd_p"),
-        ("C2ST", "c2st"),
-    )
+    rows = {name: [one] for name, one in few.items()}
+    rows |= {f"{SHORT[prior]}, {LATENT} latents": found for prior, found in by_prior.items()}
     record.scores(
         "One latent for each of many test images against as many from the prior. MMD² has the median distance as its "
         "kernel width, so it compares the two laws of one model, not models; its null is the 95 % quantile of 200 "
-        f"random splits. The C2ST is the cross-validated accuracy of boosted trees on {few[0].c2st_rows:,} latents of "
-        "each law, one half if they are equal.",
+        "random splits. The C2ST is the cross-validated accuracy of boosted trees on "
+        f"{by_prior['normal'][0].c2st_rows:,} latents of each law, one half if they are equal.",
         "prior",
-        columns,
-        {_title(found[0]): found for found in [*([one] for one in few), *by_prior.values()]},
+        (
+            ("MMD²", "mmd"),
+            ("null, 95 %", "mmd_null_95"),
+            ("MMD² / null", lambda found: spread([one.mmd / one.mmd_null_95 for one in found])),
+            ("p", "mmd_p"),
+            ("C2ST", "c2st"),
+        ),
+        rows,
     )
-    accuracies = {prior: mean(found, "c2st") for prior, found in by_prior.items()}
+    accuracies = sorted((mean(found, "c2st"), SHORT[prior]) for prior, found in by_prior.items())
     record.answer(
         "Plot the samples from the approximate posterior and samples from the prior. Do they match well?",
         "A classifier tells the two apart with an accuracy of "
-        + ", ".join(
-            f"{accuracies[prior]:.3f} ({SHORT[prior]})" for prior in sorted(accuracies, key=accuracies.__getitem__)
-        )
-        + f" with {LATENT} latents; one half would be a perfect match.",
+        f"{', '.join(f'{accuracy:.3f} ({name})' for accuracy, name in accuracies)} with {LATENT} latents; one half "
+        "would be a perfect match.",
     )
 
 
 def _pictures(
     record: Record,
     by_prior: ByPrior,
-    few: Sequence[Found],
+    few: Mapping[str, Found],
     refined: Found,
-    gains: dict[str, list[tuple[float, float]]],
+    gains: Mapping[str, Sequence[tuple[float, float]]],
 ) -> None:
     record.heading("Pictures")
-    main, small = {SHORT[prior]: found[0] for prior, found in by_prior.items()}, {_title(one): one for one in few}
+    main = {SHORT[prior]: found[0] for prior, found in by_prior.items()}
     record.picture(
         "training",
-        pictures.training(main, {SHORT[prior]: gains[prior] for prior in PRIORS if prior != "normal"}),
+        pictures.training(main, {SHORT[prior]: of for prior, of in gains.items() if prior != "normal"}),
         f"Left: training with {LATENT} latents, first seed. Right: the gain of each prior over the normal one on test "
         "images, a dot a seed with the standard error over images.",
     )
     record.picture(
         "latents",
-        pictures.latents({**small, **main}),
+        pictures.latents({**few, **main}),
         "Samples of the approximate posterior of test images over samples of the prior. With two latents these are "
         f"themselves the axes, else the first two principal components of the aggregate posterior ({LATENT} latents "
         "where none are named).",
     )
-    record.picture(
-        "samples",
-        pictures.samples(main),
-        f"Pixel probabilities decoded from samples of each prior at temperature 1, {LATENT} latents; not selected.",
-    )
-    record.picture("samples-few-latents", pictures.samples(small), "The same with fewer latents.")
-    shown = {**small, **main, "normal, planar posterior": refined}
+    for name, found, across, caption in (
+        (
+            "samples",
+            main,
+            3,
+            f"Pixel probabilities decoded from samples of each prior at temperature 1, {LATENT} latents; not selected.",
+        ),
+        ("samples-few-latents", few, 2, "The same with fewer latents."),
+    ):
+        panels = {title: one.samples for title, one in found.items()}
+        record.picture(name, sheets(panels, num_columns=6, across=across, levels=LEVELS), caption)
+    rows = {"test images, binarized": refined.images}
+    rows |= {name: one.reconstructions for name, one in {**few, **main, "normal, planar posterior": refined}.items()}
     record.picture(
         "reconstructions",
-        pictures.reconstructions(
-            {"test images, binarized": refined.images, **{name: one.reconstructions for name, one in shown.items()}}
-        ),
+        strips(rows, LEVELS, size=0.5),
         f"Pixel probabilities at the posterior's centre; {LATENT} latents where none are named.",
     )
     late = {prior: _late_gain(by_prior[prior][0]) for prior in ("normal", "flow")}

@@ -18,6 +18,7 @@ from pushforward.vae import VAE, binarize, mlp_vae
 WARM_UP_WEIGHT = 0.3  # of the KL term while warming up
 TEST_SEED = 1_000  # of the test images' binarization: the same images for every model
 NUM_SAMPLES = 36  # images drawn from each prior
+LEVELS = 16  # of ink in pictures; more would be seen by nobody and make large files
 ACTIVE = 0.01  # a latent is active if the variance of its posterior mean over images is above this (arXiv:1509.00519)
 
 
@@ -122,11 +123,11 @@ class Run:
         means = torch.cat([model.posterior(some)[0] for some in x.split(500)])
         measured = {
             "elbo": elbos.mean().item(),
-            "elbo_error": _error(elbos),
+            "elbo_error": standard_error(elbos),
             "likelihood": likelihood,
             "rate": likelihood - elbos.mean().item(),
             "iwae": iwae.mean().item(),
-            "iwae_error": _error(iwae),
+            "iwae_error": standard_error(iwae),
             "iwae_images": len(chosen),
             "elbo_of_iwae_images": elbos[chosen].mean().item(),
             "active": int((means.var(0) > ACTIVE).sum()),
@@ -142,14 +143,20 @@ class Run:
             "elbos": elbos,
             "latents": flat[:few],
             "drawn": flat_drawn[:few],
-            "images": x[first_of_label],
-            "reconstructions": model.reconstruct(x[first_of_label]),
-            "samples": model.sample(NUM_SAMPLES, generator=generator),
+            "images": _inked(x[first_of_label]),
+            "reconstructions": _inked(model.reconstruct(x[first_of_label])),
+            "samples": _inked(model.sample(NUM_SAMPLES, generator=generator)),
         }
 
 
-def _error(values: Tensor) -> float:
+def standard_error(values: Tensor) -> float:
+    """Return that of the mean of values (n,)."""
     return (values.std() / len(values) ** 0.5).item()
+
+
+def _inked(images: Tensor) -> Tensor:
+    """Return probabilities as levels of ink."""
+    return (images * (LEVELS - 1)).round()
 
 
 def _flattened(latents: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, float]:
