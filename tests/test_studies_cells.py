@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from pushforward.studies.kit import cells as kit_cells
 from pushforward.studies.kit.cells import complete
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.workers import Workers
+from pushforward.training.interrupt import Interrupted
 
 DONE = "done.txt"  # in the study's folder: a line for each cell that was begun
 
@@ -67,7 +68,7 @@ def test_workers_end_with_a_status_and_their_last_words():
         workers.start("bad", time.sleep, "0")  # which wants a number
         workers.start("none", importlib.import_module, "json")
         ended = {}
-        while workers:
+        while workers.running:
             ended |= {one.name: one for one in workers.ended()}
     assert (ended["none"].status, ended["none"].last_words) == (0, "it gave no reason")
     assert ended["bad"].status == 1
@@ -77,15 +78,30 @@ def test_workers_end_with_a_status_and_their_last_words():
 def test_workers_left_are_stopped():
     with Workers() as workers:
         workers.start("waits", subprocess.getoutput, "sleep 60")
-        process, _ = workers._running["waits"]
+        process, _ = workers.running["waits"]
     assert process.returncode == -signal.SIGTERM
-    assert not workers
+    assert not workers.running
+
+
+def stopped(file):
+    """Stop as the training loop does: a signal comes, the checkpoint is saved, and an interrupt is raised."""
+    Path(file).touch()
+    raise Interrupted("saved")
+
+
+def test_a_worker_stopped_by_a_signal_has_not_failed(record):
+    with Workers() as workers:
+        workers.start("a", stopped, record.out / "checkpoint")
+        while not (ended := workers.ended()):
+            pass
+    assert ended[0].status == -signal.SIGTERM
+    assert (record.out / "checkpoint").exists()
 
 
 def test_a_worker_ends_when_the_process_that_started_it_is_killed():
     code = (
         "import time; from pushforward.studies.kit.workers import Workers; workers = Workers(); "
-        "workers.start('a', time.sleep, 60); print(workers._running['a'][0].pid, flush=True); time.sleep(60)"
+        "workers.start('a', time.sleep, 60); print(workers.running['a'][0].pid, flush=True); time.sleep(60)"
     )
     starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     with starter:
@@ -201,14 +217,15 @@ def test_a_killed_workers_cell_alone_is_done_again_beside_the_others(killed, rec
     assert f"  {victim}: its worker was ended by signal 9; it is queued anew" in said
     assert {path.suffix for path in (record.out / "runs").iterdir()} == {".safetensors"}
     assert {one.threads for one in found} == {1}
-    alone = complete(Record("sweep", "", "", record.out / "alone"), cells, num_workers=0)
+    quick = [replace(one, seconds=0.0) for one in cells]
+    alone = complete(Record("sweep", "", "", record.out / "alone"), quick, num_workers=0)
     assert [one.double for one in alone] == [one.double for one in found]
     long = [(float(since), process) for name, process, since in begun(record) if name.startswith("long")]
     assert any(one[1] != two[1] and abs(one[0] - two[0]) < 4.0 for one in long for two in long)  # at the same time
 
 
 def test_a_cell_that_ends_its_worker_again_and_again_stops_the_study(record):
-    with pytest.raises(RunError, match="the run deadly ended its worker 3 times"):
+    with pytest.raises(RunError, match="the run deadly failed: its worker was ended 3 times"):
         complete(record, [Toy("deadly", ends="killed")], num_workers=1)
 
 

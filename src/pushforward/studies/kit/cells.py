@@ -61,20 +61,22 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
     with Workers() as workers:
         while left:
             for cell in left:
-                if len(workers) < max(num_workers, 1) and cell.name not in workers and (claim := _claim(folder, cell)):
+                if cell.name in workers.running or len(workers.running) >= max(num_workers, 1):
+                    continue
+                if claim := _claim(folder, cell):
                     with claim:
                         if num_workers:
                             workers.start(cell.name, _perform, folder, cell, holding=[claim])
                         else:
                             _perform(folder, cell)
-            for one in workers.ended():
-                if one.status > 0:
-                    raise RunError(f"the run {one.name} failed: {one.last_words}")
-                if one.status < 0:
-                    kills[one.name] += 1
-                    record.say(f"  {one.name}: its worker was ended by signal {-one.status}; it is queued anew")
-                if kills[one.name] == MOST_KILLS:
-                    raise RunError(f"the run {one.name} ended its worker {MOST_KILLS} times")
+            for name, status, last_words in workers.ended():
+                if status > 0:
+                    raise RunError(f"the run {name} failed: {last_words}")
+                if status < 0:
+                    kills[name] += 1
+                    record.say(f"  {name}: its worker was ended by signal {-status}; it is queued anew")
+                if kills[name] == MOST_KILLS:
+                    raise RunError(f"the run {name} failed: its worker was ended {MOST_KILLS} times")
             for cell in [cell for cell in left if _read(folder, cell) is not None]:
                 left.remove(cell)
                 record.say(f"  {cell.name} ({len(cells) - len(left)} of {len(cells)})")

@@ -83,10 +83,7 @@ class Record:
         writable_folder(self.out, remedy="name another folder with --out")
 
     def of_part(self, part: str) -> "Record":
-        """Return a record that adds to this one what a part of the study finds, under the part's name.
-
-        Numbers are kept in the table `part`; pictures and runs have its name before theirs.
-        """
+        """Return a record that adds to this one, with the part's name before those of numbers, pictures and runs."""
         return replace(self, part=part)
 
     def named(self, name: str) -> str:
@@ -117,15 +114,10 @@ class Record:
         resumable: bool = False,
         **options: Any,
     ) -> "History":
-        """Train with `pf.fit` without a progress bar, and keep what it took.
+        """Train with `pf.fit` on rows and context, without a progress bar, and keep what it took under a label.
 
-        Args:
-            label: Name of the run.
-            model: What to train.
-            *arguments: Rows and context, as for `pf.fit`.
-            quick: Length of the training in the quick form, which compiles nothing; by default that of the full form.
-            resumable: Whether to keep checkpoints in the study's folder until it is finished, and to go on from them.
-            **options: Those of `pf.fit`.
+        The quick form compiles nothing and trains as long as `quick` says. A `resumable` training keeps checkpoints in
+        the study's folder until the study is finished, and goes on from them.
         """
         from pushforward.training import fit
 
@@ -136,15 +128,8 @@ class Record:
         elif resumable:
             options |= {"out": self.out / CHECKPOINTS / file_name(label), "resume": True}
         history = fit(model, *arguments, progress=False, **options)
-        self.runs.append(
-            {
-                "label": label,
-                "parameters": num_parameters(model),
-                "steps": history.steps,
-                "seconds": round(history.seconds, 2),
-                "stopped": history.stopped_because,
-            }
-        )
+        run = {"label": label, "parameters": num_parameters(model), "steps": history.steps}
+        self.runs.append({**run, "seconds": round(history.seconds, 2), "stopped": history.stopped_because})
         self._save()
         self.say(f"  {label}: {history.steps:,} steps in {history.seconds:.0f} s")
         return history
@@ -165,15 +150,10 @@ class Record:
         self.blocks.append(Block("question", question, text))
 
     def number(self, key: str, value: Any, *, again: bool = False) -> None:
-        """Keep a number for results.json under `key`; dots make nested tables.
-
-        Args:
-            key: Its name.
-            value: A number or text, or lists, tables and tensors of them.
-            again: Whether the key is there already and its value to be replaced, as when more seeds are done.
+        """Keep a number or text, or lists, tables and tensors of them, for results.json; dots in its key make tables.
 
         Raises:
-            KeyError: If the key is there already, and is not to be replaced.
+            KeyError: If the key is there already, and is not to be replaced `again`, as when more seeds are done.
         """
         *path, last = [*filter(None, [self.part]), *key.split(".")]
         table = self.numbers
@@ -230,22 +210,14 @@ class Record:
             "quick": self.quick,
             "complete": complete,
             "seconds": round(self.seconds, 1),
-            "versions": {
-                "pushforward": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": {"pushforward": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
             "numbers": self.numbers,
             "runs": self.runs,
         }
 
     def finish(self) -> None:
-        """Write the report, and remove the checkpoints: they are large, and a repeated study is to train anew.
-
-        Raises:
-            RunError: If writing fails.
-        """
+        """Write the report, and remove the checkpoints: they are large, and a repeated study is to train anew."""
         facts = self._save(complete=True)
         for name, template in {PAGE: "study.html", SUMMARY: "study.md"}.items():
             self._write(name, page(template, record=self, facts=facts).encode())

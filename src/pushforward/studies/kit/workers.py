@@ -9,15 +9,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 POLL_SECONDS = 0.5
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """A worker that has ended: its exit status, negative after a signal, and the last line it wrote as an error."""
 
     name: str
@@ -26,31 +24,25 @@ class Ended:
 
 
 class Workers:
-    """Processes at work; leaving its block stops those that are left, which save their checkpoints first.
+    """Processes at work, by name; leaving its block stops those that are left, which save their checkpoints first.
 
     Example:
         >>> with Workers() as workers:
         ...     workers.start("a", perform, Path("folder"))
-        ...     while workers:
+        ...     while workers.running:
         ...         for one in workers.ended(): print(one.name, one.status)
     """
 
     def __init__(self) -> None:
-        self._running: dict[str, tuple[subprocess.Popen[bytes], IO[str]]] = {}
-
-    def __len__(self) -> int:
-        return len(self._running)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._running
+        self.running: dict[str, tuple[subprocess.Popen[bytes], IO[str]]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process, _ in self._running.values():
+        for process, _ in self.running.values():
             process.terminate()
-        for name in list(self._running):
+        for name in list(self.running):
             self._end(name)
 
     def start(
@@ -68,15 +60,15 @@ class Workers:
                 pass_fds=[file.fileno() for file in holding],
                 env={**os.environ, **ONE_THREAD},
             )
-        self._running[name] = process, errors
+        self.running[name] = process, errors
 
     def ended(self) -> list[Ended]:
         """Wait a moment; return the workers that have ended since the last call."""
         time.sleep(POLL_SECONDS)
-        return [self._end(name) for name, (process, _) in list(self._running.items()) if process.poll() is not None]
+        return [self._end(name) for name, (process, _) in list(self.running.items()) if process.poll() is not None]
 
     def _end(self, name: str) -> Ended:
-        process, errors = self._running.pop(name)
+        process, errors = self.running.pop(name)
         status = process.wait()
         with errors:
             errors.seek(0)
@@ -94,4 +86,7 @@ def _end_with(parent: int) -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=[int(sys.argv[1])], daemon=True).start()
     called, given = pickle.load(sys.stdin.buffer)
-    called(*given)
+    try:
+        called(*given)
+    except KeyboardInterrupt:  # SIGTERM has come, and the checkpoint is saved: a worker that was stopped has not failed
+        os.kill(os.getpid(), signal.SIGTERM)
