@@ -10,7 +10,8 @@ from torch.testing import assert_close
 import pushforward as pf
 import zoo
 from pushforward.nets import ConvNet
-from pushforward.studies import image_flows, run
+from pushforward.studies import run
+from pushforward.studies.mnist import convolutional
 from pushforward.transforms import (
     ActNorm,
     Compose,
@@ -425,7 +426,7 @@ def test_recipes_of_images_are_not_offered_for_tables():
 
 
 def test_the_study_measures_both_flows_beside_the_gaussian(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_flows, "SIZES", (8,))
+    monkeypatch.setattr(convolutional, "SECONDS", {8: 1})
     record = run("image-flows", quick=True, out=tmp_path, progress=False)
     found = record.numbers["test"]["8"]
     assert found.keys() == {"gaussian", "realnvp", "glow"}
