@@ -45,14 +45,11 @@ class LabelGaussians:
 
 
 def whole_gaussian(x: Tensor, seed: int, *, units: Sequence[Transform] = (), copies: int | None = None) -> Baseline:
-    """Return one Gaussian with full covariance for all images.
+    """Return one Gaussian with full covariance for all images (n, D) of levels.
 
-    Args:
-        x: (n, D), levels.
-        seed: Of the dequantization noise.
-        units: Where the rows are taken to be Gaussian: transforms from dequantized levels, such as
-            `pf.data.pixel_units("logit")`. The baseline's log_prob is in levels all the same.
-        copies: How many times each image is seen, each time with other noise; by default as many as give 21,000 rows.
+    Rows are taken to be Gaussian behind `units`, transforms from dequantized levels such as
+    `pf.data.pixel_units("logit")`; the baseline's log_prob is in levels all the same. Each image is seen `copies`
+    times, each time with other noise, by default as often as gives 21,000 rows.
     """
     scaling = Compose(units)
     mean, covariance, _ = _moments(x, scaling, copies or -(-ENOUGH_ROWS // len(x)), data_generator(seed))
@@ -71,16 +68,12 @@ def gaussian_mixture(
     """Return a mixture of Gaussians with full covariances, one on each cluster of k-means; see `whole_gaussian`.
 
     Clusters are those of the leading principal components of the images. Steps of expectation maximization after that
-    gain a nat on MNIST and take minutes: in 784 dimensions a row belongs to one component anyway.
+    gain a nat on MNIST and take minutes: in 784 dimensions a row belongs to one component anyway. Each covariance is
+    mixed with that of all rows as if it had been seen in `shrinkage` further rows. Both defaults are those of the best
+    log-likelihood on MNIST's validation images in logit space.
 
-    Args:
-        x: (n, D), levels.
-        seed: Of the dequantization noise and of k-means.
-        units: As for `whole_gaussian`.
-        num_components: Number of clusters, at most n.
-        shrinkage: Each covariance is mixed with that of all rows as if it had been seen in so many further rows. Both
-            defaults are those of the best log-likelihood on MNIST's validation images in logit space.
-        copies: As for `whole_gaussian`.
+    Raises:
+        ValueError: If there are more components than images.
     """
     if not 1 <= num_components <= len(x):
         raise ValueError(f"num_components must be from 1 to {len(x)}, the number of images; got {num_components}.")

@@ -15,7 +15,7 @@ from pushforward.studies.digits import schemes
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, SHOWN, encoded, normality, projections
 from pushforward.studies.digits.gaussians import LabelGaussians
 from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Judged
-from pushforward.studies.digits.schemes import KEPT, MOST, each_k, percent
+from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, NUM_LABELS, Task, bits, less_or_more, nll_numbers
 from pushforward.studies.kit import images as digit_pictures
 from pushforward.studies.kit import pictures
@@ -148,11 +148,9 @@ def images(task: Task, models: Comparison) -> dict[str, Judged]:
     warm, cool, source, gaussians = (means[which] for which in (*OURS, ("source", "warm"), ("gaussians", "warm")))
     _by_label(record, [real], *(found[which] for which in OURS))
     _pictures_of_images(task, record, shown)
-    figure, (axes,) = pictures.board(1, size=4.2)
-    figure.set_size_inches(9, 3.8)
     bars = {"real test images": real, "ours": warm, "ours, temperature 0.7": cool, "source": source}
-    heights = {name: list(one.by_label.values()) for name, one in bars.items()}
-    digit_pictures.bars_by_label(axes, heights, "share in which the forest sees the label")
+    shares = {name: one.by_label for name, one in bars.items()}
+    figure = digit_pictures.bars_by_label(shares, "share in which the forest sees the label")
     record.picture("accuracy", figure, "Share of images in which the forest sees the label asked for, mean over seeds.")
     worst = min(warm.by_label, key=warm.by_label.__getitem__)
     record.answer(
@@ -243,17 +241,16 @@ def bottlenecks(record: Record, task: Task, affine: Candidate) -> None:
         "Our flow with a bottleneck and labels, one row a label. Above: the first k codes drawn, the rest zero. Below: "
         "a test image, then nine images with its first k codes and the rest drawn.",
     )
-    said = each_k(
-        lambda k: (
-            f"with the rest zero the forest sees the label in {percent(found[k], 'first_accuracy')} of the images, "
-            f"with all codes drawn in {percent(found[k], 'whole_accuracy')}; with the first {k} held the label is kept "
-            f"in {percent(found[k], 'label_kept')} and the pixels keep {percent(found[k], 'variance_share')} of the "
-            "variance in a label"
-        )
-    )
+    said = [
+        f"k = {k}: with the rest zero the forest sees the label in {percent(found[k], 'first_accuracy')} of the "
+        f"images, with all codes drawn in {percent(found[k], 'whole_accuracy')}; with the first {k} held the label is "
+        f"kept in {percent(found[k], 'label_kept')} and the pixels keep {percent(found[k], 'variance_share')} of the "
+        "variance in a label"
+        for k in KEPT
+    ]
     record.answer(
         "With the label given, do the two sampling schemes behave as expected?",
-        f"{said}. Without a bottleneck all codes show the label in {percent(found[0], 'whole_accuracy')}, the first "
-        f"{MOST} alone in {percent(found[0], 'first_accuracy')}, and these hold it in "
+        f"{'; '.join(said)}. Without a bottleneck all codes show the label in {percent(found[0], 'whole_accuracy')}, "
+        f"the first {MOST} alone in {percent(found[0], 'first_accuracy')}, and these hold it in "
         f"{percent(found[0], 'label_kept')}.",
     )

@@ -1,7 +1,6 @@
 """Digits of 8 x 8 pixels: plain flows in 64 dimensions, and why integers need noise."""
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -11,7 +10,7 @@ from pushforward.data.digits import LEVELS
 from pushforward.flows import Flow
 from pushforward.studies.digits import without_labels
 from pushforward.studies.digits.gaussians import whole_gaussian
-from pushforward.studies.digits.task import ADAM, PIXELS, QUICK, SOURCES_FLOW, SPLINES, Task, load, source_flow
+from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load, sources_flow
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
 from pushforward.studies.kit.record import Record
@@ -20,14 +19,9 @@ from pushforward.transforms import Scale
 TITLE = "Digits in 64 dimensions"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 1"
 
-CANDIDATES = {
-    "first": replace(
-        SOURCES_FLOW,
-        name="RealNVP, 2 blocks, 10 epochs (source's start)",  # an epoch is 10 batches of 100
-        make=partial(source_flow, num_layers=2),
-        options={"num_steps": 100, **ADAM},
-    ),
-    "source": replace(SOURCES_FLOW, name="RealNVP, 8 blocks, 100 epochs (source)"),
+CANDIDATES = {  # an epoch is 10 batches of 100
+    "first": sources_flow("RealNVP, 2 blocks, 10 epochs (source's start)", num_layers=2, num_steps=100),
+    "source": sources_flow("RealNVP, 8 blocks, 100 epochs (source)"),
     "ours": SPLINES,
 }
 

@@ -1,7 +1,7 @@
 """Flows with a bottleneck: the two ways of sampling them, rebuilding from few codes, and what each is measured by."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -133,11 +133,6 @@ def _measured(task: Task, k: int, num_samples: int, one: Trained) -> Findings:
         variance_kept=drawn.double().var(1).mean().item(),
         variance=fmean(group.double().var(0).mean().item() for group in groups),
     )
-
-
-def each_k(sentence: Callable[[int], str]) -> str:
-    """Return what a sentence says of every k."""
-    return "; ".join(f"k = {k}: {sentence(k)}" for k in KEPT)
 
 
 def percent(found: Sequence[Findings], name: str) -> str:

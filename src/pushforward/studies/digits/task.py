@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -19,59 +18,61 @@ from pushforward.studies.kit.tables import Columns, first, spread, values
 from pushforward.transforms import Logit, Scale, Standardize
 
 NUM_LABELS, PIXELS = 10, 64
+QUICK = {"num_steps": 12}
 
 
-def source_flow(context_features: int = 0, *, num_layers: int = 8, levels: int = LEVELS) -> Flow:
+def sources_flow(
+    name: str = "RealNVP (source)", *, num_layers: int = 8, num_steps: int = 1_000, levels: int = LEVELS
+) -> Candidate:
     """Return the source's RealNVP: log-scale tanh, random rotations between the blocks; pixels in [0, 1]."""
-    return recipes.realnvp(
-        PIXELS,
-        num_layers=num_layers,
-        hidden_features=(128, 128),
-        context_features=context_features,
-        log_scale="tanh",
-        mixing="orthogonal",
-        preprocessing=[Scale(1 / (levels - 1))],
-    )
+
+    def make(context_features: int = 0) -> Flow:
+        return recipes.realnvp(
+            PIXELS,
+            num_layers=num_layers,
+            hidden_features=(128, 128),
+            context_features=context_features,
+            log_scale="tanh",
+            mixing="orthogonal",
+            preprocessing=[Scale(1 / (levels - 1))],
+        )
+
+    adam = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 100, "clip_norm": None}
+    return Candidate(name, make, {"num_steps": num_steps, **adam}, QUICK)
 
 
 def behind_logit(
+    name: str,
     recipe: Callable[..., Flow],
     num_layers: int,
-    context_features: int = 0,
+    num_steps: int,
+    batch_size: int,
     *,
     levels: int = LEVELS,
     alpha: float = 0.02,
     width: int = 128,
     dropout: float = 0.2,
-) -> Flow:
+) -> Candidate:
     """Return couplings of a recipe behind a logit, which gives a pixel's ends room."""
-    return recipe(
-        PIXELS,
-        num_layers=num_layers,
-        hidden_features=(width, width),
-        context_features=context_features,
-        dropout=dropout,
-        mask="random",  # each with its complement after it, so that no pixel is left as it is
-        preprocessing=[Scale(1 / levels), Logit(alpha), Standardize(PIXELS)],
-    )
+
+    def make(context_features: int = 0) -> Flow:
+        return recipe(
+            PIXELS,
+            num_layers=num_layers,
+            hidden_features=(width, width),
+            context_features=context_features,
+            dropout=dropout,
+            mask="random",  # each with its complement after it, so that no pixel is left as it is
+            preprocessing=[Scale(1 / levels), Logit(alpha), Standardize(PIXELS)],
+        )
+
+    options = {"num_steps": num_steps, "batch_size": batch_size, "learning_rate": 2e-3, "optimizer": "adamw"}
+    return Candidate(name, make, options, QUICK)
 
 
-QUICK = {"num_steps": 12}
-ADAM = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 100, "clip_norm": None}  # the source's
-ADAMW = {"learning_rate": 2e-3, "optimizer": "adamw"}
-SOURCES_FLOW = Candidate("RealNVP (source)", source_flow, {"num_steps": 1_000, **ADAM}, QUICK)
-SPLINES = Candidate(
-    "spline couplings, logit, dropout (ours)",
-    partial(behind_logit, recipes.nsf, 6),
-    {"num_steps": 1_500, "batch_size": 64, **ADAMW},
-    QUICK,
-)
-AFFINE = Candidate(  # half the time a step, for the many trainings with a bottleneck
-    "affine couplings, logit, dropout (ours)",
-    partial(behind_logit, recipes.realnvp, 8),
-    {"num_steps": 800, "batch_size": 128, **ADAMW},
-    QUICK,
-)
+SPLINES = behind_logit("spline couplings, logit, dropout (ours)", recipes.nsf, 6, 1_500, 64)
+# Half the time a step, for the many trainings with a bottleneck.
+AFFINE = behind_logit("affine couplings, logit, dropout (ours)", recipes.realnvp, 8, 800, 128)
 
 
 @dataclass(frozen=True)

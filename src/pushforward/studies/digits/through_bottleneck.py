@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.autoencoders import PrincipalComponents, autoencoder, sampled
 from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Quality
-from pushforward.studies.digits.schemes import KEPT, MOST, each_k, percent
+from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task
 from pushforward.studies.kit import images
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained, listed
@@ -100,11 +100,14 @@ class _Compared:
             "Ten test images, and what remains of them in k = 2, 4 and 8 codes.",
         )
         ours, linear, coded = ({k: self.mean(k, key).error for k in KEPT} for key in ("ours", "pca", "autoencoder"))
+        said = [
+            f"k = {k}: {ours[k]:.2f} against {linear[k]:.2f} for PCA and {coded[k]:.2f} for an autoencoder"
+            for k in KEPT
+        ]
         record.answer(
             "Do the first k codes hold what is needed to rebuild an image?",
-            each_k(lambda k: f"{ours[k]:.2f} against {linear[k]:.2f} for PCA and {coded[k]:.2f} for an autoencoder")
-            + f". Our flow rebuilds better than PCA for {sum(ours[k] < linear[k] for k in KEPT)} of the {len(KEPT)} "
-            f"sizes and better than the autoencoder for {sum(ours[k] < coded[k] for k in KEPT)}.",
+            f"{'; '.join(said)}. Our flow rebuilds better than PCA for {sum(ours[k] < linear[k] for k in KEPT)} of the "
+            f"{len(KEPT)} sizes and better than the autoencoder for {sum(ours[k] < coded[k] for k in KEPT)}.",
         )
 
     def likelihood(self) -> None:
@@ -177,16 +180,15 @@ class _Compared:
             f"alone are more recognisable for {surer[1]}, and nearer for {nearer[1]}.",
         )
         coded = {k: self.mean(k, "autoencoder").samples for k in KEPT}
+        said = [
+            f"k = {k}: confidence {zero[k].confidence:.2f} (autoencoder {coded[k].confidence:.2f}), distance to the "
+            f"nearest training image {zero[k].distance:.1f} ({coded[k].distance:.1f}), MMD² {zero[k].mmd:.4f} "
+            f"({coded[k].mmd:.4f})"
+            for k in KEPT
+        ]
         record.answer(
             "Does drawing the first k codes alone work like an autoencoder?",
-            each_k(
-                lambda k: (
-                    f"confidence {zero[k].confidence:.2f} (autoencoder {coded[k].confidence:.2f}), distance to the "
-                    f"nearest training image {zero[k].distance:.1f} ({coded[k].distance:.1f}), MMD² "
-                    f"{zero[k].mmd:.4f} ({coded[k].mmd:.4f})"
-                )
-            )
-            + f". Real test images: {real.confidence:.2f} and {real.distance:.1f}.",
+            f"{'; '.join(said)}. Real test images: {real.confidence:.2f} and {real.distance:.1f}.",
         )
 
     def second_scheme(self) -> None:
@@ -215,14 +217,13 @@ class _Compared:
         end = "More codes held do not always hold the label better."
         if all(fewer < more for fewer, more in pairwise(kept)):
             end = "The more codes are held, the more of the digit is held."
+        said = [
+            f"k = {k}: the forest's label is kept in {percent(ours[k], 'label_kept')} of the samples, their pixels "
+            f"vary by {percent(ours[k], 'variance_share')} of the variance of all samples"
+            for k in KEPT
+        ]
         record.answer(
             "Does holding the first k codes keep the general appearance, and the rest add diversity?",
-            each_k(
-                lambda k: (
-                    f"the forest's label is kept in {percent(ours[k], 'label_kept')} of the samples, their pixels vary "
-                    f"by {percent(ours[k], 'variance_share')} of the variance of all samples"
-                )
-            )
-            + f". Trained without a bottleneck, the first {MOST} codes keep the label in "
+            f"{'; '.join(said)}. Trained without a bottleneck, the first {MOST} codes keep the label in "
             f"{percent(ours[0], 'label_kept')}. {end}",
         )

@@ -110,8 +110,9 @@ def samples(task: Task, flows: Comparison) -> None:
         x = drawn(one.model, record.size(1_000, quick=100), one.seed, temperature=temperature)
         return to_levels(x, task.levels)
 
-    sets = {"real test images": [task.test.x]}
-    sets |= {key: [sampled(one) for one in trained] for key, trained in flows.trained.items()}
+    sets = {"real test images": [task.test.x]} | {
+        key: [sampled(one) for one in trained] for key, trained in flows.trained.items()
+    }
     sets["ours, temperature 0.7"] = [sampled(one, 0.7) for one in flows.trained["ours"]]
     found = {key: [task.judge.quality(x) for x in images] for key, images in sets.items()}
     for key, scores in found.items():

@@ -12,6 +12,8 @@ from torch import Tensor
 from pushforward.data.digits import LEVELS
 from pushforward.report.plots import BLACK, LABEL_COLOURS
 
+REACH = 4.0  # of the picture of codes, along each axis
+
 
 def tiled(images: Tensor, num_columns: int) -> np.ndarray:
     """Return square images (n, D) as one picture, row by row with a gap of a pixel; gaps and empty places are NaN."""
@@ -75,39 +77,28 @@ def middles_of_images(images: Tensor) -> list[float]:
     return [place * (side + 1) + (side - 1) / 2 for place in range(len(images))]
 
 
-def codes(
-    axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str], title: str = "", reach: float = 4.0
-) -> None:
+def codes(axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str]) -> None:
     """Draw points (n, 2) of the latent, each as its label, over the circles that hold 39 % and 86 % of N(0, I)."""
     turn = torch.linspace(0, 2 * torch.pi, 200)
     for radius in (1.0, 2.0):
         axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, linewidth=0.8, linestyle=":")
     for label in labels.unique().tolist():
-        mine = points[labels == label].clamp(-reach, reach)
-        axes.scatter(
-            mine[:, 0],
-            mine[:, 1],
-            s=22,
-            marker=f"${label}$",
-            color=LABEL_COLOURS[label % len(LABEL_COLOURS)],
-            linewidths=0,
-            rasterized=True,
-        )
-    axes.set_title(title, fontsize=10)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel=names[0], ylabel=names[1])
+        mine, colour = points[labels == label].clamp(-REACH, REACH), LABEL_COLOURS[label % len(LABEL_COLOURS)]
+        axes.scatter(mine[:, 0], mine[:, 1], s=22, marker=f"${label}$", color=colour, linewidths=0, rasterized=True)
+    axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xlabel=names[0], ylabel=names[1])
     axes.tick_params(labelsize=8)
 
 
-def bars_by_label(axes: Axes, values: Mapping[str, Sequence[float]], up: str, ceiling: float | None = None) -> None:
-    """Draw one group of bars a label, one bar a name; `ceiling` is a line across."""
-    width = 0.8 / len(values)
+def bars_by_label(values: Mapping[str, Mapping[int, float]], up: str) -> Figure:
+    """Return a figure with one group of bars a label, one bar a name."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    axes, width = figure.add_subplot(), 0.8 / len(values)
     for index, (name, heights) in enumerate(values.items()):
-        places = np.arange(len(heights)) + (index - (len(values) - 1) / 2) * width
-        axes.bar(places, heights, width, label=name, color=LABEL_COLOURS[index % len(LABEL_COLOURS)])
-    if ceiling is not None:
-        axes.axhline(ceiling, color=BLACK, linestyle="--", linewidth=1, label="real test images, all labels")
-    axes.set_xticks(range(len(next(iter(values.values())))))
+        places = np.array(list(heights)) + (index - (len(values) - 1) / 2) * width
+        axes.bar(places, list(heights.values()), width, label=name, color=LABEL_COLOURS[index % len(LABEL_COLOURS)])
+    axes.set_xticks(list(next(iter(values.values()))))
     axes.set(xlabel="label", ylabel=up)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, axis="y")
-    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values) + 1)
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values))
+    return figure

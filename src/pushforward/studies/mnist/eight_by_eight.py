@@ -1,19 +1,19 @@
 """MNIST reduced to 8 x 8 pixels: plain flows, flows with a bottleneck and flows given the label, on 59,000 images."""
 
-from dataclasses import replace
 from functools import partial
 
 import torch
 
+from pushforward import recipes
 from pushforward.data import LabelledImages, mnist, mnist_sample, pixel_units
 from pushforward.studies.digits import given_labels, without_labels
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.studies.digits.quality import Judge
-from pushforward.studies.digits.task import ADAM, ADAMW, AFFINE, SOURCES_FLOW, SPLINES, Task, bits, less_or_more
+from pushforward.studies.digits.task import Task, behind_logit, bits, less_or_more, sources_flow
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
 from pushforward.studies.digits.without_labels import GAUSSIAN_PARAMETERS, Rival
 from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison
+from pushforward.studies.kit.comparison import Comparison
 from pushforward.studies.kit.record import Record
 
 TITLE = "MNIST at 8 x 8 pixels"
@@ -26,26 +26,17 @@ NUM_COMPONENTS = 50
 SHRINKAGE = 100  # in rows; a cluster has about 1,200
 TARGET = 0.93  # accuracy of the forest on images drawn for a label
 
-
-def _adapted(candidate: Candidate, name: str, num_steps: int, **details: float) -> Candidate:
-    make = partial(candidate.make, levels=LEVELS, alpha=ALPHA, dropout=0.0, **details)
-    return replace(candidate, name=name, make=make, options={"num_steps": num_steps, "batch_size": 256, **ADAMW})
-
-
-SOURCES_FLOW_AT_256_LEVELS = replace(
-    SOURCES_FLOW,
-    make=partial(SOURCES_FLOW.make, levels=LEVELS),
-    options={"num_steps": 2_950, **ADAM},  # five epochs of batches of 100
-)
+five_epochs = partial(sources_flow, num_steps=2_950, levels=LEVELS)  # of batches of 100
+couplings = partial(behind_logit, batch_size=256, levels=LEVELS, alpha=ALPHA, dropout=0.0)
 CANDIDATES = {
-    "source": replace(SOURCES_FLOW_AT_256_LEVELS, name="RealNVP, 8 blocks, 5 epochs (source)"),
-    "ours": _adapted(SPLINES, "spline couplings, logit (ours)", 2_000, width=192),
+    "source": five_epochs("RealNVP, 8 blocks, 5 epochs (source)"),
+    "ours": couplings("spline couplings, logit (ours)", recipes.nsf, 6, 2_000, width=192),
 }
 GIVEN_LABELS = {
-    "source": SOURCES_FLOW_AT_256_LEVELS,
-    "ours": _adapted(SPLINES, "spline couplings, logit (ours)", 6_000, width=192),
+    "source": five_epochs(),
+    "ours": couplings("spline couplings, logit (ours)", recipes.nsf, 6, 6_000, width=192),
 }
-WITH_BOTTLENECK = _adapted(AFFINE, "affine couplings, logit (ours)", 1_000)
+WITH_BOTTLENECK = couplings("affine couplings, logit (ours)", recipes.realnvp, 8, 1_000)
 
 
 def run(record: Record) -> None:
