@@ -1,5 +1,7 @@
 """The study three-sets counts evaluations, adds up stages, and finds when a mark is reached."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -19,15 +21,15 @@ def record(tmp_path):
 def test_a_later_stage_goes_on_from_the_one_before(record):
     data = pf.data.Sample(torch.randn(40, 2), torch.randn(10, 2))
     options = {"num_steps": 3, "batch_size": 16, "validation": None}
-    first = Candidate(
-        "matching",
-        lambda: pf.recipes.cnf(2, hidden_features=(8,), train_steps=2),
-        {**options, "loss": pf.losses.flow_matching},
-    )
+    make = partial(pf.recipes.cnf, 2, hidden_features=(8,), num_steps=2)
+    first = Candidate("matching", make, {**options, "loss": pf.losses.flow_matching})
+    second = Candidate("more", make, {**options, "num_steps": 2})
     before = trained(record, "here", first, data, 0)
-    after = trained(record, "here", Candidate("more", first.make, {**options, "num_steps": 2}), data, 0, before)
+    after = trained(record, "here", second, data, 0, before)
+    alone = trained(record, "alone", second, data, 0)
     assert before.evaluations == 3 + 1  # one a step, nothing is solved; and `fit` looks at the initial losses
-    assert after.evaluations - before.evaluations > 2 * 2 * 6  # steps, solver steps, stages of dopri5
+    assert alone.evaluations > 2 * 2 * 6  # steps, solver steps, stages of dopri5
+    assert after.evaluations == before.evaluations + alone.evaluations
     assert after.seconds > before.seconds
     assert after.steps == 5
     assert after.flow is not before.flow
