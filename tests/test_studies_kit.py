@@ -15,7 +15,7 @@ from pushforward.studies import STUDIES
 from pushforward.studies.kit import images, pictures
 from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
 from pushforward.studies.kit.record import Record
-from pushforward.studies.kit.tables import cells, largest
+from pushforward.studies.kit.tables import average, cells, first, largest, mean
 
 
 @pytest.fixture
@@ -96,6 +96,19 @@ def test_scores_are_kept_after_each_seed(record):
 
 def test_cells_come_from_fields_and_from_functions():
     assert cells((("a", "value"), ("b", len)), [Score(0, 0.5)]) == ["0.5000", 1]
+
+
+@dataclass(frozen=True)
+class Nested:
+    score: Score
+    by_label: dict[int, float]
+
+
+def test_scores_are_averaged_in_their_own_form_and_their_parts_found_by_name():
+    scores = [Nested(Score(0, 0.5), {3: 1.0, 4: 2.0}), Nested(Score(1, 1.5), {3: 2.0, 4: 6.0})]
+    assert average(scores) == Nested(Score(0.5, 1.0), {3: 1.5, 4: 4.0})
+    assert mean(scores, "score.value") == 1.0
+    assert cells((("a", "score.value"), ("b", first("score.value"))), scores) == ["1.0000 (0.5000 to 1.5000)", 0.5]
 
 
 def test_learning_curves_are_in_their_unit_and_leave_out_the_first_steps():
