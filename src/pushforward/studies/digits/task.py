@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from pushforward.studies.kit.comparison import Candidate, Comparison
 from pushforward.studies.kit.levels import one_hot
 from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, first, spread, values
-from pushforward.transforms import Logit, Scale, Standardize
+from pushforward.transforms import Logit, Scale, Standardize, Transform
 
 NUM_LABELS, PIXELS = 10, 64
 QUICK = {"num_steps": 12}
@@ -25,20 +26,12 @@ def sources_flow(
     name: str = "RealNVP (source)", *, num_layers: int = 8, num_steps: int = 1_000, levels: int = LEVELS
 ) -> Candidate:
     """Return the source's RealNVP: log-scale tanh, random rotations between the blocks; pixels in [0, 1]."""
-
-    def make(context_features: int = 0) -> Flow:
-        return recipes.realnvp(
-            PIXELS,
-            num_layers=num_layers,
-            hidden_features=(128, 128),
-            context_features=context_features,
-            log_scale="tanh",
-            mixing="orthogonal",
-            preprocessing=[Scale(1 / (levels - 1))],
-        )
-
+    recipe = partial(
+        recipes.realnvp, num_layers=num_layers, hidden_features=(128, 128), log_scale="tanh", mixing="orthogonal"
+    )
     adam = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 100, "clip_norm": None}
-    return Candidate(name, make, {"num_steps": num_steps, **adam}, QUICK)
+    options = {"num_steps": num_steps, **adam}
+    return _candidate(name, recipe, lambda: [Scale(1 / (levels - 1))], options)
 
 
 def behind_logit(
@@ -54,19 +47,18 @@ def behind_logit(
     dropout: float = 0.2,
 ) -> Candidate:
     """Return couplings of a recipe behind a logit, which gives a pixel's ends room."""
-
-    def make(context_features: int = 0) -> Flow:
-        return recipe(
-            PIXELS,
-            num_layers=num_layers,
-            hidden_features=(width, width),
-            context_features=context_features,
-            dropout=dropout,
-            mask="random",  # each with its complement after it, so that no pixel is left as it is
-            preprocessing=[Scale(1 / levels), Logit(alpha), Standardize(PIXELS)],
-        )
-
+    # A random mask has its complement after it, so that no pixel is left as it is.
+    recipe = partial(recipe, num_layers=num_layers, hidden_features=(width, width), dropout=dropout, mask="random")
     options = {"num_steps": num_steps, "batch_size": batch_size, "learning_rate": 2e-3, "optimizer": "adamw"}
+    return _candidate(name, recipe, lambda: [Scale(1 / levels), Logit(alpha), Standardize(PIXELS)], options)
+
+
+def _candidate(
+    name: str, recipe: Callable[..., Flow], scaling: Callable[[], list[Transform]], options: dict[str, Any]
+) -> Candidate:
+    def make(context_features: int = 0) -> Flow:
+        return recipe(PIXELS, context_features=context_features, preprocessing=scaling())
+
     return Candidate(name, make, options, QUICK)
 
 
