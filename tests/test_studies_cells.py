@@ -115,6 +115,19 @@ def test_a_worker_ends_when_the_process_that_started_it_is_killed():
     assert not Path(f"/proc/{worker}").exists()
 
 
+def test_a_claim_lasts_until_the_worker_that_holds_it_has_ended(tmp_path):
+    claim = kit_cells._claim(tmp_path, Toy("a"))
+    with Workers() as workers:
+        with claim:
+            workers.start("a", time.sleep, 1, holding=[claim])
+        assert kit_cells._claim(tmp_path, Toy("a")) is None
+        while workers.running:
+            workers.ended()
+    again = kit_cells._claim(tmp_path, Toy("a"))
+    assert again is not None
+    again.close()
+
+
 # ---- cells, in this process ------------------------------------------------------------------------------------------
 
 
