@@ -16,6 +16,7 @@ from pushforward.storage import safe_container
 from pushforward.studies.kit.record import Record, file_name
 from pushforward.studies.kit.workers import Workers
 
+TOOK = ("parameters", "steps", "seconds")
 MOST_KILLS = 3  # of a cell's workers, before the cell is taken to be the cause
 CELL_FILE = safe_container.FileKind(
     key="cell",
@@ -36,7 +37,10 @@ class Cell(Protocol):
         """What tells it from all other cells of the study."""
 
     def perform(self, scratch: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Train, with checkpoints in `scratch`, and return what is measured by name: plain values, and tensors."""
+        """Train, with checkpoints in `scratch`; return what is measured by name, plain values and tensors.
+
+        What was trained has "parameters", "steps" and "seconds" among the values.
+        """
 
 
 def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> list[Found]:
@@ -80,7 +84,10 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
             for cell in [cell for cell in left if _read(folder, cell) is not None]:
                 left.remove(cell)
                 record.say(f"  {cell.name} ({len(cells) - len(left)} of {len(cells)})")
-    return [found for cell in cells if (found := _read(folder, cell)) is not None]
+    found = [one for cell in cells if (one := _read(folder, cell)) is not None]
+    measured = [vars(one) for one in found if "steps" in vars(one)]
+    record.runs += [{"label": one["cell"].name, **{key: one[key] for key in TOOK}} for one in measured]
+    return found
 
 
 def _path(folder: Path, cell: Cell, suffix: str) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pushforward.data.digits import LEVELS
 from pushforward.report.plots import BLACK, LABEL_COLOURS
+from pushforward.studies.kit.pictures import tidy
 
 REACH = 4.0  # of the picture of codes, along each axis
 
@@ -97,8 +98,6 @@ def bars_by_label(values: Mapping[str, Mapping[int, float]], up: str) -> Figure:
         places = np.array(list(heights)) + (index - (len(values) - 1) / 2) * width
         axes.bar(places, list(heights.values()), width, label=name, color=LABEL_COLOURS[index % len(LABEL_COLOURS)])
     axes.set_xticks(list(next(iter(values.values()))))
-    axes.set(xlabel="label", ylabel=up)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, axis="y")
+    tidy(axes, grid="y", xlabel="label", ylabel=up)
     axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values))
     return figure

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from pushforward.report.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
@@ -127,10 +128,8 @@ def curves(
         axes.plot(
             x, y, color=LABEL_COLOURS[index % len(LABEL_COLOURS)], label=name, linewidth=1.6, marker="o", markersize=3
         )
-    axes.set(xlabel=across, ylabel=up)
     axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    tidy(axes, xlabel=across, ylabel=up)
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
 
@@ -172,7 +171,18 @@ def spread_bars(
         axes.plot(seeds, [row] * len(seeds), linestyle="", marker="o", color=BLACK, markersize=3.5)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlabel(across)
     axes.set_title(title, fontsize=10)
+    tidy(axes, grid="x", xlabel=across)
+
+
+def tidy(axes: Axes, *, log: str = "", grid: Literal["x", "y", "both"] = "both", **properties: object) -> None:
+    """Give a panel a grid, no frame at the top and right, and numbers that do not overlap on axes in `log`."""
+    axes.set(**properties)
+    for name in log:
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axes.set(**{f"{name}scale": "log"})
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, axis="x")
+    axes.grid(alpha=0.25, axis=grid)

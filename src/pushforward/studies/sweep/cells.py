@@ -29,25 +29,15 @@ KEPT_POINTS = 600  # samples and codes of each run, for the pictures
 
 @dataclass(frozen=True)
 class Cell:
-    """One run that the sweep is to make.
-
-    Attributes:
-        name: Tells the cell from all others of the sweep.
-        kind: "first", "centre", "effect", "random", "guided", "best" or "ours".
-        seed: Of data, weights and training.
-        settings: One value a setting.
-        changed: The setting that differs from the centre; "" but for an effect.
-        test_points: Fresh points behind the excess.
-        compared: Points on each side of the MMD.
-    """
+    """One run that the sweep is to make."""
 
     name: str
-    kind: str
-    seed: int
+    kind: str  # "first", "centre", "effect", "random", "guided", "best" or "ours"
+    seed: int  # of data, weights and training
     settings: Settings
-    changed: str
-    test_points: int
-    compared: int
+    changed: str  # the setting in which an effect differs from the centre
+    test_points: int  # fresh points behind the excess
+    compared: int  # points on each side of the MMD
 
     def perform(self, scratch: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Train and measure on fresh points; a run that diverges has its reason, "failure", and nothing else."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from pushforward.report.plots import BLACK, DATA, LABEL_COLOURS, SAMPLES
@@ -15,6 +14,7 @@ from pushforward.studies.kit.tables import mean, shown, values
 from pushforward.studies.sweep.cells import Settings
 from pushforward.studies.sweep.plan import SETTINGS
 
+Z_NAMES = ("$z_1$", "$z_2$")
 KINDS = {
     "one setting changed": ("effect",),
     "random settings": ("random",),
@@ -32,24 +32,22 @@ def effects(levels: Mapping[str, Mapping[float, Sequence[Found]]], centre: Setti
             axes.plot([level] * len(runs), values(runs, "excess"), "o", color=DATA, markersize=4, alpha=0.7)
         axes.plot(list(found), [mean(runs, "excess") for runs in found.values()], color=DATA, linewidth=1.4)
         axes.axvline(centre[name], color=BLACK, linestyle=":", linewidth=1)
-        _tidy(axes, log="xy", xlabel=SETTINGS[name].name, xlim=(min(found) / 1.5, max(found) * 1.5))
+        pictures.tidy(axes, log="xy", xlabel=SETTINGS[name].name, xlim=(min(found) / 1.5, max(found) * 1.5))
         axes.set_xticks(list(found), [f"{level:g}" for level in found])
         axes.minorticks_off()
     for axes in (panels[0], panels[3]):
         axes.set_ylabel("excess (nats)")
     every = [run for found in levels.values() for runs in found.values() for run in runs]
     panels[5].plot(values(every, "seconds"), values(every, "excess"), "o", color=SAMPLES, markersize=4, alpha=0.7)
-    _tidy(panels[5], log="x", xlabel="seconds of training")
+    pictures.tidy(panels[5], log="x", xlabel="seconds of training")
     return figure
 
 
 def importances(shares: Mapping[str, float]) -> Figure:
     """The share of the variance of log excess that each setting explains, the largest first."""
     figure = Figure(figsize=(5.4, 2.6), layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh([SETTINGS[name].name for name in shares], list(shares.values()), color=DATA, alpha=0.8)
-    axes.invert_yaxis()
-    _tidy(axes, xlabel="share of the variance of log excess (fANOVA)")
+    names, bars = [SETTINGS[name].name for name in shares], [[share] for share in shares.values()]
+    pictures.spread_bars(figure.add_subplot(), names, bars, "share of the variance of log excess (fANOVA)")
     return figure
 
 
@@ -65,7 +63,7 @@ def mmd_against_excess(runs: Sequence[Found], limits: Mapping[str, float]) -> Fi
             axes.plot(values(chosen, "excess"), heights, "o", color=colour, markersize=5, alpha=0.7, label=label)
         axes.axhline(limit, color=BLACK, linestyle="--", linewidth=1, label="95 % limit, two real samples")
         axes.set_title(title, fontsize=10)
-        _tidy(axes, log="xy", xlabel="excess (nats)", ylabel=f"MMD² (smaller ones drawn at {floor:.0e})")
+        pictures.tidy(axes, log="xy", xlabel="excess (nats)", ylabel=f"MMD² (smaller ones drawn at {floor:.0e})")
     legend = panels[0].get_legend_handles_labels()
     figure.legend(*legend, frameon=False, loc="outside upper center", ncols=5, fontsize=9)
     return figure
@@ -88,7 +86,7 @@ def codes(runs: Mapping[str, Found]) -> Figure:
     area = (-4.0, 4.0, -4.0, 4.0)
     turn = torch.linspace(0, 2 * torch.pi, 200)
     for axes, below, (name, run) in zip(panels, panels[len(runs) :], runs.items(), strict=False):
-        pictures.points(axes, pictures.Points(run.codes, DATA, size=5), name, area, ("$z_1$", "$z_2$"))
+        pictures.points(axes, pictures.Points(run.codes, DATA, size=5), name, area, Z_NAMES)
         for share in (0.5, 0.95):
             radius = (-2 * torch.log(torch.tensor(1 - share))).sqrt()
             axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, linewidth=0.9, linestyle="--")
@@ -100,22 +98,8 @@ def _quantiles(axes: Axes, z: Tensor) -> None:
     levels = torch.linspace(0, 1, 101)[1:-1]
     normal = torch.special.ndtri(levels)
     axes.plot((-3, 3), (-3, 3), color=BLACK, linewidth=0.9, linestyle="--", label="standard normal")
-    for index, values_of in enumerate(z.T):
-        colour, label = LABEL_COLOURS[index], f"$z_{index + 1}$"
-        axes.plot(normal, values_of.quantile(levels), color=colour, linewidth=1.5, label=label)
-    names = {"xlabel": "standard normal quantile", "ylabel": "quantile of the codes"}
-    _tidy(axes, xlim=(-3, 3), ylim=(-3.6, 3.6), **names)
+    for colour, name, column in zip(LABEL_COLOURS, Z_NAMES, z.T, strict=False):
+        axes.plot(normal, column.quantile(levels), color=colour, linewidth=1.5, label=name)
+    axes.set(xlim=(-3, 3), ylim=(-3.6, 3.6))
+    pictures.tidy(axes, xlabel="standard normal quantile", ylabel="quantile of the codes")
     axes.legend(frameon=False, fontsize=8)
-
-
-def _tidy(axes: Axes, *, log: str = "", **properties: object) -> None:
-    axes.set(**properties)
-    for name in log:
-        axis = axes.xaxis if name == "x" else axes.yaxis
-        axes.set(**{f"{name}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    axes.tick_params(labelsize=8)

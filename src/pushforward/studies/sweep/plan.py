@@ -40,23 +40,15 @@ MOST = {
 
 
 class Plan:
-    """The cells of the full or the short form of the study.
-
-    Attributes:
-        centre: Settings of which the effects change one at a time, each to its `levels`.
-        most: Upper ends of the search, at random and guided.
-        ours: Settings of our spline couplings.
-        num_random, num_guided: Cells of the search.
-        test_points, compared: Those of each cell.
-    """
+    """The cells of the full or the short form of the study."""
 
     def __init__(self, record: Record) -> None:
         levels = {name: setting.levels for name, setting in SETTINGS.items()}
-        self.centre: Settings = record.size(GOOD, quick=FIRST)
+        self.centre: Settings = record.size(GOOD, quick=FIRST)  # of which the effects change one setting at a time
         self.levels: Mapping[str, Sequence[float]] = record.size(levels, quick={"blocks": (1,)})
         self.most: Settings = MOST | record.size({}, quick={"points": 1_000, "epochs": 3, "width": 32, "blocks": 3})
-        self.ours: Settings = OURS | record.size({}, quick={"points": 500, "epochs": 2})
-        self.num_random, self.num_guided = record.size((30, 10), quick=(3, 1))
+        self.ours: Settings = OURS | record.size({}, quick={"points": 500, "epochs": 2})  # of our spline couplings
+        self.num_random, self.num_guided = record.size((30, 10), quick=(3, 1))  # cells of the search up to `most`
         self.test_points, self.compared = record.size((100_000, 2_000), quick=(2_000, 300))
 
     def cell(self, kind: str, seed: int, settings: Settings, changed: str = "") -> Cell:

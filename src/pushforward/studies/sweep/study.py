@@ -21,10 +21,6 @@ def run(record: Record) -> None:
     """Make the runs that the folder does not hold yet, and answer the source's questions from all of them."""
     plan = Plan(record)
     runs = _runs(record, plan)
-    record.runs += [
-        {"label": one.cell.name, "parameters": one.parameters, "steps": one.steps, "seconds": one.seconds}
-        for one in runs
-    ]
     record.text(
         f"{len(runs)} runs, all but ours the source's RealNVP (scale exp(tanh s), fixed random rotations, two hidden "
         "layers, Adam at a constant rate, batches of 128), on two moons with noise 0.1, not standardized. Every run "
@@ -109,9 +105,9 @@ def _effects(record: Record, runs: Sequence[Found], centre: Settings) -> None:
     record.heading("The effect of each setting")
     levels: dict[str, dict[float, list[Found]]] = {}
     for name in SETTINGS:
-        found = {centre[name]: of_kind(runs, "centre")}
-        for one in of_kind(runs, "effect"):
-            if one.cell.changed == name:
+        found: dict[float, list[Found]] = {}
+        for one in of_kind(runs, "centre", "effect"):
+            if one.cell.changed in ("", name):
                 found.setdefault(one.cell.settings[name], []).append(one)
         levels[name] = dict(sorted(found.items()))
         record.number(f"effects.{name}", {f"{level:g}": values(ones, "excess") for level, ones in levels[name].items()})

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pushforward.report.plots import BLACK, BLUE, LABEL_COLOURS, VERMILION
 from pushforward.studies.kit.cells import Found
-from pushforward.studies.kit.pictures import board, curves, frame, window
+from pushforward.studies.kit.pictures import board, curves, frame, tidy, window
 
 POINTS = 1_500  # of each law in a panel
 
@@ -46,7 +46,5 @@ def training(found: Mapping[str, Found], gains: Mapping[str, Sequence[tuple[floa
     right.set_yticks(range(len(gains)), list(gains))
     right.invert_yaxis()
     right.axvline(0, color=BLACK, linewidth=0.8)
-    right.set_xlabel("test ELBO above the normal prior's (nats)")
-    right.spines[["top", "right"]].set_visible(False)
-    right.grid(alpha=0.25, axis="x")
+    tidy(right, grid="x", xlabel="test ELBO above the normal prior's (nats)")
     return figure

@@ -54,7 +54,6 @@ def run(record: Record) -> None:
     runs = [*main, *small, planar, *cut]
     found = dict(zip(runs, complete(record, runs), strict=True))
     for each, one in found.items():
-        record.runs.append({"label": each.name, **{key: vars(one)[key] for key in ("parameters", "steps", "seconds")}})
         model = f"{each.prior} and planar posterior" if each.planar else each.prior
         kept = {key: value for key, value in vars(one).items() if isinstance(value, (int, float))}
         record.number(f"{each.binarization}.latent {each.latent}.{model}.seed {each.seed}", kept)
