@@ -84,14 +84,6 @@ def test_bottleneck_adds_the_error_of_the_dropped_dimensions():
     torch.testing.assert_close(losses, 0.5 * z[:, 1:].square().sum(-1) - log_prob)
 
 
-def test_bottleneck_weighs_the_error_by_one_unless_told():
-    model, x, context = RotatedNormal(), torch.randn(6, 4), torch.randn(6, 4)
-    plain, told = (
-        pf.losses.bottleneck(model, Batch(x, context, None, 6), k=1, **weight) for weight in ({}, {"weight": 1.0})
-    )
-    torch.testing.assert_close(plain, told)
-
-
 def test_bottleneck_of_all_dimensions_is_the_nll():
     flow, x, context = _perturbed_flow(), 17 * torch.rand(5, 4), torch.randn(5, 3)
     losses = pf.losses.bottleneck(flow, Batch(x, context, None, 5), k=4, weight=10.0)
