@@ -503,12 +503,16 @@ def test_matching_gives_context_to_those_that_take_it():
         def sample(self, shape, *, context=None, temperature=1.0, generator=None):
             return super().sample(shape, temperature=temperature, generator=generator) + context
 
-    velocity = Recorded()
+    velocity, own = Recorded(), torch.tensor([1e4, -2e4, 3e4, 5e4, -6e4])[:, None]
     flow = pf.Flow(Continuous(velocity), Moved(2))
-    pf.losses.flow_matching(flow, pf.losses.Batch(torch.zeros(5, 2), torch.full((5, 1), 1e4), None, 5))
+    pf.losses.flow_matching(flow, pf.losses.Batch(torch.zeros(5, 2), own, None, 5))
     t, moved, context = velocity.asked
     assert context is None
-    assert_close(moved / (1 - t[:, None]), torch.full((5, 2), 1e4), rtol=1e-2, atol=0)
+    assert_close(moved / (1 - t[:, None]), own.expand(5, 2), rtol=1e-2, atol=0)
+    velocity.context_features = 1
+    flow = pf.Flow(Continuous(velocity), pf.bases.StandardNormal(2))
+    pf.losses.flow_matching(flow, pf.losses.Batch(torch.zeros(5, 2), 1e3 * own, None, 5))
+    assert_close(velocity.asked[2], (1e3 * own).clamp(-1e6, 1e6))  # as the flow itself will see it
 
 
 def test_the_regularized_loss_is_the_likelihood_and_the_two_energies():

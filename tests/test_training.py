@@ -437,6 +437,12 @@ def test_a_timed_plan_is_revised_while_there_is_time_so_that_the_rate_ends_at_ze
     assert plan.rate_factor(step - 1) < 1e-3
 
 
+def test_a_step_is_taken_at_the_rate_of_its_middle():
+    plan = Plan([(0, 10)], schedule="cosine")
+    assert plan.rate_factor(0) == pytest.approx(1)  # the end of the warm-up
+    assert plan.rate_factor(9) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.9 / 0.95)))
+
+
 def test_a_plan_leaves_time_for_the_last_validation():
     plan = Plan([(0, 1000)], schedule="cosine", max_seconds=10.0)
     plan.revise(0, 0.0, closing=2.0)

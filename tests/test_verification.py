@@ -379,6 +379,28 @@ def test_rounding_grows_as_the_jacobian_says():
     assert_close(of_log_det, torch.full((2,), 13 / 6.5).double())
 
 
+def test_a_log_det_that_turns_fast_may_be_off_by_what_a_rounding_of_x_does():
+    # y = x + sin(k x) / 2 k: k x is off by k eps, and so is the log_det.
+    k = 1e4
+
+    class Ripples(Transform):
+        def forward(self, x, context=None):
+            return x + torch.sin(k * x) / (2 * k), self.log_det(x)
+
+        def inverse(self, y, context=None):
+            x, y = y.double(), y.double()
+            for _ in range(60):
+                x = y - torch.sin(k * x) / (2 * k)
+            return x.float(), -self.log_det(x.float())
+
+        def log_det(self, x):
+            return torch.log1p(torch.cos(x / 3 * (3 * k)) / 2).sum(-1)  # the same, rounded otherwise
+
+    report = pf.verify(Ripples(), X.float())
+    assert report.log_det_error > 1e-4
+    assert report.ok, report
+
+
 @pytest.mark.parametrize(("dtype", "least", "most"), [(torch.float64, 1e-12, 5e-6), (torch.float32, 3e-6, 2e-4)])
 def test_what_rounding_may_do_is_excused_and_a_hundred_times_that_is_not(dtype, least, most):
     for error, ok in ((least, True), (most, False)):
