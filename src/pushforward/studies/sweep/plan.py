@@ -30,13 +30,8 @@ COUNTS = tuple(name for name in SETTINGS if name != "learning_rate")
 FIRST = {"points": 1_000, "epochs": 10, "learning_rate": 1e-3, "width": 32, "blocks": 2}
 GOOD = {"points": 10_000, "epochs": 12, "learning_rate": 3e-3, "width": 64, "blocks": 8}
 OURS = {"points": 10_000, "epochs": 20, "learning_rate": 5e-3, "width": 64, "blocks": 4}
-MOST = {
-    "points": 10_000,
-    "epochs": 40,
-    "learning_rate": 3e-2,
-    "width": 128,
-    "blocks": 12,
-}  # no search takes minutes a run
+# Ends of the search, at which one run takes no longer than minutes.
+MOST = {"points": 10_000, "epochs": 40, "learning_rate": 3e-2, "width": 128, "blocks": 12}
 
 
 class Plan:
