@@ -309,8 +309,9 @@ def test_the_seed_alone_decides_the_result():
     assert not torch.equal(numbers(models[0]), numbers(models[2]))
 
 
-def test_the_model_comes_back_in_eval_with_parameters_of_its_own():
-    model = Normal().double().train()
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_in_any_mode_is_trained_and_comes_back_in_eval_with_parameters_of_its_own(training):
+    model = Normal().double().train(training)
     parameters = list(model.parameters())
     quick(model, data(), num_steps=5)
     assert not model.training

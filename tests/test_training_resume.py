@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, refused or finished, and how they go on."""
 
+import functools
 import json
 import math
 import os
@@ -88,6 +89,49 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_and_history(at, optimize
     assert history.best_step == expected.best_step
     lines = (tmp_path / "part" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [row["step"] for row in history.rows]
+
+
+class Breaking(Model):
+    """The model whose loss is NaN at one call in training."""
+
+    def __init__(self, bad, at=0, action=None):
+        super().__init__(at, action)
+        self.bad, self.calls = bad, 0
+
+    def log_prob(self, x, context=None):
+        self.calls += self.training
+        return super().log_prob(x) * (torch.nan if self.training and self.calls == self.bad else 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "at", "options"),
+    [
+        # reported are the losses before and after the interruption together
+        (Model, 25, {"num_steps": 3000, "validation": None}),
+        (Model, 60, {"num_steps": 3000, "patience": 20, "learning_rate": 1e-7}),
+        # the learning rate stays halved, and the snapshots are those from before
+        (functools.partial(Breaking, 30), 70, {}),
+    ],
+)
+def test_a_resumed_run_remembers(make, at, options, tmp_path):
+    whole, part, rest = make(), make(at=at, action=send(signal.SIGINT)), make()
+    rest.bad = 0  # what broke the run lies behind it
+    expected = run(whole, None, **options)
+    interrupted(part, tmp_path, **options)
+    history = run(rest, tmp_path, resume=True, **options)
+    assert torch.equal(rest.mean, whole.mean)
+    for ours, theirs in zip(history.rows, expected.rows, strict=True):
+        assert str({**ours, "seconds": 0}) == str({**theirs, "seconds": 0})  # NaN is not equal to itself
+    assert history.rollbacks == expected.rollbacks
+    assert history.stopped_because == expected.stopped_because
+
+
+def test_reports_made_after_the_last_checkpoint_are_not_kept_twice(tmp_path):
+    interrupted(Model(57, send(signal.SIGINT)), tmp_path)
+    file = tmp_path / "history.jsonl"
+    file.write_text(file.read_text() + '{"step": 58}\n')
+    history = run(Model(), tmp_path, resume=True)
+    assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [row["step"] for row in history.rows]
 
 
 def test_a_run_limited_by_time_goes_on_under_its_recorded_plan(tmp_path):

@@ -28,7 +28,7 @@ class Learner:
         self.model, self.weights, self.loss, self.generator = weights.model, weights, options.loss, generator
         self.optimizer = make_optimizer(options.optimizer, weights, options.learning_rate, options.weight_decay)
         # As made: the optimizer's own entries are overwritten before each step.
-        self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step: EagerStep | CompiledStep = (
             CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
             if options.compile
@@ -39,7 +39,7 @@ class Learner:
         """Set every learning rate of the optimizer to `factor` times what it was made with; return the first."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        return self.optimizer.param_groups[0]["lr"]
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def redraw(self, generator: torch.Generator) -> None:
         """Let the model draw anew what it holds for one step (Hutchinson's probes)."""
