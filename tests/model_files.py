@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.model_file import MODEL_FILE
 from pushforward.model_file.format import stored
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 
 
 def by_hand(flow, path, *, change=None, tensors=None):
@@ -18,7 +18,7 @@ def by_hand(flow, path, *, change=None, tensors=None):
         specification = change(specification) or specification
     state = {**stored(flow), **(tensors or {})}
     state = {name: tensor for name, tensor in state.items() if tensor is not None}
-    safe_container.write(path, {"flow": specification}, state, MODEL_FILE)
+    json_and_tensors.write(path, {"flow": specification}, state, MODEL_FILE)
     return path.read_bytes()
 
 

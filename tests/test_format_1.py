@@ -17,7 +17,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.model_file import MODEL_FILE, read_metadata
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 
 FOLDER = Path(__file__).parent / "format_1"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
@@ -72,12 +72,12 @@ def changed(tmp_path):
     """Return a function that writes a file of format 1 with other tensors or another specification, and loads it."""
 
     def write_and_load(name, tensors, change=lambda specification: None):
-        document, state = safe_container.read(FOLDER / f"{name}.safetensors", MODEL_FILE)
+        document, state = json_and_tensors.read(FOLDER / f"{name}.safetensors", MODEL_FILE)
         assert document["format_version"] == 1
         change(document["flow"])
         assert tensors.keys() <= state.keys()
         path = tmp_path / "changed.safetensors"
-        safe_container.write(path, document, {**state, **tensors}, replace(MODEL_FILE, format_version=1))
+        json_and_tensors.write(path, document, {**state, **tensors}, replace(MODEL_FILE, format_version=1))
         return load(path)
 
     return write_and_load

@@ -13,7 +13,7 @@ from model_files import by_hand, refused
 from pushforward.errors import InputError
 from pushforward.model_file import MODEL_FILE
 from pushforward.specification import plain
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 from pushforward.storage.packing import pack
 
 
@@ -263,7 +263,7 @@ def test_autoencoders_inside_one_another_are_refused_at_once(path):
     for _ in range(28):
         prior = {"type": "VampPrior", "encoder": network, **sizes}
         inner = {"type": "VAE", "encoder": inner, "decoder": network, "prior": prior, "posterior_flow": None}
-    safe_container.write(path, {"flow": inner}, {"x": torch.zeros(1)}, MODEL_FILE)
+    json_and_tensors.write(path, {"flow": inner}, {"x": torch.zeros(1)}, MODEL_FILE)
     with pytest.raises(InputError, match="it holds a VAE inside another model"):
         pf.load(path)
 
@@ -273,7 +273,7 @@ def test_an_encoder_that_a_thousand_priors_share_counts_a_thousand_times(path):
     prior = {"type": "VampPrior", "encoder": None, "features": 1, "data_features": 1, "num_components": 1}
     priors = {"type": "Joint", "bases": [prior] * 1000}
     vae = {"type": "VAE", "encoder": encoder, "decoder": encoder, "prior": priors, "posterior_flow": None}
-    safe_container.write(path, {"flow": vae}, {"x": torch.zeros(1)}, MODEL_FILE)
+    json_and_tensors.write(path, {"flow": vae}, {"x": torch.zeros(1)}, MODEL_FILE)
     with pytest.raises(InputError, match="it takes 340[0-9][0-9] values to describe"):
         pf.load(path)
 

@@ -21,7 +21,7 @@ from pushforward import model_file
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import MODEL_FILE
 from pushforward.specification import Specified
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 
 
 @pytest.fixture
@@ -299,12 +299,12 @@ def test_a_model_and_its_metadata_come_from_one_reading(path, monkeypatch):
 
 
 def test_metadata_that_were_not_given_are_none(path):
-    safe_container.write(path, {"flow": {"type": "Flow"}}, {}, MODEL_FILE)
+    json_and_tensors.write(path, {"flow": {"type": "Flow"}}, {}, MODEL_FILE)
     assert model_file.read_metadata(path)["summary"] is None
 
 
 def test_metadata_of_another_kind_are_refused(path):
-    safe_container.write(path, {"summary": [1, 2]}, {}, MODEL_FILE)
+    json_and_tensors.write(path, {"summary": [1, 2]}, {}, MODEL_FILE)
     with pytest.raises(InputError, match=r"its summary is \[1, 2\], of another kind than pushforward writes"):
         model_file.read_metadata(path)
 

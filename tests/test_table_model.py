@@ -10,7 +10,7 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import InputError
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 from pushforward.tables import Table, built_in, table_fit
 
 RNG = np.random.default_rng(0)
@@ -232,8 +232,8 @@ def test_a_saved_model_comes_back_to_the_last_digit(name, request, tmp_path):
 
 def test_a_model_file_is_read_once(plain, tmp_path, monkeypatch):
     plain.save(tmp_path / "m.safetensors")
-    real, reads = safe_container.read, []
-    monkeypatch.setattr(safe_container, "read", lambda path, *rest: reads.append(path) or real(path, *rest))
+    real, reads = json_and_tensors.read, []
+    monkeypatch.setattr(json_and_tensors, "read", lambda path, *rest: reads.append(path) or real(path, *rest))
     pf.TableModel.load(tmp_path / "m.safetensors")
     assert reads == [tmp_path / "m.safetensors"]
 

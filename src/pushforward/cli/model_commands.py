@@ -12,7 +12,7 @@ from pushforward.report.wording import number
 from pushforward.tables import Table, as_table, write_table
 from pushforward.tables.built_in import rows_to_score
 from pushforward.tables.file_reader import SUFFIXES
-from pushforward.tables.given import context_table
+from pushforward.tables.given_context import context_table
 from pushforward.tables.table_model import TableModel, model_in
 
 

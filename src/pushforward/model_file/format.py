@@ -11,7 +11,7 @@ from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
 from pushforward.specification import nodes, structure_of
-from pushforward.storage.safe_container import FileKind
+from pushforward.storage.json_and_tensors import FileKind
 from pushforward.vae import VAE, VampPrior
 
 MODEL_FILE = FileKind(

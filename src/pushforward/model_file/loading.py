@@ -23,7 +23,7 @@ from pushforward.model_file.format import (
     stored,
 )
 from pushforward.model_file.types import TYPES
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 from pushforward.vae import VAE
 
 Model = TypeVar("Model", Flow, VAE, VariationalDequantization)
@@ -74,7 +74,7 @@ def read_metadata(path: File) -> dict[str, Any]:
     Raises:
         InputError: If the file cannot be read, is damaged, or is from a newer version.
     """
-    return _metadata(path, safe_container.read(Path(path), MODEL_FILE)[0])
+    return _metadata(path, json_and_tensors.read(Path(path), MODEL_FILE)[0])
 
 
 def _metadata(path: File, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[s
     for name in types:
         if name in TYPES or name == "Tensor":
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
-    document, tensors = safe_container.read(Path(path), MODEL_FILE)
+    document, tensors = json_and_tensors.read(Path(path), MODEL_FILE)
     try:
         return _restore(document, tensors, {**TYPES, **types}, kind), document
     except InputError as error:

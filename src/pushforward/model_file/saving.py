@@ -28,7 +28,7 @@ from pushforward.model_file.format import (
 )
 from pushforward.model_file.types import TYPES
 from pushforward.specification import nodes
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 from pushforward.vae import VAE
 
 
@@ -103,7 +103,7 @@ def save(
     document = {
         "flow": specification, "schema": schema, "seed": seed, "versions": versions, "plan": plan, "summary": summary,
     }  # fmt: skip
-    safe_container.write(Path(path), document, tensors, MODEL_FILE)
+    json_and_tensors.write(Path(path), document, tensors, MODEL_FILE)
 
 
 def _check_savable(node: Any, owner: Any, place: str, tensors: Mapping[str, Tensor]) -> None:

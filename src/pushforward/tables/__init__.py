@@ -3,7 +3,7 @@
 from pushforward.tables.checks import check_for_fitting, column_warnings
 from pushforward.tables.columns import Table
 from pushforward.tables.file_reader import read_table
-from pushforward.tables.readers import as_table
+from pushforward.tables.from_anything import as_table
 from pushforward.tables.schema import Column, Schema
 from pushforward.tables.writers import write_table
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.data import TOYS, Density
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table
-from pushforward.tables.readers import as_table
+from pushforward.tables.from_anything import as_table
 
 TOY_POINTS = 100_000
 

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 
 NAME = "checkpoint.safetensors"
 DELETE = "delete it to start afresh"
-KIND = safe_container.FileKind(
+KIND = json_and_tensors.FileKind(
     key="pushforward checkpoint", format_version=1, name="checkpoint", copy_again=DELETE, right_file=DELETE
 )
 
@@ -21,7 +21,7 @@ def write_checkpoint(folder: Path, identity: dict[str, Any], state: dict[str, An
     """Write a tree of dicts and lists with tensors and plain values as leaves, and which run it belongs to."""
     tensors: dict[str, Tensor] = {}
     document = {"run": identity, "state": _take_tensors(state, "state", tensors)}
-    safe_container.write(folder / NAME, document, tensors, KIND)
+    json_and_tensors.write(folder / NAME, document, tensors, KIND)
 
 
 def read_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -37,7 +37,7 @@ def read_checkpoint(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | 
     path = folder / NAME
     if not path.exists():
         return None
-    document, tensors = safe_container.read(path, KIND)
+    document, tensors = json_and_tensors.read(path, KIND)
     _check_same_run(path, document["run"], identity)
     return _give_tensors(document["state"], tensors)
 

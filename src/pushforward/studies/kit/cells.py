@@ -12,13 +12,13 @@ from typing import IO, Any, Protocol
 from torch import Tensor
 
 from pushforward.errors import RunError
-from pushforward.storage import safe_container
+from pushforward.storage import json_and_tensors
 from pushforward.studies.kit.record import Record, file_name
 from pushforward.studies.kit.workers import Workers
 
 TOOK = ("parameters", "steps", "seconds")
 MOST_KILLS = 3  # of a cell's workers, before the cell is taken to be the cause
-CELL_FILE = safe_container.FileKind(
+CELL_FILE = json_and_tensors.FileKind(
     key="cell",
     format_version=1,
     name="finished cell",
@@ -99,7 +99,7 @@ def _read(folder: Path, cell: Any) -> Found | None:
     path = _path(folder, cell, ".safetensors")
     if not path.exists():
         return None
-    document, tensors = safe_container.read(path, CELL_FILE)
+    document, tensors = json_and_tensors.read(path, CELL_FILE)
     return Found(cell=cell, **document["measured"], **tensors) if document["cell"] == asdict(cell) else None
 
 
@@ -121,6 +121,6 @@ def _perform(folder: Path, cell: Any) -> None:
         scratch.mkdir(exist_ok=True)
         measured, tensors = cell.perform(scratch)
         document = {"cell": asdict(cell), "measured": measured}
-        safe_container.write(_path(folder, cell, ".safetensors"), document, tensors, CELL_FILE)
+        json_and_tensors.write(_path(folder, cell, ".safetensors"), document, tensors, CELL_FILE)
         shutil.rmtree(scratch)
     _path(folder, cell, ".claim").unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table
-from pushforward.tables.readers import as_table
+from pushforward.tables.from_anything import as_table
 
 
 def context_table(given: Any, context: Sequence[str], *, called: str = "given") -> Table:
