@@ -17,7 +17,7 @@ from pushforward.__main__ import main
 from pushforward.cli import fit_command
 from pushforward.errors import RunError
 from pushforward.model_file import read_metadata
-from pushforward.tables import built_in, flow_for_table
+from pushforward.tables import built_in_data, flow_for_table
 
 RNG = np.random.default_rng(0)
 WRITTEN = {"checkpoint.safetensors", "history.jsonl", "model.safetensors", "report.html", "samples.csv"}
@@ -129,7 +129,7 @@ def test_fit_prints_the_held_out_nll_beside_the_baselines(run, plain):
 
 
 def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch):
-    monkeypatch.setattr(built_in, "TOY_POINTS", 3000)
+    monkeypatch.setattr(built_in_data, "TOY_POINTS", 3000)
     monkeypatch.setattr(flow_for_table, "FRESH_POINTS", 3000)
     code, out, err = run("fit", "--max-seconds", 0.3, "--recipe", "realnvp")
     assert code == 0, err
@@ -151,7 +151,7 @@ def test_the_seed_decides_the_rows_of_a_built_in_data_set_too(run, monkeypatch):
 
 
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):
-    monkeypatch.setattr(built_in, "TOY_POINTS", 1000)
+    monkeypatch.setattr(built_in_data, "TOY_POINTS", 1000)
     monkeypatch.setattr(flow_for_table, "FRESH_POINTS", 1000)
     code, out, err = run("fit", "hexagon", "--context", "label", "--max-seconds", 0.3, "--recipe", "realnvp")
     assert code == 0, err

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from pushforward.studies.energies import _kl
+from pushforward.studies.plane.energies import _kl
 
 from pushforward.bases import DiagonalNormal
 from pushforward.data import ENERGIES, Energy

@@ -14,7 +14,7 @@ from pushforward.errors import InputError
 from pushforward.model_file import MODEL_FILE
 from pushforward.specification import plain
 from pushforward.storage import json_and_tensors
-from pushforward.storage.packing import pack
+from pushforward.storage.packed_tensors import pack
 
 
 @pytest.fixture

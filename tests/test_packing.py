@@ -7,7 +7,7 @@ import zlib
 import pytest
 import torch
 
-from pushforward.storage.packing import pack, unpack
+from pushforward.storage.packed_tensors import pack, unpack
 
 TENSORS = {
     "one bit": torch.tensor(True),

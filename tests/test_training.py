@@ -14,7 +14,8 @@ from pushforward import losses
 from pushforward.errors import InputError
 from pushforward.training import fit
 from pushforward.training.data import batches
-from pushforward.training.plan import Plan, rate_factor
+from pushforward.training.learning_rate import rate_factor
+from pushforward.training.plan import Plan
 
 
 class Normal(nn.Module):

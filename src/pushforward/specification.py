@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.storage.packing import pack
+from pushforward.storage.packed_tensors import pack
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import require_count
-from pushforward.numerics.noise import normal_noise
+from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

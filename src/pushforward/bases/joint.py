@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pushforward.bases.density import Base
 from pushforward.specification import Specified
-from pushforward.transforms.checks import shared_context
+from pushforward.transforms.argument_checks import shared_context
 
 
 class Joint(Specified, Base):

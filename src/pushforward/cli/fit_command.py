@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pushforward.cli.screen import say, show, warn
+from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError
 from pushforward.report.wording import number, seconds
 from pushforward.storage.folders import folder_for_results
 from pushforward.tables import write_table
-from pushforward.tables.built_in import table_to_fit
+from pushforward.tables.built_in_data import table_to_fit
 from pushforward.tables.flow_for_table import check_recipe
 from pushforward.tables.table_fit import TableFit
 from pushforward.tables.table_model import MODEL, TableModel

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.cli.screen import say, show, warn
+from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, RunError
 from pushforward.report.wording import number
 from pushforward.tables import Table, as_table, write_table
-from pushforward.tables.built_in import rows_to_score
+from pushforward.tables.built_in_data import rows_to_score
 from pushforward.tables.file_reader import SUFFIXES
 from pushforward.tables.given_context import context_table
 from pushforward.tables.table_model import TableModel, model_in

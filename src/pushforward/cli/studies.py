@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pushforward.cli.screen import say
+from pushforward.cli.terminal import say
 from pushforward.errors import InputError
 from pushforward.report.wording import seconds
 from pushforward.studies import STUDIES, run

@@ -15,7 +15,7 @@ from torch import Tensor
 from pushforward.data.digits import Digits, LabelledImages
 from pushforward.data.images import pillow
 from pushforward.errors import InputError, RunError
-from pushforward.storage.whole_files import replacing
+from pushforward.storage.atomic_files import replacing
 
 FOLDER_VARIABLE = "PUSHFORWARD_DATA"
 SIDE = 28

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from pushforward.bases import Base
 from pushforward.bases.density import check_draw
-from pushforward.flows.distribution import FlowDistribution
+from pushforward.flows.torch_distribution import FlowDistribution
 from pushforward.flows.user_rows import rows_of
 from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
+from pushforward.transforms.argument_checks import check_context, check_list, shared_context, shared_features
 from pushforward.transforms.base import Compose, Step, Transform
-from pushforward.transforms.checks import check_context, check_list, shared_context, shared_features
-from pushforward.transforms.parts import FromParts, is_learned
+from pushforward.transforms.module_structure import FromParts, is_learned
 
 
 class Flow(Specified, nn.Module):

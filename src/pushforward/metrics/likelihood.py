@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.errors import require_count
 from pushforward.flows.dequantization import dequantized
 from pushforward.transforms import Compose, Transform
-from pushforward.transforms.checks import check_list
+from pushforward.transforms.argument_checks import check_list
 
 # Share of the rows left out at each end of a trimmed mean.
 _TRIM = 0.01

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pushforward.errors import InputError
 from pushforward.model_file.format import DTYPES, SAVE_AGAIN, describe, is_plain, max_structure, tensor_name
-from pushforward.storage.packing import unpack
+from pushforward.storage.packed_tensors import unpack
 
 
 def build(

@@ -17,7 +17,7 @@ from pushforward.metrics import LatentNormality, Score
 from pushforward.report import plots
 from pushforward.report.rendering import page
 from pushforward.report.wording import seconds
-from pushforward.storage.whole_files import replacing
+from pushforward.storage.atomic_files import replacing
 from pushforward.transforms import Transform
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputError
-from pushforward.storage.whole_files import replacing
+from pushforward.storage.atomic_files import replacing
 
 MAX_HEADER = 16 * 2**20  # bytes
 MAX_DEPTH = 32  # objects and lists inside one another

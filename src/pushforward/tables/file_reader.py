@@ -13,7 +13,7 @@ import numpy as np
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table, check_names
 from pushforward.tables.csv_reader import parse_csv
-from pushforward.tables.frames import from_array, from_frame
+from pushforward.tables.data_frames import from_array, from_frame
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".arrow", ".feather", ".npy", ".npz")
 

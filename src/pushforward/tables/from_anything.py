@@ -7,8 +7,8 @@ from typing import Any
 
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table
+from pushforward.tables.data_frames import from_array, from_frame
 from pushforward.tables.file_reader import read_table
-from pushforward.tables.frames import from_array, from_frame
 
 
 def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: str | None = None) -> Table:

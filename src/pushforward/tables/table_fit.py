@@ -15,12 +15,12 @@ from pushforward.flows import Flow
 from pushforward.metrics import Score, nll
 from pushforward.report.wording import number
 from pushforward.tables.baselines import fit_baselines
-from pushforward.tables.checks import check_for_fitting, column_warnings
 from pushforward.tables.columns import Table
 from pushforward.tables.flow_for_table import build, check_recipe, fresh_points, loss_of
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Split, split_rows
+from pushforward.tables.table_checks import check_for_fitting, column_warnings
 from pushforward.training import History, fit
 
 

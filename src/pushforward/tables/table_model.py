@@ -18,9 +18,9 @@ from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.report.table_report import write_report
 from pushforward.tables.columns import listing, names_in
+from pushforward.tables.data_frames import of_kind
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
-from pushforward.tables.frames import of_kind
 from pushforward.tables.from_anything import as_table
 from pushforward.tables.given_context import context_table
 from pushforward.tables.quality import Evaluation, evaluate

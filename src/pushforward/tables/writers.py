@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 import numpy as np
 
 from pushforward.errors import InputError
-from pushforward.storage.whole_files import replacing
+from pushforward.storage.atomic_files import replacing
 from pushforward.tables.columns import Table, check_names, numbered
 from pushforward.tables.file_reader import suffix_of
 

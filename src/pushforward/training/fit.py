@@ -17,17 +17,17 @@ from pushforward.training.data.form import Form
 from pushforward.training.data.loader import NOT_RESUMABLE
 from pushforward.training.data.source import open_data
 from pushforward.training.device import on_device
+from pushforward.training.flat_weights import laid_flat
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
 from pushforward.training.loss_needs import check_needs
-from pushforward.training.noise import forked
 from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
 from pushforward.training.progress import shown
+from pushforward.training.random_states import forked
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.start import initialize, resume_run, start_run
 from pushforward.training.threads import threads_for
-from pushforward.training.weights import laid_flat
 
 
 def fit(

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.training.noise import global_noise, set_global_noise
+from pushforward.training.flat_weights import Weights
 from pushforward.training.optimizer import copy_state, load_state, make_optimizer
 from pushforward.training.options import Options
+from pushforward.training.random_states import global_noise, set_global_noise
 from pushforward.training.step import CompiledStep, EagerStep
-from pushforward.training.weights import Weights
 
 
 class Learner:

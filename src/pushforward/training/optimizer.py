@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError
-from pushforward.training.weights import Weights
+from pushforward.training.flat_weights import Weights
 
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pushforward.errors import InputError, require_count
 from pushforward.losses import Loss
+from pushforward.training.learning_rate import SCHEDULES
 from pushforward.training.optimizer import OptimizerFactory
-from pushforward.training.plan import SCHEDULES
 
 
 @dataclass(frozen=True)

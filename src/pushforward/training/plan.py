@@ -1,23 +1,12 @@
-"""How many steps a run has, and the learning rate at each: a function of step / num_steps alone."""
+"""How many steps a run has, revised as time goes by."""
 
 import math
 from collections.abc import Sequence
 
-WARM_UP = 0.05
+from pushforward.training.learning_rate import rate_factor
+
 MEASURED_SHARE = 0.06  # of the time, over which a step is timed anew
 TOLERANCE = 0.1  # of the steps left: smaller revisions are not worth a kink in the learning rate
-SCHEDULES = ("cosine", "constant")
-
-
-def rate_factor(schedule: str, progress: float) -> float:
-    """Return the share of the learning rate in force at `progress` = (step + 1/2) / num_steps, in (0, 1).
-
-    "cosine" rises linearly over the first 5 % and falls to 0 by half a cosine; "constant" is 1 throughout.
-    """
-    if schedule == "constant":
-        return 1.0
-    fall = 0.5 * (1 + math.cos(math.pi * max(progress - WARM_UP, 0.0) / (1 - WARM_UP)))
-    return min(progress / WARM_UP, 1.0) * fall
 
 
 class Plan:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pushforward.training.clock import Clock
 from pushforward.training.data.batches import Batches
-from pushforward.training.evaluation import Validation
 from pushforward.training.guard import MOST_FAILURES, SNAPSHOT_STEPS, Guard
 from pushforward.training.history import History
 from pushforward.training.interrupt import Flag, Interrupted, signals_caught
@@ -17,6 +16,7 @@ from pushforward.training.learner import Learner
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
 from pushforward.training.run_folder import RunFolder
+from pushforward.training.validation import Validation
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 REPORTS = 100

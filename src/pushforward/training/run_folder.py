@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from pushforward.errors import RunError
+from pushforward.storage.atomic_files import replacing
 from pushforward.storage.folders import writable_folder
-from pushforward.storage.whole_files import replacing
 from pushforward.training.checkpoint import read_checkpoint, write_checkpoint
 from pushforward.training.history import History, json_line
 

@@ -12,16 +12,16 @@ from pushforward.errors import InputError
 from pushforward.training.clock import Clock
 from pushforward.training.data.batches import Batches
 from pushforward.training.data.source import Source
-from pushforward.training.evaluation import Validation, row_losses
 from pushforward.training.guard import Guard, check_initial
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
-from pushforward.training.noise import fixed_noise
 from pushforward.training.options import Options
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
+from pushforward.training.random_states import fixed_noise
 from pushforward.training.run import REPORTS, Run
 from pushforward.training.run_folder import RunFolder
+from pushforward.training.validation import Validation, row_losses
 
 DEFAULT_EPOCHS = 100
 CHECK_SHARE = 0.05  # of the time, for the initial losses

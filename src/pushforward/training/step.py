@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import InputError
 from pushforward.losses import Batch, Loss
-from pushforward.training.weights import Weights
+from pushforward.training.flat_weights import Weights
 
 
 def mean_loss(losses: Tensor, weight: Tensor | None) -> Tensor:

@@ -10,8 +10,8 @@ from torch.utils.hooks import RemovableHandle
 
 from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
-from pushforward.transforms.checks import check_context, shared_context, shared_features
-from pushforward.transforms.parts import FromParts, outermost, twin_with
+from pushforward.transforms.argument_checks import check_context, shared_context, shared_features
+from pushforward.transforms.module_structure import FromParts, outermost, twin_with
 
 
 class Step(NamedTuple):
@@ -60,7 +60,7 @@ class Transform(nn.Module, ABC):
     # ---- what it is made of --------------------------------------------------------------------------------------
 
     def parts(self) -> "list[Transform]":
-        """Return the transforms directly inside this one: among its modules, those within no other transform."""
+        """Return the transforms that this one holds: its own modules, and those in lists or dictionaries of modules."""
         return list(outermost(self, Transform))  # type: ignore[type-abstract]
 
     def in_sequence(self) -> "list[tuple[str, Transform]]":

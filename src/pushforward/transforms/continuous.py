@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from pushforward.errors import require_count
 from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.specification import Specified
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Step, Transform
-from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import bounded
 
 SEGMENTS = 8  # that `steps` shows

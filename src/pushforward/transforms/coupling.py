@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.specification import Specified, hold_structure, readable
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import parameters_from
 from pushforward.transforms.univariate import Univariate
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pushforward.specification import Specified, hold_structure, readable_indices
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.checks import check_context
 from pushforward.transforms.linear import Permutation
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.specification import Specified, hold_structure, readable_permutation
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.checks import check_context
 
 
 class Permutation(Specified, Transform):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.specification import Specified
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.checks import check_context
 
 
 def _rows(x: Tensor, features: int) -> Tensor:

@@ -9,8 +9,8 @@ from torch.nn import functional
 from pushforward.errors import require_count
 from pushforward.numerics.roots import bracketed_root, newton_step
 from pushforward.specification import Specified
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.checks import check_context
 from pushforward.transforms.conditioning import bounded
 
 MARGIN = 0.05  # the slope along which a map could fold stays above this, so that float32 can invert it

@@ -14,7 +14,7 @@ from pushforward.errors import InputError, require_count
 from pushforward.flows import Flow
 from pushforward.flows.binarization import check_binary, grey
 from pushforward.numerics.arrays import as_tensor
-from pushforward.numerics.noise import normal_noise
+from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified, nodes
 from pushforward.transforms import Transform
 from pushforward.vae.priors import vamps_in

@@ -11,7 +11,7 @@ from pushforward.bases import Base, GaussianMixture, StandardNormal
 from pushforward.bases.density import mixture_log_prob
 from pushforward.errors import require_count
 from pushforward.flows import Flow
-from pushforward.numerics.noise import normal_noise
+from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified
 
 EDGE = 0.02  # pseudo-inputs begin at least so far from 0 and 1, where a logit is infinite

@@ -1,6 +1,6 @@
 """Is a map invertible, and is its log_det true?"""
 
-from pushforward.verification.checks import verify
+from pushforward.verification.invertibility import verify
 from pushforward.verification.result import Verification
 
 __all__ = ["Verification", "verify"]

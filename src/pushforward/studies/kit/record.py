@@ -16,8 +16,8 @@ import torch
 
 from pushforward import __version__
 from pushforward.report.rendering import page, png
+from pushforward.storage.atomic_files import replacing
 from pushforward.storage.folders import writable_folder
-from pushforward.storage.whole_files import replacing
 from pushforward.studies.kit.tables import Columns, cells, shown
 
 if TYPE_CHECKING:

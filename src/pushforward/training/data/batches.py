@@ -6,7 +6,7 @@ import torch
 
 from pushforward.losses import Batch
 from pushforward.training.data.rows import OwnSamples, Rows
-from pushforward.training.noise import fixed_noise
+from pushforward.training.random_states import fixed_noise
 
 LEAST_BATCH, MOST_BATCH = 32, 512
 LEARNING_ROWS = 100_000  # rows that a model's `initialize` sees at most,

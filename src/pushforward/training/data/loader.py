@@ -11,7 +11,7 @@ from pushforward.errors import InputError
 from pushforward.losses import Batch
 from pushforward.training.data.form import Form, is_array
 from pushforward.training.data.rows import Rows
-from pushforward.training.noise import fixed_noise
+from pushforward.training.random_states import fixed_noise
 
 LOADER_ROWS = 16_384  # read ahead, for a model to learn its start from
 NOT_RESUMABLE = "a run on a loader or generator cannot be resumed: give tensors or arrays as data."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributions
 
 from pushforward.bases import Base
-from pushforward.transforms.checks import check_context
+from pushforward.transforms.argument_checks import check_context
 
 
 class Samplable(Protocol):

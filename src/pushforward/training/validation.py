@@ -11,7 +11,7 @@ from pushforward.errors import InputError
 from pushforward.training.data.rows import OwnSamples, Rows
 from pushforward.training.guard import check_initial
 from pushforward.training.learner import Learner
-from pushforward.training.noise import fixed_noise, forked
+from pushforward.training.random_states import fixed_noise, forked
 
 PIECE = 4  # batches: pieces are larger, since no gradients are kept
 VALIDATION_SHARE = 0.1  # of the time, at most

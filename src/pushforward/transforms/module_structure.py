@@ -1,4 +1,4 @@
-"""What a module made of other modules is made of: its outermost parts of a kind, facts that follow from them, twins."""
+"""What a module made of other modules is made of: its parts of a kind, facts that follow from them, twins."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +9,8 @@ from torch import nn
 Fact = TypeVar("Fact")
 Part = TypeVar("Part", bound=nn.Module)
 Whole = TypeVar("Whole", bound=nn.Module)
+
+CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 class FromParts(Generic[Fact]):
@@ -29,21 +31,23 @@ class FromParts(Generic[Fact]):
 
 
 def outermost(module: nn.Module, kind: type[Part]) -> Iterator[Part]:
-    """Yield the modules of a kind inside a module that are within no other of that kind."""
+    """Yield the modules of a kind that a module holds by itself or in lists and dictionaries of modules."""
     for child in module.children():
         if isinstance(child, kind):
             yield child
-        else:
+        elif isinstance(child, CONTAINERS):
             yield from outermost(child, kind)
 
 
 def twin_with(module: Whole, replacements: Mapping[nn.Module, nn.Module]) -> Whole:
     """Return a copy of a module with other modules inside; all else is shared."""
     twin = copy.copy(module)
-    twin._modules = {
-        name: child and (replacements[child] if child in replacements else twin_with(child, replacements))
-        for name, child in module._modules.items()
-    }
+    twin._modules = dict(module._modules)
+    for name, child in module._modules.items():
+        if child is not None and child in replacements:
+            twin._modules[name] = replacements[child]
+        elif isinstance(child, CONTAINERS):
+            twin._modules[name] = twin_with(child, replacements)
     return twin
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pushforward.flows import Flow
 from pushforward.numerics.jacobian import Map, sensitivity
+from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Step, Transform
-from pushforward.transforms.checks import check_context
 from pushforward.verification.findings import ROUNDINGS, Findings, Stopped
 from pushforward.verification.result import Verification
 
