@@ -28,7 +28,8 @@ class ToyData(NamedTuple):
 def two_moons(num_samples: int, *, noise: float = 0.1, standardize: bool = False, seed: int = 0) -> ToyData:
     """Two interleaved half circles with Gaussian noise: the law of scikit-learn's `make_moons`.
 
-    Label 0: (cos a, sin a), label 1: (1 - cos a, 1/2 - sin a), a uniform on [0, pi]. Exact entropy at noise .1: 1.0076.
+    Label 0: (cos a, sin a), label 1: (1 - cos a, 1/2 - sin a), a uniform on [0, pi]. Exact entropy at noise 0.1: 1.0076
+    nats.
 
     Args:
         num_samples: Number of points.
@@ -59,7 +60,7 @@ def circles(
 ) -> ToyData:
     """Two concentric circles of radius 1 (label 0) and `factor` (label 1) with noise: the law of `make_circles`.
 
-    Exact entropy at the defaults: .788. Arguments as in `two_moons`; `factor` lies between 0 and 1.
+    Exact entropy at the defaults: 0.788. Arguments as in `two_moons`; `factor` lies between 0 and 1.
     """
     if not 0 < factor < 1:
         raise ValueError(f"factor must lie between 0 and 1; got {factor}.")
@@ -67,7 +68,7 @@ def circles(
 
 
 def two_gaussians(num_samples: int, *, standardize: bool = False, seed: int = 0) -> ToyData:
-    """Two Gaussians of width .1: label 0 at (.75, .75) with weight 1/5, label 1 at (.25, .25) with 4/5.
+    """Two Gaussians of width 0.1: label 0 at (0.75, 0.75) with weight 1/5, label 1 at (0.25, 0.25) with 4/5.
 
     Exact entropy: -1.2674. Arguments as in `two_moons`.
     """
@@ -78,17 +79,17 @@ def two_gaussians(num_samples: int, *, standardize: bool = False, seed: int = 0)
 def chequerboard(num_samples: int, *, standardize: bool = False, seed: int = 0) -> ToyData:
     """Uniform on the corners and the centre of a 3 x 3 board on the unit square; the label is the square.
 
-    Exact entropy: ln(5/9) = -.5878; log_prob is -inf outside the squares. Arguments as in `two_moons`.
+    Exact entropy: ln(5/9) = -0.5878; log_prob is -inf outside the squares. Arguments as in `two_moons`.
     """
     corners = [(i / 3, j / 3) for i in range(3) for j in range(3) if (i + j) % 2 == 0]
     return _toy(Squares(corners, 1 / 3), num_samples, standardize, seed)
 
 
 def hexagon(num_samples: int, *, num_labels: int = 6, standardize: bool = False, seed: int = 0) -> ToyData:
-    """Six Gaussians of width .1 on the corners of a regular hexagon of radius 1.
+    """Six Gaussians of width 0.1 on the corners of a regular hexagon of radius 1.
 
     With 6 labels the label is the corner; with 2, two opposite corners have label 0 and the other four label 1. Exact
-    entropy: .0245; given the label -1.7673 (6) or -.6120 (2). Other arguments as in `two_moons`.
+    entropy: 0.0245; given the label -1.7673 (6) or -0.6120 (2). Other arguments as in `two_moons`.
     """
     if num_labels not in (2, 6):
         raise ValueError(f"num_labels must be 2 or 6; got {num_labels}.")
@@ -97,7 +98,7 @@ def hexagon(num_samples: int, *, num_labels: int = 6, standardize: bool = False,
 
 
 def two_blobs(num_samples: int, *, standardize: bool = False, seed: int = 0) -> ToyData:
-    """Two equal Gaussians of width .2 at (-.5, .5), label 0, and (.5, -.5), label 1. Arguments as in `two_moons`."""
+    """Two equal Gaussians of width 0.2: label 0 at (-0.5, 0.5), 1 at (0.5, -0.5). Arguments as in `two_moons`."""
     return _toy(GaussianPeaks([(-0.5, 0.5), (0.5, -0.5)], 0.2, [0.5, 0.5], [0, 1]), num_samples, standardize, seed)
 
 
@@ -110,7 +111,7 @@ def boomerang(num_samples: int, *, noise: float = 0.25, standardize: bool = Fals
 
 
 def eight_gaussians(num_samples: int, *, standardize: bool = False, seed: int = 0) -> ToyData:
-    """Eight Gaussians of width .5 on a circle of radius 4, all divided by the root of 2; the label counts by angle.
+    """Eight Gaussians of width 0.5 on a circle of radius 4, all divided by the root of 2; the label counts by angle.
 
     The data of FFJORD (Grathwohl et al. 2018, arXiv:1810.01367). Exact entropy: 2.832. Arguments as in `two_moons`.
     """
@@ -121,7 +122,7 @@ def eight_gaussians(num_samples: int, *, standardize: bool = False, seed: int = 
 def pinwheel(num_samples: int, *, standardize: bool = False, seed: int = 0) -> ToyData:
     """Five twisted arms, the label is the arm.
 
-    u ~ N((1, 0), diag(.3^2, .1^2)), x = 2 R(2 pi label / 5 + exp|u| / 4) u with R(a) the rotation by a: FFJORD's
+    u ~ N((1, 0), diag(0.3^2, 0.1^2)), x = 2 R(2 pi label / 5 + exp|u| / 4) u with R(a) the rotation by a: FFJORD's
     pinwheel, but for a twist that preserves area, so that the density is closed. Arguments as in `two_moons`.
     """
     density = TwistedArms(5, radial=0.3, tangential=0.1, rate=0.25, scale=2.0)

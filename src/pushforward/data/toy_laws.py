@@ -94,7 +94,7 @@ class NoisyCurves(Density):
         _check_positive("noise", noise)
         self.curves, self.noise, self.power = tuple(curves), noise, power
         self.label_proportions = (1 / len(self.curves),) * len(self.curves)
-        # Nodes are at most .63 noise apart in the middle of the curve, much closer at its ends.
+        # Nodes are at most 0.63 noise apart in the middle of the curve, much closer at its ends.
         roots, weights = roots_legendre(max(32, math.ceil(2.5 * length / noise)))
         nodes = (torch.from_numpy(roots) + 1) / 2
         self.nodes = [curve(nodes) for curve in self.curves]

@@ -108,7 +108,7 @@ def mmd_null(
 
 
 def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 0) -> float:
-    """Return the cross-validated accuracy of a classifier that tells two samples apart: .5 if equal, 1 if disjoint.
+    """Return the cross-validated accuracy of a classifier that tells two samples apart: 0.5 if equal, 1 if disjoint.
 
     The larger sample is cut at random to the size of the smaller.
 

@@ -25,10 +25,10 @@ def _above(raw: Tensor) -> Tensor:
 class Planar(Specified, Transform):
     r"""Planar map y = x + u tanh(w.x + b): one smooth ridge across w.
 
-    `u` is reparametrized so that w.u > -1 + .05, which makes the map invertible [1, app. A.1]. `forward` goes from data
-    to latent. log_det = log|1 + (1 - tanh^2) w.u|, exact. `inverse` solves a + (w.u) tanh(a + b) = w.y for a = w.x, one
-    increasing equation in one unknown, to rounding (which the least slope, .05, can enlarge 20 times), with exact first
-    derivatives.
+    `u` is reparametrized so that w.u > -1 + 0.05, which makes the map invertible [1, app. A.1]. `forward` goes from
+    data to latent. log_det = log|1 + (1 - tanh^2) w.u|, exact. `inverse` solves a + (w.u) tanh(a + b) = w.y for
+    a = w.x, one increasing equation in one unknown, to rounding (which the least slope, 0.05, can enlarge 20 times),
+    with exact first derivatives.
 
     Args:
         features: Number of features D, at least 1.
@@ -88,7 +88,7 @@ class Planar(Specified, Transform):
 class Radial(Specified, Transform):
     r"""Radial map y = x + beta h (x - centre), h = 1 / (alpha + r), r = |x - centre|: in or out around a point.
 
-    beta / alpha > -1 + .05, which makes the map invertible [1, app. A.2]. log_det = (D - 1) log(1 + beta h)
+    beta / alpha > -1 + 0.05, which makes the map invertible [1, app. A.2]. log_det = (D - 1) log(1 + beta h)
     + log(1 + alpha beta h^2), exact. `inverse` is in closed form: r solves r^2 + (alpha + beta - s) r = alpha s with
     s = |y - centre|.
 
@@ -160,7 +160,7 @@ class Radial(Specified, Transform):
 class Sylvester(Specified, Transform):
     r"""Sylvester map y = x + Q R tanh(S Q^T x + b) with orthonormal Q (D, M) and upper triangular R, S (M, M).
 
-    M ridges at once, that see one another. The diagonals keep R_ii S_ii > -1 + .05, which makes the map invertible.
+    M ridges at once, that see one another. The diagonals keep R_ii S_ii > -1 + 0.05, which makes the map invertible.
     log_det = sum_i log(1 + (1 - tanh^2)_i R_ii S_ii), exact. `inverse` finds Q^T x by back-substitution: M increasing
     equations in one unknown, last to first.
 
