@@ -130,6 +130,13 @@ def test_one_copy_in_float64_serves_all_samples(monkeypatch):
     model.sample(1)
 
 
+def test_a_continuous_flow_is_matched_since_its_likelihood_takes_too_long(monkeypatch):
+    real, called = pf.losses.flow_matching, []
+    monkeypatch.setattr(pf.losses, "flow_matching", lambda *given: called.append(given) or real(*given))
+    fit(ROWS.select("y"), recipe="cnf")
+    assert called
+
+
 # ---- given -----------------------------------------------------------------------------------------------------------
 
 

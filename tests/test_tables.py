@@ -605,6 +605,22 @@ def test_columns_with_few_distinct_values_are_warned_about_unless_they_are_conte
     assert column_warnings(table, context=["label"]) == [f'few distinct values in "b" ({rounded}){ending}']
 
 
+@pytest.mark.parametrize(("rows", "distinct", "few"), [(210, 20, True), (210, 21, False), (420, 21, True)])
+def test_twenty_values_are_few_and_so_is_one_in_twenty_rows(rows, distinct, few):
+    warnings = column_warnings(as_table(np.arange(float(rows))[:, None] % distinct))
+    assert bool(warnings) == few
+    assert not few or warnings[0].startswith(f'few distinct values in "x1" ({distinct})')
+
+
+@pytest.mark.parametrize(("repeats", "warned"), [(50, True), (49, False)])
+def test_a_value_in_five_of_a_hundred_rows_is_very_frequent(repeats, warned):
+    x = numbers(1000, 1)
+    x[:repeats] = 0.25
+    warnings = column_warnings(as_table(x))
+    assert bool(warnings) == warned
+    assert not warned or 'very frequent in "x1" (0.25 in 5% of the rows)' in warnings[0]
+
+
 def test_numbers_of_full_precision_are_not_called_few():
     assert column_warnings(as_table(numbers(3, 1))) == []
     assert column_warnings(as_table(numbers(30, 1))) == []
