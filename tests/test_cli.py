@@ -184,6 +184,8 @@ def test_overwrite_replaces_the_run_and_resume_gives_a_finished_one_again(run):
     assert run(*arguments, "--seed", 1, "--overwrite")[0] == 0
     model = Path("pushforward-out/model.safetensors")
     assert read_metadata(model)["seed"] == 1
+    repeats = "pushforward fit t.csv --recipe realnvp --max-seconds 0.3 --seed 1"
+    assert read_metadata(model)["summary"]["command"] == repeats
     first = pf.load(model).state_dict()
     code, _, err = run(*arguments, "--seed", 1, "--resume")
     assert code == 0, err

@@ -20,6 +20,7 @@ import zoo
 from pushforward import model_file
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import MODEL_FILE
+from pushforward.model_file.format import check_specification
 from pushforward.specification import Specified
 from pushforward.storage import json_and_tensors
 
@@ -79,6 +80,15 @@ def autoencoders():
     yield "vampprior", None
     yield "flow", pf.recipes.planar(2, num_layers=2, context_features=3, hidden_features=(4,))
     yield pf.bases.DiagonalNormal(2), pf.transforms.Planar(2)
+
+
+def test_a_specification_has_at_most_ten_thousand_values():
+    def of(size):
+        return {"type": "Flow", "numbers": [0] * (size - 3)}  # with the whole, its type and the list
+
+    check_specification(of(10_000))
+    with pytest.raises(InputError, match="it takes 10001 values to describe; a model file holds 10000"):
+        check_specification(of(10_001))
 
 
 @pytest.mark.parametrize(("prior", "posterior_flow"), list(autoencoders()))
