@@ -350,6 +350,12 @@ def test_samples_of_columns_of_very_different_scales_keep_their_digits(run):
     assert samples["b"].n_unique() > 9000
 
 
+def test_fit_writes_the_context_beside_its_samples_too(conditional):
+    frame = pl.read_csv(conditional / "out" / "samples.csv")
+    assert frame.columns == ["y", "label", "x3"]
+    assert set(frame["label"]) == {0.0, 1.0}
+
+
 def test_sample_given_values_writes_them_beside_the_samples(run, conditional):
     code, out, _ = run("sample", conditional / "out", "--num", 300, "--context", "x3=0.5, label=1")
     assert (code, out) == (0, "samples.csv: 300 samples of 1 column\n")

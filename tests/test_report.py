@@ -174,5 +174,16 @@ def test_numbers_stay_readable(value, text):
     assert number(value) == text
 
 
-def test_seconds_become_minutes():
-    assert (seconds(3.21), seconds(125.0)) == ("3.2 s", "2 min 5 s")
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.21, "3.2 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (60.0, "1 min 0 s"),
+        (119.7, "2 min 0 s"),
+        (125.0, "2 min 5 s"),
+    ],
+)
+def test_seconds_become_minutes_and_sixty_of_them_a_minute(value, text):
+    assert seconds(value) == text

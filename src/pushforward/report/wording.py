@@ -12,4 +12,5 @@ def number(value: float, digits: int = 3) -> str:
 
 def seconds(value: float) -> str:
     """Return a time in words, "2 min 5 s"."""
-    return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {value % 60:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{value:.1f} s" if value < 59.95 else f"{minutes} min {rest} s"
