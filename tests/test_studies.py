@@ -11,8 +11,7 @@ import pushforward as pf
 from pushforward.__main__ import main
 from pushforward.errors import InputError
 from pushforward.studies import STUDIES, run
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record, pictures
 from pushforward.studies.kit.tables import shown, spread
 from pushforward.studies.plane import gan, layers, moons_questions, quality
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from pushforward.errors import InputError, RunError
+from pushforward.studies.kit import Record
 from pushforward.studies.kit import cells as kit_cells
 from pushforward.studies.kit.cells import complete
-from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.workers import Workers
 from pushforward.training.interrupt import Interrupted
 

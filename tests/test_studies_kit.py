@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 
 import pushforward as pf
 from pushforward.studies import STUDIES
-from pushforward.studies.kit import images, pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, pictures
 from pushforward.studies.kit.tables import average, cells, first, largest, mean
 
 

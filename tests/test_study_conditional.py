@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from pushforward import data
-from pushforward.studies.kit.levels import one_hot
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record, one_hot
 from pushforward.studies.plane import conditional
 from pushforward.studies.plane.conditional import MODELS, QUICK, TASKS
 from pushforward.studies.plane.conditional_quality import Judge, Merged

@@ -15,9 +15,8 @@ from pushforward.studies.digits import codes as digit_codes
 from pushforward.studies.digits import gaussians as digit_gaussians
 from pushforward.studies.digits import schemes, task
 from pushforward.studies.digits.quality import Judge
+from pushforward.studies.kit import Record, middles, one_hot, to_levels
 from pushforward.studies.kit import images as digit_pictures
-from pushforward.studies.kit.levels import middles, one_hot, to_levels
-from pushforward.studies.kit.record import Record
 
 
 @pytest.fixture(scope="module")

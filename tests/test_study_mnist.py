@@ -13,8 +13,7 @@ from pushforward.flows.dequantization import dequantized
 from pushforward.flows.latent_path import LatentPath
 from pushforward.losses import Batch
 from pushforward.studies import run
-from pushforward.studies.kit.comparison import Candidate
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Record
 from pushforward.studies.mnist import additive, classifier, masked, models, scores, training
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, masks
 

@@ -13,9 +13,7 @@ from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.quality import Judge
 from pushforward.studies.digits.task import NUM_LABELS, at_most
-from pushforward.studies.kit.comparison import Candidate, Comparison
-from pushforward.studies.kit.levels import middles, to_levels
-from pushforward.studies.kit.record import Record, file_name
+from pushforward.studies.kit import Candidate, Comparison, Record, file_name, middles, to_levels
 from pushforward.studies.mnist import eight_by_eight as mnist_8x8
 
 

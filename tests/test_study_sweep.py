@@ -8,8 +8,8 @@ import pytest
 
 from pushforward.errors import RunError
 from pushforward.studies import run as run_study
+from pushforward.studies.kit import Record, file_name
 from pushforward.studies.kit.cells import Found, complete
-from pushforward.studies.kit.record import Record, file_name
 from pushforward.studies.sweep import cells as sweep_cells
 from pushforward.studies.sweep import search, study
 from pushforward.studies.sweep.cells import Cell

@@ -8,8 +8,7 @@ import torch
 import pushforward as pf
 from pushforward.studies.continuous import three_sets
 from pushforward.studies.continuous.models import OURS, STARTS, Run, trained
-from pushforward.studies.kit.comparison import Candidate
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Record
 from pushforward.training import History
 
 

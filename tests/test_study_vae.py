@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from pushforward import vae
 from pushforward.errors import RunError
 from pushforward.studies import run as run_study
+from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import complete
-from pushforward.studies.kit.record import Record
 from pushforward.studies.vae import pictures as vae_pictures
 from pushforward.studies.vae import priors as vae_prior
 from pushforward.studies.vae import runs as vae_runs

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import nets, recipes
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record, pictures
 from pushforward.transforms import Continuous
 
 ROWS, REPEATS = 256, 5

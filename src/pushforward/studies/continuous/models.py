@@ -12,8 +12,7 @@ import torch
 
 from pushforward import Flow, losses, metrics, recipes
 from pushforward.data import Sample
-from pushforward.studies.kit.comparison import Candidate
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Record
 from pushforward.transforms import Standardize
 
 

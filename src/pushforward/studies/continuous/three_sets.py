@@ -13,9 +13,8 @@ from pushforward.data import THREE_SETS, Sample, three_sets
 from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.continuous.costs import cost_against_features
 from pushforward.studies.continuous.models import OURS, SOURCES, STARTS, Run, trained
-from pushforward.studies.kit import pictures
+from pushforward.studies.kit import Record, num_parameters, pictures
 from pushforward.studies.kit.animation import animation
-from pushforward.studies.kit.record import Record, num_parameters
 from pushforward.studies.kit.tables import spread, values
 from pushforward.transforms import Continuous
 

@@ -9,8 +9,7 @@ from pushforward.data.digits import LEVELS
 from pushforward.losses import Batch
 from pushforward.nets import MLP
 from pushforward.studies.digits.task import PIXELS, QUICK, Task
-from pushforward.studies.kit.comparison import Candidate
-from pushforward.studies.kit.levels import middles, to_levels
+from pushforward.studies.kit import Candidate, middles, to_levels
 
 
 class Autoencoder(nn.Module):

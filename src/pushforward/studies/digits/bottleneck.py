@@ -2,7 +2,7 @@
 
 from pushforward.studies.digits.task import AFFINE, load, sources_flow
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record
 
 TITLE = "Digits through a bottleneck"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 2"

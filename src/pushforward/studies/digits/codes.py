@@ -12,9 +12,7 @@ from pushforward.flows import Flow
 from pushforward.flows.dequantization import dequantized
 from pushforward.metrics import latent_normality
 from pushforward.studies.digits.task import Task, context_of
-from pushforward.studies.kit import images, pictures
-from pushforward.studies.kit.comparison import listed
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record, images, listed, pictures
 from pushforward.studies.kit.tables import Columns, values
 
 SHOWN = 1_000  # codes in a plane

@@ -2,7 +2,7 @@
 
 from pushforward.studies.digits import given_labels
 from pushforward.studies.digits.task import AFFINE, SPLINES, load, sources_flow
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record
 
 TITLE = "Digits given their label"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 4"

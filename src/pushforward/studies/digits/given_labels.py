@@ -17,11 +17,8 @@ from pushforward.studies.digits.gaussians import LabelGaussians
 from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Judged
 from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, NUM_LABELS, Task, bits, less_or_more, nll_numbers
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, drawn, middles, pictures, to_levels
 from pushforward.studies.kit import images as digit_pictures
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, Trained, drawn
-from pushforward.studies.kit.levels import middles, to_levels
-from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, average, cells, mean, spread, values
 
 TEMPERATURES = {"warm": 1.0, "cool": 0.7}

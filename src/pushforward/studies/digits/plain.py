@@ -11,9 +11,7 @@ from pushforward.flows import Flow
 from pushforward.studies.digits import without_labels
 from pushforward.studies.digits.gaussians import whole_gaussian
 from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load, sources_flow
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, pictures
 from pushforward.transforms import Scale
 
 TITLE = "Digits in 64 dimensions"

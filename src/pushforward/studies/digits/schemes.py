@@ -15,9 +15,7 @@ from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.studies.digits.quality import Quality
 from pushforward.studies.digits.task import NUM_LABELS, PIXELS, Task, context_of
-from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
-from pushforward.studies.kit.levels import middles, to_levels
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, middles, to_levels
 from pushforward.studies.kit.tables import Columns, mean
 
 KEPT = (2, 4, 8)

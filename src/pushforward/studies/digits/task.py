@@ -12,9 +12,7 @@ from pushforward.data.digits import LEVELS, LabelledImages, digits
 from pushforward.flows import Flow
 from pushforward.metrics import Score, bits_per_dim, nll
 from pushforward.studies.digits.quality import Judge
-from pushforward.studies.kit.comparison import Candidate, Comparison
-from pushforward.studies.kit.levels import one_hot
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, one_hot
 from pushforward.studies.kit.tables import Columns, first, spread, values
 from pushforward.transforms import Logit, Scale, Standardize, Transform
 

@@ -13,10 +13,7 @@ from pushforward.studies.digits.autoencoders import PrincipalComponents, autoenc
 from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Quality
 from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task
-from pushforward.studies.kit import images
-from pushforward.studies.kit.comparison import Candidate, Comparison, Trained, listed
-from pushforward.studies.kit.levels import middles, to_levels
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, listed, middles, to_levels
 from pushforward.studies.kit.tables import average, mean, spread, values
 
 

@@ -12,9 +12,7 @@ from pushforward.report.plots import latent_quantiles
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, encoded, normality, projections
 from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task, bits, less_or_more, nll_numbers
-from pushforward.studies.kit import images
-from pushforward.studies.kit.comparison import Comparison, Trained, drawn, listed
-from pushforward.studies.kit.levels import to_levels
+from pushforward.studies.kit import Comparison, Trained, drawn, images, listed, to_levels
 from pushforward.studies.kit.tables import average, cells, mean, spread, values
 from pushforward.tables.baselines import Baseline
 

@@ -10,10 +10,7 @@ from pushforward.data.digits import Digits
 from pushforward.errors import RunError
 from pushforward.flows import Flow
 from pushforward.flows.latent_path import LatentPath, latent_path
-from pushforward.studies.kit import images, pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, Trained
-from pushforward.studies.kit.levels import middles, to_levels
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, middles, pictures, to_levels
 from pushforward.studies.mnist import models
 from pushforward.studies.mnist.classifier import SURE, Recognizer, judge_samples, trained_judge, verdict
 from pushforward.studies.mnist.scores import likelihoods

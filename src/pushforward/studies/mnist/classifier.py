@@ -11,10 +11,7 @@ from torch.nn import functional
 from pushforward import metrics
 from pushforward.data.digits import Digits
 from pushforward.losses import Batch
-from pushforward.studies.kit import images
-from pushforward.studies.kit.comparison import Candidate, Comparison, train
-from pushforward.studies.kit.levels import middles
-from pushforward.studies.kit.record import Record, file_name
+from pushforward.studies.kit import Candidate, Comparison, Record, file_name, images, middles, train
 from pushforward.studies.mnist.training import LEVELS, samples
 
 NUM_LABELS = 10

@@ -14,10 +14,7 @@ from pushforward.data import pixel_units
 from pushforward.data.digits import Digits
 from pushforward.flows import Flow
 from pushforward.studies.digits.gaussians import whole_gaussian
-from pushforward.studies.kit import images, pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison
-from pushforward.studies.kit.levels import middles
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, images, middles, pictures
 from pushforward.studies.mnist.models import paper_spline
 from pushforward.studies.mnist.training import LEVELS, QUICK, load, samples, train
 from pushforward.transforms import Compose

@@ -12,9 +12,7 @@ from pushforward.studies.digits.quality import Judge
 from pushforward.studies.digits.task import Task, behind_logit, bits, less_or_more, sources_flow
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
 from pushforward.studies.digits.without_labels import GAUSSIAN_PARAMETERS, Rival
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Comparison
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Comparison, Record, pictures
 
 TITLE = "MNIST at 8 x 8 pixels"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 3, and task 4"

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from pushforward.data.digits import Digits
 from pushforward.flows import Flow
-from pushforward.studies.kit.comparison import Candidate, Comparison
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record
 from pushforward.studies.mnist.classifier import SHOWN, judge_samples, trained_judge
 from pushforward.studies.mnist.models import our_masked, source_masked
 from pushforward.studies.mnist.scores import PUBLISHED, Likelihood, likelihoods

@@ -9,9 +9,7 @@ from pushforward import metrics
 from pushforward.data import pixel_units
 from pushforward.data.digits import Digits, LabelledImages
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Comparison
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Comparison, Record, pictures
 from pushforward.studies.kit.tables import shown
 from pushforward.studies.mnist.training import LEVELS, PIXELS
 

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from pushforward.data import mnist, mnist_sample
 from pushforward.data.digits import Digits
-from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
-from pushforward.studies.kit.levels import to_levels
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Comparison, Record, drawn, to_levels
 
 LEVELS = 256
 PIXELS = 784

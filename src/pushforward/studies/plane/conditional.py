@@ -12,11 +12,7 @@ from torch import Tensor
 from pushforward import Flow
 from pushforward.data import Density, ToyData, hexagon, two_moons
 from pushforward.report.plots import DATA, SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, drawn, listed
-from pushforward.studies.kit.levels import one_hot
-from pushforward.studies.kit.pictures import Points
-from pushforward.studies.kit.record import Record, file_name
+from pushforward.studies.kit import Candidate, Comparison, Points, Record, drawn, file_name, listed, one_hot, pictures
 from pushforward.studies.kit.tables import Columns, largest, shown, spread, values
 from pushforward.studies.plane.conditional_quality import ConditionalQuality, Judge, LabelQuality, Merged, PlainQuality
 from pushforward.studies.plane.flows import source_flow, spline_flow

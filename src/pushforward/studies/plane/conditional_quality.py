@@ -8,8 +8,7 @@ from torch import Tensor
 
 from pushforward import Flow, metrics, verify
 from pushforward.data import Density
-from pushforward.studies.kit.comparison import drawn
-from pushforward.studies.kit.levels import one_hot
+from pushforward.studies.kit import drawn, one_hot
 from pushforward.studies.plane.quality import TEST_SEED
 
 

@@ -8,9 +8,7 @@ import torch
 from pushforward import Flow, losses, recipes
 from pushforward.data.energies import ENERGIES, Energy
 from pushforward.report.plots import SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, drawn, train
-from pushforward.studies.kit.record import Record, num_parameters
+from pushforward.studies.kit import Candidate, Record, drawn, num_parameters, pictures, train
 
 TITLE = "Four energies: flows without data"
 SOURCE = "a report on normalizing flows, task 1 (planar flows), and the test energies of the paper it follows"

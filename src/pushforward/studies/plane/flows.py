@@ -4,7 +4,7 @@ from functools import partial
 
 from pushforward import recipes
 from pushforward.flows import Flow
-from pushforward.studies.kit.comparison import Candidate
+from pushforward.studies.kit import Candidate
 from pushforward.transforms import Standardize
 
 

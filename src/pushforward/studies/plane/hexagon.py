@@ -6,10 +6,7 @@ from statistics import fmean
 from pushforward import Flow, verify
 from pushforward.data import ToyData, hexagon, two_moons
 from pushforward.report.plots import DATA, SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, drawn
-from pushforward.studies.kit.pictures import Points
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures
 from pushforward.studies.kit.tables import mean
 from pushforward.studies.plane import quality
 from pushforward.studies.plane.flows import our_splines, source_flow

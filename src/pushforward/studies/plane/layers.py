@@ -8,10 +8,7 @@ from torch import Tensor
 from pushforward import Flow, nets, transforms, verify
 from pushforward.bases import StandardNormal
 from pushforward.report.plots import DATA, SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import drawn
-from pushforward.studies.kit.pictures import Points
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Points, Record, drawn, pictures
 from pushforward.transforms import Affine, Compose, Coupling, Inverse, RationalQuadratic, Scale, Shift, Transform
 
 TITLE = "What a layer does to area and density, and how layers compose"

@@ -11,10 +11,7 @@ from pushforward import Flow, bases, metrics, recipes
 from pushforward.data import ToyData, two_moons
 from pushforward.errors import InputError, RunError
 from pushforward.report.plots import SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, drawn, train
-from pushforward.studies.kit.pictures import Points
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures, train
 from pushforward.studies.plane import quality
 from pushforward.studies.plane.flows import our_splines
 from pushforward.studies.plane.gan import train_gan

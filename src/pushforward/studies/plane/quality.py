@@ -11,8 +11,7 @@ from pushforward import metrics
 from pushforward.data import Density, ToyData
 from pushforward.flows import Flow
 from pushforward.report import plots
-from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
-from pushforward.studies.kit.record import Record, file_name
+from pushforward.studies.kit import Candidate, Comparison, Record, drawn, file_name
 from pushforward.studies.kit.tables import Columns, largest
 
 TEST_SEED = 1_000_003  # test points never share a seed with training points

@@ -6,9 +6,7 @@ from functools import partial
 from pushforward import Flow, metrics, recipes
 from pushforward.data import TOYS, ToyData
 from pushforward.report.plots import SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, Comparison, drawn
-from pushforward.studies.kit.record import Record, num_parameters
+from pushforward.studies.kit import Candidate, Comparison, Record, drawn, num_parameters, pictures
 from pushforward.studies.kit.tables import mean, shown
 from pushforward.studies.plane import quality
 from pushforward.studies.plane.flows import our_splines, spline_flow

@@ -7,10 +7,7 @@ import torch
 from pushforward import Flow, metrics, recipes
 from pushforward.data import Density, ToyData, two_moons
 from pushforward.report.plots import BLACK, DATA, SAMPLES
-from pushforward.studies.kit import pictures
-from pushforward.studies.kit.comparison import Candidate, drawn, train
-from pushforward.studies.kit.pictures import Points
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures, train
 from pushforward.studies.plane import moons_questions, quality
 from pushforward.studies.plane.flows import our_splines
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from pushforward import metrics
 from pushforward.data import two_moons
 from pushforward.errors import RunError
-from pushforward.studies.kit.comparison import drawn
-from pushforward.studies.kit.record import num_parameters
+from pushforward.studies.kit import drawn, num_parameters
 from pushforward.studies.plane.flows import source_flow, spline_flow
 from pushforward.studies.plane.quality import TEST_SEED
 from pushforward.training import fit

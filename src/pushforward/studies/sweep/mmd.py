@@ -7,8 +7,8 @@ import numpy as np
 
 from pushforward import metrics
 from pushforward.data import two_moons
+from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import Found
-from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import shown, spread, values
 from pushforward.studies.sweep import pictures
 from pushforward.studies.sweep.cells import FINE, truth

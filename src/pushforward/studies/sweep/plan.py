@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pushforward.studies.kit.record import Record
+from pushforward.studies.kit import Record
 from pushforward.studies.kit.tables import shown
 from pushforward.studies.sweep.cells import Cell, Settings
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pushforward.data import two_moons
+from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import Cell, Found, complete
-from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, largest, mean, shown, spread, values
 from pushforward.studies.sweep import mmd, pictures, search
 from pushforward.studies.sweep.cells import VALIDATION_POINTS, Settings

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import Found, complete
 from pushforward.studies.kit.images import sheets, strips
-from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, first, largest, mean, spread
 from pushforward.studies.vae import pictures
 from pushforward.studies.vae.runs import LEVELS, WARM_UP_WEIGHT, Run, standard_error

@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward import losses, metrics, recipes
 from pushforward.data import mnist, mnist_sample
 from pushforward.data.digits import LabelledImages
-from pushforward.studies.kit.record import num_parameters
+from pushforward.studies.kit import num_parameters
 from pushforward.training import fit
 from pushforward.vae import VAE, binarize, mlp_vae
 
