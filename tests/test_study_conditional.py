@@ -7,7 +7,7 @@ from pushforward import data
 from pushforward.studies.kit import Record, one_hot
 from pushforward.studies.plane import conditional
 from pushforward.studies.plane.conditional import MODELS, QUICK, TASKS
-from pushforward.studies.plane.conditional_quality import Judge, Merged
+from pushforward.studies.plane.conditional_quality import Merged, Truth
 from pushforward.studies.plane.flows import source_flow
 from pushforward.transforms import Affine, Coupling, Orthogonal
 
@@ -55,7 +55,7 @@ def test_the_sources_blocks_have_rotations_between_them_and_none_at_the_end():
 def test_every_label_of_an_untrained_flow_is_told_from_the_truth():
     torch.manual_seed(0)
     density = data.hexagon(10).density
-    quality = Judge(density, **QUICK).conditional(source_flow(6, num_blocks=2), 0)
+    quality = Truth(density, **QUICK).conditional(source_flow(6, num_blocks=2), 0)
     assert len(quality.labels) == 6
     assert quality.excess > 1
     assert all(label.mmd > label.mmd_limit and label.normal_p_value < 0.5 for label in quality.labels)

@@ -14,7 +14,7 @@ from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import codes as digit_codes
 from pushforward.studies.digits import gaussians as digit_gaussians
 from pushforward.studies.digits import schemes, task
-from pushforward.studies.digits.quality import Judge
+from pushforward.studies.digits.judge import Judge
 from pushforward.studies.kit import Record, middles, one_hot, to_levels
 from pushforward.studies.kit import images as digit_pictures
 
@@ -46,7 +46,7 @@ def test_levels_undo_the_noise(data):
     assert to_levels(torch.tensor([-3.0, 16.9, 40.0]), LEVELS).tolist() == [0, 16, 16]
 
 
-@pytest.mark.parametrize("candidate", [task.sources_flow(), task.SPLINES, task.AFFINE])
+@pytest.mark.parametrize("candidate", [task.sources_realnvp(), task.SPLINES, task.AFFINE])
 def test_every_flow_scores_both_ends_of_a_pixel(candidate):
     model = candidate.make(task.NUM_LABELS)
     labels = torch.tensor([3, 4])
@@ -57,7 +57,7 @@ def test_every_flow_scores_both_ends_of_a_pixel(candidate):
 def test_a_context_is_given_only_to_models_that_take_it(flow):
     labels = torch.tensor([2])
     assert task.context_of(flow, labels).argmax() == 2
-    assert task.context_of(task.sources_flow().make(), labels) is None
+    assert task.context_of(task.sources_realnvp().make(), labels) is None
 
 
 def test_all_codes_rebuild_the_image(flow, data):

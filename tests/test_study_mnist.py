@@ -189,7 +189,7 @@ def test_our_additive_flow_starts_on_the_clusters_of_the_images(data, monkeypatc
 
 
 def test_the_uniform_law_has_8_bits_and_0_nats(data):
-    found = scores.likelihood(EveryImageAlike(), data.test)
+    found = scores.likelihood_of(EveryImageAlike(), data.test)
     assert found.unit == pytest.approx(0, abs=1e-2)
     assert found.bits_per_dim == pytest.approx(8)
     # In logit space the density of a uniform law is the slope of the sigmoid, and paper lies far out.
@@ -254,7 +254,7 @@ def test_a_killed_study_goes_on_from_its_checkpoints(data, tmp_path):
 
     candidates = {"a run": Candidate("a name", make, {"max_seconds": 1.0})}
     records = [Record("mnist-masked", "", "", tmp_path) for _ in range(2)]
-    flows = [training.train(record, candidates, data).first("a run") for record in records]
+    flows = [training.train_on_mnist(record, candidates, data).first("a run") for record in records]
     assert (tmp_path / "checkpoints" / "a-run" / "checkpoint.safetensors").exists()
     assert records[0].runs[0]["steps"] == records[1].runs[0]["steps"]
     x = data.test.x[:3].float() + 0.5

@@ -11,7 +11,7 @@ from pushforward.flows.dequantization import dequantized
 from pushforward.studies import run
 from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import schemes
-from pushforward.studies.digits.quality import Judge
+from pushforward.studies.digits.judge import Judge
 from pushforward.studies.digits.task import NUM_LABELS, at_most
 from pushforward.studies.kit import Candidate, Comparison, Record, file_name, middles, to_levels
 from pushforward.studies.mnist import eight_by_eight as mnist_8x8
@@ -19,7 +19,7 @@ from pushforward.studies.mnist import eight_by_eight as mnist_8x8
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return mnist_8x8.load(Record("mnist-8x8", "", "", tmp_path_factory.mktemp("mnist"), quick=True))
+    return mnist_8x8.load_eight_by_eight(Record("mnist-8x8", "", "", tmp_path_factory.mktemp("mnist"), quick=True))
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from pushforward.errors import RunError
 from pushforward.studies import run as run_study
 from pushforward.studies.kit import Record, file_name
 from pushforward.studies.kit.cells import Found, complete
-from pushforward.studies.sweep import cells as sweep_cells
-from pushforward.studies.sweep import search, study
-from pushforward.studies.sweep.cells import Cell
-from pushforward.studies.sweep.plan import FIRST, MOST, SETTINGS, Plan, random_settings
+from pushforward.studies.sweep import moons_run, search, study
+from pushforward.studies.sweep.moons_run import MoonsRun
+from pushforward.studies.sweep.plan import FIRST, MOST, SETTINGS, SweepPlan, random_settings
 
 TINY = {"points": 128, "epochs": 1, "learning_rate": 1e-3, "width": 4, "blocks": 1}
 
@@ -27,13 +26,13 @@ def record(tmp_path):
 
 
 def test_the_first_cell_is_the_sources_start(record):
-    first = Plan(record).known([0, 1, 2])[0]
+    first = SweepPlan(record).known([0, 1, 2])[0]
     assert (first.settings, first.kind) == (FIRST, "first")
     assert [FIRST[name] for name in ("points", "epochs", "learning_rate", "blocks")] == [1_000, 10, 1e-3, 2]
 
 
 def test_every_effect_differs_from_the_centre_in_its_own_setting_alone(record):
-    plan = Plan(record)
+    plan = SweepPlan(record)
     effects = [cell for cell in plan.known([0]) if cell.kind == "effect"]
     for one in effects:
         assert [name for name in SETTINGS if one.settings[name] != plan.centre[name]] == [one.changed]
@@ -42,7 +41,7 @@ def test_every_effect_differs_from_the_centre_in_its_own_setting_alone(record):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_no_two_cells_share_a_file(record, quick):
-    plan, seeds = Plan(replace(record, quick=quick)), [0, 1, 2]
+    plan, seeds = SweepPlan(replace(record, quick=quick)), [0, 1, 2]
     cells = [
         *plan.known(seeds),
         *(plan.cell(kind, seed, FIRST) for kind in ("guided", "best", "ours") for seed in seeds),
@@ -64,7 +63,8 @@ def made_up(seed):
     """Return a run that validates best with many points and epochs."""
     settings = random_settings(seed)
     return Found(
-        cell=Cell("", "random", seed, settings, "", 200, 50), validation=1e4 / settings["points"] / settings["epochs"]
+        cell=MoonsRun("", "random", seed, settings, "", 200, 50),
+        validation=1e4 / settings["points"] / settings["epochs"],
     )
 
 
@@ -83,7 +83,7 @@ def test_suggestions_depend_on_the_runs_and_the_seed_and_follow_what_validates_w
 
 def test_the_result_does_not_depend_on_the_number_of_workers(record, monkeypatch):
     most = {"points": 200, "epochs": 2, "learning_rate": 3e-2, "width": 8, "blocks": 2}
-    plan = Plan(record)
+    plan = SweepPlan(record)
     plan.centre, plan.levels, plan.most, plan.ours = TINY, {}, most, TINY
     plan.num_random, plan.num_guided, plan.test_points, plan.compared = 0, 2, 200, 50
     monkeypatch.setattr(Record, "seeds", lambda record: [record.seed])
@@ -105,8 +105,8 @@ def test_a_training_that_fails_with_a_reason_is_not_repeated(record, monkeypatch
         calls.append(arguments)
         raise RunError("it diverged")
 
-    monkeypatch.setattr(sweep_cells, "fit", diverging)
-    cell = Cell("a", "effect", 0, TINY, "points", 200, 50)
+    monkeypatch.setattr(moons_run, "fit", diverging)
+    cell = MoonsRun("a", "effect", 0, TINY, "points", 200, 50)
     for _ in range(2):
         (found,) = complete(record, [cell], num_workers=0)
     assert (found.failure, len(calls)) == ("it diverged", 1)

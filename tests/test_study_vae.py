@@ -13,12 +13,12 @@ from pushforward.errors import RunError
 from pushforward.studies import run as run_study
 from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import complete
-from pushforward.studies.vae import pictures as vae_pictures
+from pushforward.studies.vae import prior_figures
 from pushforward.studies.vae import priors as vae_prior
 from pushforward.studies.vae import runs as vae_runs
-from pushforward.studies.vae.runs import Run
+from pushforward.studies.vae.runs import VAERun
 
-TINY = Run(
+TINY = VAERun(
     "normal", 2, epochs=2, batch_size=100, hidden=8, elbo_samples=2, iwae_images=20, iwae_samples=5, compared=30,
     sample=True,
 )  # fmt: skip
@@ -44,7 +44,7 @@ def test_workers_do_what_is_missing_and_a_finished_run_is_kept(record, monkeypat
     assert lines[2:] == [f"  1 of 2 runs are in {folder}", "  flow-2-dynamic-seed0 (2 of 2)"]
     assert [one.cell for one in found] == runs
     assert not list(folder.rglob("checkpoint.safetensors"))
-    monkeypatch.setattr(Run, "perform", forbidden)
+    monkeypatch.setattr(VAERun, "perform", forbidden)
     again = complete(record, runs, num_workers=0)
     assert [(one.elbo, one.curve) for one in again] == [(one.elbo, one.curve) for one in found]
     with pytest.raises(AssertionError, match="done again"):
@@ -111,7 +111,9 @@ def test_the_planar_run_has_an_amortized_posterior_flow():
 def test_the_short_form_writes_every_table_and_picture(tmp_path, monkeypatch):
     drawn = []
     for name in ("training", "latents"):
-        monkeypatch.setattr(vae_pictures, name, lambda *panels, name=name: drawn.append(name) or Figure(figsize=(1, 1)))
+        monkeypatch.setattr(
+            prior_figures, name, lambda *panels, name=name: drawn.append(name) or Figure(figsize=(1, 1))
+        )
     tiny = {"epochs": 2, "hidden": 8, "batch_size": 100, "iwae_images": 5, "iwae_samples": 3, "compared": 20}
     monkeypatch.setattr(vae_prior, "QUICK", {**vae_prior.QUICK, **tiny})
     record = run_study("vae-prior", quick=True, out=tmp_path, progress=False)

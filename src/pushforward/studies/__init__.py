@@ -41,7 +41,7 @@ STUDIES = {
         "digits rebuilt from the first few codes of a flow, and two ways to sample them, beside autoencoders",
     ),
     "conditional-digits": Study(
-        "digits.conditional", "digits drawn for a label, judged by a forest trained on real ones"
+        "digits.conditional_digits", "digits drawn for a label, judged by a forest trained on real ones"
     ),
     "sweep": Study(
         "sweep.study",

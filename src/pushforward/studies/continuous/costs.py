@@ -16,7 +16,7 @@ from pushforward.transforms import Continuous
 ROWS, REPEATS = 256, 5
 
 
-class Plain(nn.Module):
+class WithoutDivergence(nn.Module):
     """A velocity whose divergence is left to forward-mode differentiation: D passes."""
 
     def __init__(self, inner: nets.TimeMLP) -> None:
@@ -39,7 +39,7 @@ def cost_against_features(record: Record) -> None:
         kinds: dict[str, Callable[[], object]] = {
             "coupling, triangular": partial(recipes.realnvp(features, num_layers=1).transform, x),
             "trace, closed form": partial(Continuous(velocity, **step), x),
-            "trace, D passes": partial(Continuous(Plain(velocity), **step), x),
+            "trace, D passes": partial(Continuous(WithoutDivergence(velocity), **step), x),
             "trace, Hutchinson": partial(Continuous(velocity, trace="hutchinson", **step), x),
             "determinant of a dense matrix": partial(torch.linalg.slogdet, torch.randn(ROWS, features, features)),
         }

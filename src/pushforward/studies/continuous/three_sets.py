@@ -11,8 +11,8 @@ from torch import Tensor
 from pushforward import Flow, verify
 from pushforward.data import THREE_SETS, Sample, three_sets
 from pushforward.report.plots import DATA, SAMPLES
+from pushforward.studies.continuous.candidates import OURS, SOURCES, STARTS, Stage, trained
 from pushforward.studies.continuous.costs import cost_against_features
-from pushforward.studies.continuous.models import OURS, SOURCES, STARTS, Run, trained
 from pushforward.studies.kit import Record, num_parameters, pictures
 from pushforward.studies.kit.animation import animation
 from pushforward.studies.kit.tables import spread, values
@@ -22,13 +22,13 @@ TITLE = "Planar, coupling and continuous flows on three data sets"
 SOURCE = "a report on normalizing flows: planar flows, RealNVP and continuous-time flows"
 QUICK = ("planar", "RealNVP", "continuous, matching", "continuous, matching then likelihood")
 
-Runs = dict[str, list[Run]]  # name of a model -> its run of every seed
+Stages = dict[str, list[Stage]]  # name of a model -> its run of every seed
 
 
 def run(record: Record) -> None:
     """Train every model on every set, then compare, draw and answer."""
     ours = [candidate for candidate in OURS if not record.quick or candidate.name in QUICK]
-    found: dict[str, Runs] = {name: {} for name in record.size(THREE_SETS, quick=THREE_SETS[:1])}
+    found: dict[str, Stages] = {name: {} for name in record.size(THREE_SETS, quick=THREE_SETS[:1])}
     for name, runs in found.items():
         for candidate in (*SOURCES, *ours):
             before = runs.get(STARTS.get(candidate.name, ""))
@@ -44,7 +44,7 @@ def run(record: Record) -> None:
     cost_against_features(record)
 
 
-def _tables(record: Record, name: str, runs: Runs) -> None:
+def _tables(record: Record, name: str, runs: Stages) -> None:
     record.heading(name)
     mark, x = _mark(runs), three_sets(name, seed=record.seed).test
     rows, costs = [], []
@@ -72,7 +72,7 @@ def _tables(record: Record, name: str, runs: Runs) -> None:
     )
 
 
-def _facts(found: list[Run], mark: float, x: Tensor, num_samples: int) -> dict[str, Any]:
+def _facts(found: list[Stage], mark: float, x: Tensor, num_samples: int) -> dict[str, Any]:
     """Return what is known of a model: lists over its seeds, and what its last flow takes."""
     flow = found[-1].flow
     reached = [point for one in found if (point := one.reached(mark))]
@@ -93,7 +93,7 @@ def _facts(found: list[Run], mark: float, x: Tensor, num_samples: int) -> dict[s
     }
 
 
-def _mark(runs: Runs) -> float:
+def _mark(runs: Stages) -> float:
     """Return the training NLL that the weakest model trained by likelihood reached in the median seed."""
     curves = ([one.curve for one in found] for found in runs.values() if found[0].curve)
     return max(median(min(nll for *_, nll in curve) for curve in of) for of in curves)
@@ -120,7 +120,7 @@ def _panels(record: Record, name: str, data: Sample, flows: dict[str, Flow]) -> 
 
 
 @torch.no_grad()
-def _animations(record: Record, runs: Runs) -> None:
+def _animations(record: Record, runs: Stages) -> None:
     record.heading("From base to data")
     z = torch.randn(record.size(2_000, quick=600), 2, generator=torch.Generator().manual_seed(record.seed))
     for name, picture, way in (
@@ -132,7 +132,7 @@ def _animations(record: Record, runs: Runs) -> None:
         record.animate(picture, moving, f"{name}: samples on their way from base to data, {way}.")
 
 
-def _answers(record: Record, found: dict[str, Runs], ours: list[str]) -> None:
+def _answers(record: Record, found: dict[str, Stages], ours: list[str]) -> None:
     record.heading("The source's claims")
 
     tests = {name: {model: fmean(values(runs[model], "test")) for model in ours} for name, runs in found.items()}
@@ -176,7 +176,7 @@ def _answers(record: Record, found: dict[str, Runs], ours: list[str]) -> None:
     )
 
 
-def _to_the_mark(runs: Runs) -> str:
+def _to_the_mark(runs: Stages) -> str:
     mark = _mark(runs)
     reached = {model: [point for one in found if (point := one.reached(mark))] for model, found in runs.items()}
     means = {model: [fmean(numbers) for numbers in zip(*points, strict=True)] for model, points in reached.items()}

@@ -76,7 +76,7 @@ def projections(task: Task, flow: Flow, seed: int) -> Figure:
     z, seen = encoded(flow, task.test, seed)[:SHOWN], encoded(flow, task.seen, seed)
     figure, panels = pictures.board(3, 2, size=3.3)
     for axes, (names, directions) in zip(panels, planes(z, seen, task.seen.labels, seed).items(), strict=True):
-        images.codes(axes, z @ directions, task.test.labels[:SHOWN], names)
+        images.draw_codes(axes, z @ directions, task.test.labels[:SHOWN], names)
     return figure
 
 

@@ -14,18 +14,17 @@ from pushforward.flows.dequantization import dequantized
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, SHOWN, encoded, normality, projections
 from pushforward.studies.digits.gaussians import LabelGaussians
-from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Judged
+from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE, Judged
 from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, NUM_LABELS, Task, bits, less_or_more, nll_numbers
-from pushforward.studies.kit import Candidate, Comparison, Record, Trained, drawn, middles, pictures, to_levels
-from pushforward.studies.kit import images as digit_pictures
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, drawn, images, middles, pictures, to_levels
 from pushforward.studies.kit.tables import Columns, average, cells, mean, spread, values
 
 TEMPERATURES = {"warm": 1.0, "cool": 0.7}
 OURS = [("ours", word) for word in TEMPERATURES]
 
 
-def fit(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> Comparison:
+def train_given_labels(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> Comparison:
     """Train candidates, "source" and "ours", given the labels, beside one Gaussian a label, "gaussians"."""
     gaussians = [
         Trained(LabelGaussians(dequantized(task.train.x, torch.Generator().manual_seed(seed)), task.train.labels), seed)
@@ -36,7 +35,7 @@ def fit(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> Comp
     return task.fit(models, named, given_labels=True)
 
 
-def likelihood(task: Task, models: Comparison) -> None:
+def score_by_label(task: Task, models: Comparison) -> None:
     """Score test images given their labels, as mixtures of all labels, and by the label they make most probable."""
     record = models.record
     record.heading("Likelihood given the label")
@@ -71,7 +70,7 @@ def _log_prob_by_label(model: Any, x: Tensor, seed: int) -> Tensor:
     return torch.stack([model.log_prob(x, context).double() for context in torch.eye(NUM_LABELS)], 1)
 
 
-def codes(task: Task, models: Comparison) -> None:
+def codes_by_label(task: Task, models: Comparison) -> None:
     """Compare the codes of "ours" with the standard normal, label by label."""
     record, labels, flow = models.record, task.test.labels, models.first("ours")
     record.heading("Is the code standard normal, label by label?")
@@ -94,7 +93,7 @@ def codes(task: Task, models: Comparison) -> None:
     figure, panels = pictures.board(5, 2, size=2.4)
     for label, axes in enumerate(panels):
         shown = z[record.seed][labels == label][: SHOWN // NUM_LABELS, :2]
-        digit_pictures.codes(axes, shown, torch.full((len(shown),), label), ("$z_1$", "$z_2$"))
+        images.draw_codes(axes, shown, torch.full((len(shown),), label), ("$z_1$", "$z_2$"))
     record.picture(
         "codes-by-label",
         figure,
@@ -109,7 +108,7 @@ def codes(task: Task, models: Comparison) -> None:
     )
 
 
-def images(task: Task, models: Comparison) -> dict[str, Judged]:
+def draw_by_label(task: Task, models: Comparison) -> dict[str, Judged]:
     """Draw images for given labels from every model, judge and show them.
 
     Returns:
@@ -147,7 +146,7 @@ def images(task: Task, models: Comparison) -> dict[str, Judged]:
     _pictures_of_images(task, record, shown)
     bars = {"real test images": real, "ours": warm, "ours, temperature 0.7": cool, "source": source}
     shares = {name: one.by_label for name, one in bars.items()}
-    figure = digit_pictures.bars_by_label(shares, "share in which the forest sees the label")
+    figure = images.bars_by_label(shares, "share in which the forest sees the label")
     record.picture("accuracy", figure, "Share of images in which the forest sees the label asked for, mean over seeds.")
     worst = min(warm.by_label, key=warm.by_label.__getitem__)
     record.answer(
@@ -192,7 +191,7 @@ def _pictures_of_images(task: Task, record: Record, shown: Mapping[tuple[str, st
     }
     figure, panels = pictures.board(2, 2, size=3.7)
     for axes, (title, x) in zip(panels, rows.items(), strict=True):
-        digit_pictures.rows_of_labels(axes, x[:, :num_columns], title, task.levels)
+        images.rows_of_labels(axes, x[:, :num_columns], title, task.levels)
     record.picture("images", figure, "One row a label: real test images, and images drawn for the label, not chosen.")
 
 
@@ -206,10 +205,10 @@ BOTTLENECK_COLUMNS: Columns = (
 )
 
 
-def bottlenecks(record: Record, task: Task, affine: Candidate) -> None:
+def bottlenecks_by_label(record: Record, task: Task, affine: Candidate) -> None:
     """Train affine couplings, given the label, with a bottleneck and without; measure both ways of sampling."""
     record.heading("A bottleneck, with the label given")
-    flows, by_k = schemes.bottlenecks(
+    flows, by_k = schemes.train_bottlenecks(
         record, task, {"affine": affine}, keep="bottleneck", none="none", given_labels=True
     )
     found = {k: one["affine"] for k, one in by_k.items()}
@@ -234,7 +233,7 @@ def bottlenecks(record: Record, task: Task, affine: Candidate) -> None:
         held[f"k = {k} held, the rest drawn"] = torch.cat([x[:, None], drawn], 1).flatten(0, 1)
     record.picture(
         "schemes",
-        digit_pictures.sheets(zero | held, across=3, levels=task.levels),
+        images.sheets(zero | held, across=3, levels=task.levels),
         "Our flow with a bottleneck and labels, one row a label. Above: the first k codes drawn, the rest zero. Below: "
         "a test image, then nine images with its first k codes and the rest drawn.",
     )

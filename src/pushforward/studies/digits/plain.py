@@ -10,7 +10,7 @@ from pushforward.data.digits import LEVELS
 from pushforward.flows import Flow
 from pushforward.studies.digits import without_labels
 from pushforward.studies.digits.gaussians import whole_gaussian
-from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load, sources_flow
+from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load_digits, sources_realnvp
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, pictures
 from pushforward.transforms import Scale
 
@@ -18,15 +18,15 @@ TITLE = "Digits in 64 dimensions"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 1"
 
 CANDIDATES = {  # an epoch is 10 batches of 100
-    "first": sources_flow("RealNVP, 2 blocks, 10 epochs (source's start)", num_layers=2, num_steps=100),
-    "source": sources_flow("RealNVP, 8 blocks, 100 epochs (source)"),
+    "first": sources_realnvp("RealNVP, 2 blocks, 10 epochs (source's start)", num_layers=2, num_steps=100),
+    "source": sources_realnvp("RealNVP, 8 blocks, 100 epochs (source)"),
     "ours": SPLINES,
 }
 
 
 def run(record: Record) -> None:
     """Train the source's flow and ours from several seeds; look at codes, samples and the need for noise."""
-    task = load(record)
+    task = load_digits(record)
     flows = task.fit(Comparison(record), CANDIDATES)
     record.heading("Likelihood of test images")
     record.text(
@@ -37,9 +37,9 @@ def run(record: Record) -> None:
         "logit, and its networks drop a fifth of their hidden values while training."
     )
     gaussian = without_labels.Rival("Gaussian, full covariance", whole_gaussian(task.train.x, record.seed))
-    without_labels.likelihood(task, flows, {"gaussian": gaussian})
-    without_labels.codes(task, flows)
-    without_labels.samples(task, flows)
+    without_labels.compare_likelihoods(task, flows, {"gaussian": gaussian})
+    without_labels.compare_codes(task, flows)
+    without_labels.compare_samples(task, flows)
     _without_noise(record, task)
 
 

@@ -13,7 +13,7 @@ from pushforward import losses
 from pushforward.data.digits import LEVELS
 from pushforward.flows import Flow
 from pushforward.metrics import Score
-from pushforward.studies.digits.quality import Quality
+from pushforward.studies.digits.judge import ImageQuality
 from pushforward.studies.digits.task import NUM_LABELS, PIXELS, Task, context_of
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, middles, to_levels
 from pushforward.studies.kit.tables import Columns, mean
@@ -62,13 +62,13 @@ def second_scheme(
 
 
 @dataclass(frozen=True)
-class Findings:
+class BottleneckFindings:
     """What a flow with (or without) a bottleneck of k codes does with the test images and with noise."""
 
     nll: Score
     error: float  # of test images rebuilt from k codes, mean square of a pixel, squared levels
-    whole: Quality  # samples of all codes
-    first: Quality  # samples of the first k codes, the rest zero
+    whole: ImageQuality  # samples of all codes
+    first: ImageQuality  # samples of the first k codes, the rest zero
     whole_accuracy: float  # share of the samples in which the forest sees the label asked for; NaN without labels
     first_accuracy: float
     label_kept: float  # second scheme: share of samples in which it sees the label of the held codes alone
@@ -94,9 +94,9 @@ SECOND_SCHEME_COLUMNS: Columns = (
 )
 
 
-def bottlenecks(
+def train_bottlenecks(
     record: Record, task: Task, candidates: Mapping[str, Candidate], *, keep: str, none: str, given_labels: bool = False
-) -> tuple[dict[int, Comparison], dict[int, dict[str, list[Findings]]]]:
+) -> tuple[dict[int, Comparison], dict[int, dict[str, list[BottleneckFindings]]]]:
     """Train candidates with a bottleneck of every k and with none (k = 0, measured with the largest); measure them.
 
     Returns:
@@ -112,7 +112,7 @@ def bottlenecks(
     return flows, found
 
 
-def _measured(task: Task, k: int, num_samples: int, one: Trained) -> Findings:
+def _measured(task: Task, k: int, num_samples: int, one: Trained) -> BottleneckFindings:
     flow, seed, judge, given = one.model, one.seed, task.judge, one.model.context_features > 0
     x, labels = middles(task.test.x), task.test.labels
     asked = torch.arange(num_samples) % NUM_LABELS
@@ -120,7 +120,7 @@ def _measured(task: Task, k: int, num_samples: int, one: Trained) -> Findings:
     alone, drawn = second_scheme(flow, x[:HELD], labels[:HELD], k, DRAWS, seed, task.levels)
     seen = judge.judge(drawn.flatten(0, 1)).predicted.reshape(drawn.shape[:2])
     groups = [whole[asked == label] for label in range(NUM_LABELS)] if given else [whole]
-    return Findings(
+    return BottleneckFindings(
         nll=task.nll(flow),
         error=pixel_error(x, rebuilt(flow, x, labels, k)),
         whole=judge.quality(whole),
@@ -133,6 +133,6 @@ def _measured(task: Task, k: int, num_samples: int, one: Trained) -> Findings:
     )
 
 
-def percent(found: Sequence[Findings], name: str) -> str:
+def percent(found: Sequence[BottleneckFindings], name: str) -> str:
     """Return the mean of a share over the seeds."""
     return f"{100 * mean(found, name):.0f} %"

@@ -11,7 +11,7 @@ from pushforward import recipes
 from pushforward.data.digits import LEVELS, LabelledImages, digits
 from pushforward.flows import Flow
 from pushforward.metrics import Score, bits_per_dim, nll
-from pushforward.studies.digits.quality import Judge
+from pushforward.studies.digits.judge import Judge
 from pushforward.studies.kit import Candidate, Comparison, Record, one_hot
 from pushforward.studies.kit.tables import Columns, first, spread, values
 from pushforward.transforms import Logit, Scale, Standardize, Transform
@@ -20,7 +20,7 @@ NUM_LABELS, PIXELS = 10, 64
 QUICK = {"num_steps": 12}
 
 
-def sources_flow(
+def sources_realnvp(
     name: str = "RealNVP (source)", *, num_layers: int = 8, num_steps: int = 1_000, levels: int = LEVELS
 ) -> Candidate:
     """Return the source's RealNVP: log-scale tanh, random rotations between the blocks; pixels in [0, 1]."""
@@ -104,7 +104,7 @@ class Task:
         return nll(model, x, context_of(model, labels), dequantize=self.levels)
 
 
-def load(record: Record) -> Task:
+def load_digits(record: Record) -> Task:
     """Return the digits, split by the study's seed; 120 of each part in the quick form."""
     train, validation, test = (at_most(part, record.size(None, quick=120)) for part in digits(seed=record.seed))
     return Task(train, validation, test, Judge(train, test, quick=record.quick))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.autoencoders import PrincipalComponents, autoencoder, sampled
-from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE, Quality
+from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE, ImageQuality
 from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, listed, middles, to_levels
@@ -22,12 +22,12 @@ class Autoencoded:
     """What an autoencoder does with the test images and with codes drawn from a Gaussian fitted to its own."""
 
     error: float
-    samples: Quality
+    samples: ImageQuality
 
 
 def through_bottleneck(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> None:
     """Train candidates, "ours" among them, with and without a bottleneck, and autoencoders; compare what they make."""
-    flows, found = schemes.bottlenecks(record, task, candidates, keep="flow.{key}", none="no_bottleneck")
+    flows, found = schemes.train_bottlenecks(record, task, candidates, keep="flow.{key}", none="no_bottleneck")
     compared = _Compared(record, task, flows, {k: _coders(record, task, k) for k in KEPT}, dict(found))
     for k, coders in compared.coders.items():
         scores = coders.score(compared.measured)

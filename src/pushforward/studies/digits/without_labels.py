@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.metrics import latent_normality
 from pushforward.report.plots import latent_quantiles
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, encoded, normality, projections
-from pushforward.studies.digits.quality import QUALITY_COLUMNS, QUALITY_NOTE
+from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task, bits, less_or_more, nll_numbers
 from pushforward.studies.kit import Comparison, Trained, drawn, images, listed, to_levels
 from pushforward.studies.kit.tables import average, cells, mean, spread, values
@@ -27,7 +27,7 @@ class Rival(NamedTuple):
     parameters: int = GAUSSIAN_PARAMETERS
 
 
-def likelihood(task: Task, flows: Comparison, rivals: Mapping[str, Rival]) -> dict[str, float]:
+def compare_likelihoods(task: Task, flows: Comparison, rivals: Mapping[str, Rival]) -> dict[str, float]:
     """Score test images by flows, "source" and "ours" among them, and by rivals, "gaussian" among them, in nats."""
     record, uniform = flows.record, math.log2(task.levels)
     nats = PIXELS * math.log(task.levels)
@@ -62,7 +62,7 @@ def likelihood(task: Task, flows: Comparison, rivals: Mapping[str, Rival]) -> di
     return found
 
 
-def codes(task: Task, flows: Comparison) -> None:
+def compare_codes(task: Task, flows: Comparison) -> None:
     """Compare the codes of the flows "source" and "ours" with the standard normal."""
     record, seed = flows.record, flows.record.seed
     record.heading("Is the code standard normal?")
@@ -99,7 +99,7 @@ def codes(task: Task, flows: Comparison) -> None:
     )
 
 
-def samples(task: Task, flows: Comparison) -> None:
+def compare_samples(task: Task, flows: Comparison) -> None:
     """Draw images from the flows, "source" and "ours" among them, and measure and show them."""
     record = flows.record
     record.heading("Samples")

@@ -11,7 +11,7 @@ from pushforward.studies.kit.record import Record, num_parameters
 from pushforward.studies.kit.tables import Columns
 from pushforward.training import History
 
-Score = TypeVar("Score")
+T = TypeVar("T")
 QUICK = {"num_steps": 30}
 
 
@@ -137,9 +137,7 @@ class Comparison:
         runs = {self.names[key]: trained[0].history for key, trained in self.trained.items()}
         return {name: history for name, history in runs.items() if history is not None}
 
-    def score(
-        self, judge: Callable[[Trained], Score], *, keep: str = "", by_seed: bool = False
-    ) -> dict[str, list[Score]]:
+    def score(self, judge: Callable[[Trained], T], *, keep: str = "", by_seed: bool = False) -> dict[str, list[T]]:
         """Judge every model of every seed, and keep the scores as numbers after each seed.
 
         Args:
@@ -147,7 +145,7 @@ class Comparison:
             keep: Key of the numbers, where "{key}" stands for that of the model; "" keeps none.
             by_seed: Whether the numbers are a list of tables, one a seed, and not a table of lists, one a field.
         """
-        scores: dict[str, list[Score]] = {}
+        scores: dict[str, list[T]] = {}
         for key, trained in self.trained.items():
             mine = scores[key] = []
             for one in trained:

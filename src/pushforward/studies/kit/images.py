@@ -78,7 +78,7 @@ def middles_of_images(images: Tensor) -> list[float]:
     return [place * (side + 1) + (side - 1) / 2 for place in range(len(images))]
 
 
-def codes(axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str]) -> None:
+def draw_codes(axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str]) -> None:
     """Draw points (n, 2) of the latent, each as its label, over the circles that hold 39 % and 86 % of N(0, I)."""
     turn = torch.linspace(0, 2 * torch.pi, 200)
     for radius in (1.0, 2.0):

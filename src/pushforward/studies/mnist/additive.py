@@ -14,7 +14,7 @@ from pushforward.studies.kit import Candidate, Comparison, Record, Trained, imag
 from pushforward.studies.mnist import models
 from pushforward.studies.mnist.classifier import SURE, Recognizer, judge_samples, trained_judge, verdict
 from pushforward.studies.mnist.scores import likelihoods
-from pushforward.studies.mnist.training import ADAM, LEVELS, QUICK, load, train
+from pushforward.studies.mnist.training import ADAM, LEVELS, QUICK, load_mnist, train_on_mnist
 
 TITLE = "Additive coupling on MNIST, and what its latents do"
 SOURCE = "an exercise sheet on deep generative models (exercise 6: normalizing flows)"
@@ -34,8 +34,8 @@ KINDS = ("straight", "spherical")
 
 def run(record: Record) -> None:
     """Train the source's flow and ours; score, sample, take apart and walk through the latent space."""
-    data = load(record)
-    flows = train(record, CANDIDATES, data, max_seconds=SECONDS, arguments=(data.train.x,))
+    data = load_mnist(record)
+    flows = train_on_mnist(record, CANDIDATES, data, max_seconds=SECONDS, arguments=(data.train.x,))
     torch.manual_seed(record.seed)
     start = models.our_additive(data.train.x)  # with layers that are the identity still
     _likelihoods(record, data, flows, start)

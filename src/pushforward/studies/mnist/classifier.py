@@ -12,7 +12,7 @@ from pushforward import metrics
 from pushforward.data.digits import Digits
 from pushforward.losses import Batch
 from pushforward.studies.kit import Candidate, Comparison, Record, file_name, images, middles, train
-from pushforward.studies.mnist.training import LEVELS, samples
+from pushforward.studies.mnist.training import LEVELS, samples_at
 
 NUM_LABELS = 10
 ROWS_AT_ONCE = 1_000
@@ -119,7 +119,7 @@ def judge_samples(
     rows = [["real test images", *verdict(judge, data.test.x).cells()]]
     found: dict[str, dict[float, Verdict]] = {}
     for key, name in flows.names.items():
-        made = samples(flows, key, record.size(1_000, quick=60), temperatures)
+        made = samples_at(flows, key, record.size(1_000, quick=60), temperatures)
         seen = found[key] = {t: verdict(judge, x) for t, x in zip(temperatures, made.values(), strict=True)}
         rows += [[title, *one.cells()] for title, one in zip(made, seen.values(), strict=True)]
         table = [{"temperature": temperature, **asdict(one)} for temperature, one in seen.items()]

@@ -16,7 +16,7 @@ from pushforward.flows import Flow
 from pushforward.studies.digits.gaussians import whole_gaussian
 from pushforward.studies.kit import Candidate, Comparison, Record, images, middles, pictures
 from pushforward.studies.mnist.models import paper_spline
-from pushforward.studies.mnist.training import LEVELS, QUICK, load, samples, train
+from pushforward.studies.mnist.training import LEVELS, QUICK, load_mnist, samples_at, train_on_mnist
 from pushforward.transforms import Compose
 
 TITLE = "Convolutional flows of images"
@@ -46,7 +46,7 @@ def run(record: Record) -> None:
     """Train both flows on images of both sizes; score test images, draw samples, and encode and decode images."""
     small = record.size({}, quick={"num_layers": 1, "hidden_channels": 8})
     for size, seconds in SECONDS.items():
-        data = load(record, size)
+        data = load_mnist(record, size)
         record.heading(f"{size} x {size} pixels")
         options = {"learning_rate": 4e-3, "batch_size": BATCH, "max_seconds": seconds}
         candidates = {
@@ -54,7 +54,7 @@ def run(record: Record) -> None:
             for key, (name, recipe, _) in MODELS.items()
         }
         label, validation = f"{{key}}, {size} x {size}", data.validation.x[:500]
-        flows = train(record, candidates, data, label=label, validation=validation)
+        flows = train_on_mnist(record, candidates, data, label=label, validation=validation)
         _likelihood(record, size, data, flows)
         _samples(record, size, data.test.x, flows)
 
@@ -133,7 +133,7 @@ def _samples(record: Record, size: int, real: Tensor, flows: Comparison) -> None
     num_samples = record.size(60, quick=20)
     panels = {"real test images": real[:num_samples]}
     for key in flows.names:
-        panels |= samples(flows, key, num_samples, TEMPERATURES)
+        panels |= samples_at(flows, key, num_samples, TEMPERATURES)
     record.picture(
         f"samples-{size}",
         images.sheets(panels, across=3, levels=LEVELS),

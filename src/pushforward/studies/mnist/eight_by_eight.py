@@ -8,8 +8,8 @@ from pushforward import recipes
 from pushforward.data import LabelledImages, mnist, mnist_sample, pixel_units
 from pushforward.studies.digits import given_labels, without_labels
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
-from pushforward.studies.digits.quality import Judge
-from pushforward.studies.digits.task import Task, behind_logit, bits, less_or_more, sources_flow
+from pushforward.studies.digits.judge import Judge
+from pushforward.studies.digits.task import Task, behind_logit, bits, less_or_more, sources_realnvp
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
 from pushforward.studies.digits.without_labels import GAUSSIAN_PARAMETERS, Rival
 from pushforward.studies.kit import Comparison, Record, pictures
@@ -24,7 +24,7 @@ NUM_COMPONENTS = 50
 SHRINKAGE = 100  # in rows; a cluster has about 1,200
 TARGET = 0.93  # accuracy of the forest on images drawn for a label
 
-five_epochs = partial(sources_flow, num_steps=2_950, levels=LEVELS)  # of batches of 100
+five_epochs = partial(sources_realnvp, num_steps=2_950, levels=LEVELS)  # of batches of 100
 couplings = partial(behind_logit, batch_size=256, levels=LEVELS, alpha=ALPHA, dropout=0.0)
 CANDIDATES = {
     "source": five_epochs("RealNVP, 8 blocks, 5 epochs (source)"),
@@ -39,16 +39,16 @@ WITH_BOTTLENECK = couplings("affine couplings, logit (ours)", recipes.realnvp, 8
 
 def run(record: Record) -> None:
     """Train plain flows, flows with a bottleneck and flows given the label, each part under its own name."""
-    task = load(record)
+    task = load_eight_by_eight(record)
     plain = task.fit(Comparison(record.of_part("plain")), CANDIDATES)
     _plain(task, plain)
     through_bottleneck(record.of_part("bottleneck"), task, {"ours": WITH_BOTTLENECK})
     part = record.of_part("conditional")
-    conditional = given_labels.fit(part, task, GIVEN_LABELS)
-    given_labels.likelihood(task, conditional)
-    given_labels.codes(task, conditional)
-    judged = given_labels.images(task, conditional)
-    given_labels.bottlenecks(part, task, WITH_BOTTLENECK)
+    conditional = given_labels.train_given_labels(part, task, GIVEN_LABELS)
+    given_labels.score_by_label(task, conditional)
+    given_labels.codes_by_label(task, conditional)
+    judged = given_labels.draw_by_label(task, conditional)
+    given_labels.bottlenecks_by_label(part, task, WITH_BOTTLENECK)
     accuracy = {name: 100 * one.accuracy for name, one in judged.items()}
     record.answer(
         f"Does the forest see the label asked for in {100 * TARGET:.0f} % of the images at temperature 1?",
@@ -72,7 +72,7 @@ def run(record: Record) -> None:
     )
 
 
-def load(record: Record) -> Task:
+def load_eight_by_eight(record: Record) -> Task:
     """Return MNIST at 8 x 8 pixels, 1,000 of its 60,000 training images held out; the shipped part of it if quick."""
     found = mnist_sample(size=8) if record.quick else mnist(size=8, validation=HELD_OUT, seed=record.seed)
     # The first half of MNIST's test images was written by other people than the second: the first thousand, by which
@@ -97,15 +97,15 @@ def _plain(task: Task, flows: Comparison) -> None:
         "level 0 room. One seed each."
     )
     simple = rivals(record, task)
-    nats = without_labels.likelihood(task, flows, simple)
+    nats = without_labels.compare_likelihoods(task, flows, simple)
     best = min(simple, key=nats.__getitem__)
     record.answer(
         "Does the flow beat the best of the simple densities?",
         f"That is the {simple[best].name}, with {bits([nats[best]])[0]:.3f} bits/dim; the NLL of our flow is "
         f"{less_or_more(nats[best] - nats['ours'])}.",
     )
-    without_labels.codes(task, flows)
-    without_labels.samples(task, flows)
+    without_labels.compare_codes(task, flows)
+    without_labels.compare_samples(task, flows)
 
 
 def rivals(record: Record, task: Task) -> dict[str, Rival]:

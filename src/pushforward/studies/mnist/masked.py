@@ -12,7 +12,7 @@ from pushforward.studies.kit import Candidate, Comparison, Record
 from pushforward.studies.mnist.classifier import SHOWN, judge_samples, trained_judge
 from pushforward.studies.mnist.models import our_masked, source_masked
 from pushforward.studies.mnist.scores import PUBLISHED, Likelihood, likelihoods
-from pushforward.studies.mnist.training import ADAM, LEVELS, PIXELS, QUICK, load, train
+from pushforward.studies.mnist.training import ADAM, LEVELS, PIXELS, QUICK, load_mnist, train_on_mnist
 
 TITLE = "Masked coupling on MNIST"
 SOURCE = "an exercise sheet on normalizing flows (masked coupling layers), exercise 2.5"
@@ -30,8 +30,8 @@ CANDIDATES = {
 
 def run(record: Record) -> None:
     """Train the source's flow and ours with both kinds of masks; compare likelihoods and samples."""
-    data = load(record)
-    flows = train(record, CANDIDATES, data, max_seconds=SECONDS)
+    data = load_mnist(record)
+    flows = train_on_mnist(record, CANDIDATES, data, max_seconds=SECONDS)
     scores = _likelihoods(record, data, flows)
     _masks(record, flows, scores)
     _samples(record, data, flows, scores)

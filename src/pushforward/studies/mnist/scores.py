@@ -50,7 +50,7 @@ class Likelihood:
         ]
 
 
-def likelihood(model: Any, part: LabelledImages) -> Likelihood:
+def likelihood_of(model: Any, part: LabelledImages) -> Likelihood:
     """Return a model's log-likelihood of images in all units."""
     unit, logit = (metrics.nll(model, part.x, dequantize=LEVELS, units=pixel_units(of)) for of in (UNIT, LOGIT))
     return Likelihood(
@@ -88,12 +88,12 @@ def likelihoods(
     scores: dict[str, Likelihood] = {}
     rows: list[list[Any]] = []
     for name, model in {**simple_densities(record, data), **(others or {})}.items():
-        score = scores[name] = likelihood(model, data.test)
+        score = scores[name] = likelihood_of(model, data.test)
         record.number(f"test.{name}", asdict(score))
         rows.append([name, "", *score.cells(), "", ""])
     for key, name in flows.names.items():
         (one,) = flows.trained[key]
-        score = scores[key] = likelihood(one.model, data.test)
+        score = scores[key] = likelihood_of(one.model, data.test)
         # As many training images as there are test images.
         seen = metrics.nll(one.model, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units(UNIT))
         gap = -seen.mean - score.unit

@@ -16,12 +16,12 @@ ADAM = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 128, "clip_
 QUICK = {"num_steps": 4}
 
 
-def load(record: Record, size: int = 28) -> Digits:
+def load_mnist(record: Record, size: int = 28) -> Digits:
     """Return MNIST split by the study's seed; the part that comes with the package in the quick form."""
     return mnist_sample(size=size) if record.quick else mnist(size=size, seed=record.seed)
 
 
-def train(record: Record, candidates: Mapping[str, Candidate], data: Digits, **options: Any) -> Comparison:
+def train_on_mnist(record: Record, candidates: Mapping[str, Candidate], data: Digits, **options: Any) -> Comparison:
     """Return flows trained from the study's seed and chosen by the validation images; a key is the name of a run.
 
     A study that was stopped goes on from the checkpoints it left in its folder.
@@ -30,7 +30,7 @@ def train(record: Record, candidates: Mapping[str, Candidate], data: Digits, **o
     return Comparison(record).train(candidates, lambda seed: data.train.x, seeds=[record.seed], **usual | options)
 
 
-def samples(flows: Comparison, key: str, num_samples: int, temperatures: Sequence[float]) -> dict[str, Tensor]:
+def samples_at(flows: Comparison, key: str, num_samples: int, temperatures: Sequence[float]) -> dict[str, Tensor]:
     """Return images of levels that a flow draws at several temperatures, under its name and the temperature."""
     draw = partial(drawn, flows.first(key), num_samples, flows.record.seed)
     return {f"{flows.names[key]}, temperature {t:g}": to_levels(draw(temperature=t), LEVELS) for t in temperatures}

@@ -14,7 +14,7 @@ from pushforward.data import Density, ToyData, hexagon, two_moons
 from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.kit import Candidate, Comparison, Points, Record, drawn, file_name, listed, one_hot, pictures
 from pushforward.studies.kit.tables import Columns, largest, shown, spread, values
-from pushforward.studies.plane.conditional_quality import ConditionalQuality, Judge, LabelQuality, Merged, PlainQuality
+from pushforward.studies.plane.conditional_quality import ConditionalQuality, LabelQuality, Merged, PlainQuality, Truth
 from pushforward.studies.plane.flows import source_flow, spline_flow
 from pushforward.studies.plane.quality import TEST_SEED, inside
 
@@ -43,11 +43,11 @@ SHOWN = 1_500  # points in a panel
 MOST_LABELS = 3  # in the picture of densities
 
 
-Plain = tuple[Comparison, dict[str, list[PlainQuality]]]  # models that see no labels, and a quality of each seed
+PlainModels = tuple[Comparison, dict[str, list[PlainQuality]]]  # models that see no labels, and a quality of each seed
 
 
 @dataclass
-class Found:
+class TaskResult:
     """The models of one task, conditional and plain, and a quality of each seed."""
 
     given: Comparison
@@ -66,8 +66,8 @@ def run(record: Record) -> None:
         "four spline couplings with learned mixing, data standardized inside, half as many steps. The label enters "
         "every network one-hot. The plain model of a recipe has the same layers, widths and steps, and no label."
     )
-    found: dict[str, Found] = {}
-    plain: dict[str, Plain] = {}
+    found: dict[str, TaskResult] = {}
+    plain: dict[str, PlainModels] = {}
     for task, make in TASKS.items():
         record.heading(task[0].upper() + task[1:])
         data = {seed: make(num_points, seed=seed) for seed in record.seeds()}
@@ -80,9 +80,9 @@ def run(record: Record) -> None:
     _one_call(record, found[task].given.first("splines"))
 
 
-def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[str, Plain]) -> Found:
-    judge = Judge(data[record.seed].density, **record.size({}, quick=QUICK))
-    num_labels = judge.density.num_labels
+def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[str, PlainModels]) -> TaskResult:
+    truth = Truth(data[record.seed].density, **record.size({}, quick=QUICK))
+    num_labels = truth.density.num_labels
 
     def rows(seed: int) -> tuple[Tensor, Tensor]:
         x, labels, _ = data[seed]
@@ -92,16 +92,16 @@ def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[st
     label = f"{task}, conditional {{name}}, seed {{seed}}"
     given = Comparison(record).train(MODELS, rows, label=label, arguments=[num_labels])
     qualities = given.score(
-        lambda one: judge.conditional(one.model, one.seed), keep=f"{file_name(task)}.{{key}}.conditional", by_seed=True
+        lambda one: truth.conditional(one.model, one.seed), keep=f"{file_name(task)}.{{key}}.conditional", by_seed=True
     )
     points = task.partition(",")[0]  # those of both hexagons are the same, and a plain model does not see the labels
     if points not in plain:
         label = f"{points}, plain {{name}}, seed {{seed}}"
         flows = Comparison(record).train(MODELS, lambda seed: data[seed].x, label=label)
-        plain[points] = flows, flows.score(lambda one: judge.plain(one.model, one.seed))
+        plain[points] = flows, flows.score(lambda one: truth.plain(one.model, one.seed))
     for recipe, ones in plain[points][1].items():
         record.number(f"{file_name(task)}.{recipe}.plain", listed(ones, by_seed=True))
-    return Found(given, qualities, *plain[points])
+    return TaskResult(given, qualities, *plain[points])
 
 
 def _labels(qualities: Sequence[ConditionalQuality]) -> list[LabelQuality]:
@@ -143,7 +143,7 @@ def _tables(record: Record, task: str, density: Density, qualities: dict[str, li
     record.scores(title, ("model", "label"), LABEL_COLUMNS, rows)
 
 
-def _pictures(record: Record, task: str, toy: ToyData, found: Found) -> None:
+def _pictures(record: Record, task: str, toy: ToyData, found: TaskResult) -> None:
     fresh, labels = toy.density.sample_with_labels(SHOWN, TEST_SEED)
     above = {"truth": Points(fresh, labels=labels, size=3)}
     below = {"truth, without labels": Points(fresh, DATA, size=3)}
@@ -173,7 +173,7 @@ def _pictures(record: Record, task: str, toy: ToyData, found: Found) -> None:
     record.picture(f"{file_name(task)}-densities", figure, caption)
 
 
-def _conditional_answers(record: Record, found: dict[str, Found]) -> None:
+def _conditional_answers(record: Record, found: dict[str, TaskResult]) -> None:
     every = {recipe: [one for of in found.values() for one in of.qualities[recipe]] for recipe in MODELS}
     close, normal = [], []
     for recipe, qualities in every.items():
@@ -211,7 +211,7 @@ def _conditional_answers(record: Record, found: dict[str, Found]) -> None:
     )
 
 
-def _merged_answer(record: Record, found: dict[str, Found]) -> None:
+def _merged_answer(record: Record, found: dict[str, TaskResult]) -> None:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no clear difference": []}
     sides = []

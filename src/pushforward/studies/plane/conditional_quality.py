@@ -73,8 +73,8 @@ class ConditionalQuality:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Measures flows on fresh points of a known density with labels."""
+class Truth:
+    """A known density with labels, and what flows are measured by on its fresh points."""
 
     density: Density
     test_points: int = 100_000  # behind an excess

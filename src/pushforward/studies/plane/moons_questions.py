@@ -88,7 +88,7 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
     samples |= {key: drawn(flow, quality.COMPARED_POINTS, 3) for key, flow in (("source", plain), ("ours", ours))}
     words = []
     for name, x in samples.items():
-        observed, limit, _ = quality.compare_samples(x, data.density, record.seed)
+        observed, limit, _ = quality.mmd_to_truth(x, data.density, record.seed)
         record.number(f"gan.{name}", {"mmd": observed, "limit": limit})
         words.append(f"{name} {observed:.1e} (95 % limit {limit:.1e})")
     contents: dict[str, pictures.Content] = {

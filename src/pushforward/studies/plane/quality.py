@@ -35,10 +35,10 @@ def quality(flow: Flow, density: Density, seed: int, num_points: int = 100_000) 
     excess = metrics.excess(flow, density, num_points, TEST_SEED + seed)
     nll = metrics.nll(flow, density.sample(num_points, TEST_SEED + seed)).mean
     samples = drawn(flow, COMPARED_POINTS, seed)
-    return Quality(nll, excess.mean, excess.standard_error, *compare_samples(samples, density, seed))
+    return Quality(nll, excess.mean, excess.standard_error, *mmd_to_truth(samples, density, seed))
 
 
-def compare_samples(samples: Tensor, density: Density, seed: int = 0) -> tuple[float, float, float]:
+def mmd_to_truth(samples: Tensor, density: Density, seed: int = 0) -> tuple[float, float, float]:
     """Return MMD^2 of samples and fresh points, the 95 % limit of its null, and MMD^2 of two fresh samples.
 
     All three use one kernel width, the median distance of two samples of the truth.

@@ -10,8 +10,8 @@ from pushforward.data import two_moons
 from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.tables import shown, spread, values
-from pushforward.studies.sweep import pictures
-from pushforward.studies.sweep.cells import FINE, truth
+from pushforward.studies.sweep import sweep_figures
+from pushforward.studies.sweep.moons_run import FINE, truth
 
 KERNELS = {"mmd": ("usual", 1.0), "mmd_fine": ("finer", FINE)}  # key -> name, width in units of the usual one
 
@@ -23,7 +23,7 @@ def does_it_tell(record: Record, runs: Sequence[Found], compared: int) -> None:
     excesses = values(runs, "excess")
     record.picture(
         "mmd-against-excess",
-        pictures.mmd_against_excess(runs, limits),
+        sweep_figures.mmd_against_excess(runs, limits),
         f"MMD² against excess, {len(runs)} runs, with the usual kernel (width: the median distance) and a finer "
         f"one ({FINE:g} of it).",
     )
@@ -31,7 +31,7 @@ def does_it_tell(record: Record, runs: Sequence[Found], compared: int) -> None:
     chosen = [runs[order[place]] for place in np.linspace(0, len(runs) - 1, count).round().astype(int)]
     record.picture(
         "samples",
-        pictures.samples(chosen, truth(compared)[0]),
+        sweep_figures.samples_by_excess(chosen, truth(compared)[0]),
         "Samples of runs spread evenly over the ranks of the excess, the worst first, and fresh points of the truth.",
     )
     agreements = {key: _agreement(record, runs, key, limit) for key, limit in limits.items()}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pushforward.studies.kit import Record
 from pushforward.studies.kit.tables import shown
-from pushforward.studies.sweep.cells import Cell, Settings
+from pushforward.studies.sweep.moons_run import MoonsRun, Settings
 
 
 class Setting(NamedTuple):
@@ -34,7 +34,7 @@ OURS = {"points": 10_000, "epochs": 20, "learning_rate": 5e-3, "width": 64, "blo
 MOST = {"points": 10_000, "epochs": 40, "learning_rate": 3e-2, "width": 128, "blocks": 12}
 
 
-class Plan:
+class SweepPlan:
     """The cells of the full or the short form of the study."""
 
     def __init__(self, record: Record) -> None:
@@ -46,12 +46,12 @@ class Plan:
         self.num_random, self.num_guided = record.size((30, 10), quick=(3, 1))  # cells of the search up to `most`
         self.test_points, self.compared = record.size((100_000, 2_000), quick=(2_000, 300))
 
-    def cell(self, kind: str, seed: int, settings: Settings, changed: str = "") -> Cell:
+    def cell(self, kind: str, seed: int, settings: Settings, changed: str = "") -> MoonsRun:
         """Return a cell; `changed` is the setting that an effect changes."""
         name = f"{changed} {settings[changed]:g}" if changed else kind
-        return Cell(f"{name}, seed {seed}", kind, seed, settings, changed, self.test_points, self.compared)
+        return MoonsRun(f"{name}, seed {seed}", kind, seed, settings, changed, self.test_points, self.compared)
 
-    def known(self, seeds: Sequence[int]) -> list[Cell]:
+    def known(self, seeds: Sequence[int]) -> list[MoonsRun]:
         """Return the cells known beforehand, the source's own first; those drawn at random count on from the seed."""
         cells = [self.cell("first", seed, FIRST) for seed in seeds]
         cells += [self.cell("centre", seed, self.centre) for seed in seeds]

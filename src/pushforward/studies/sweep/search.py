@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pushforward.errors import InputError
 from pushforward.studies.kit.cells import Found
-from pushforward.studies.sweep.cells import Settings
+from pushforward.studies.sweep.moons_run import Settings
 from pushforward.studies.sweep.plan import COUNTS, SETTINGS
 
 try:

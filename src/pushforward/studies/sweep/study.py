@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from pushforward.data import two_moons
 from pushforward.studies.kit import Record
-from pushforward.studies.kit.cells import Cell, Found, complete
+from pushforward.studies.kit.cells import Found, complete
 from pushforward.studies.kit.tables import Columns, largest, mean, shown, spread, values
-from pushforward.studies.sweep import mmd, pictures, search
-from pushforward.studies.sweep.cells import VALIDATION_POINTS, Settings
-from pushforward.studies.sweep.plan import SETTINGS, Plan, described
+from pushforward.studies.sweep import mmd, search, sweep_figures
+from pushforward.studies.sweep.moons_run import VALIDATION_POINTS, MoonsRun, Settings
+from pushforward.studies.sweep.plan import SETTINGS, SweepPlan, described
 
 TITLE = "RealNVP on two moons: which settings matter, and what the MMD sees"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 1"
@@ -19,7 +19,7 @@ SEEDS_AFTER = 100  # chosen settings are run again with seeds that had no part i
 
 def run(record: Record) -> None:
     """Make the runs that the folder does not hold yet, and answer the source's questions from all of them."""
-    plan = Plan(record)
+    plan = SweepPlan(record)
     runs = _runs(record, plan)
     record.text(
         f"{len(runs)} runs, all but ours the source's RealNVP (scale exp(tanh s), fixed random rotations, two hidden "
@@ -42,10 +42,10 @@ def of_kind(runs: Sequence[Found], *kinds: str) -> list[Found]:
     return [one for one in runs if one.cell.kind in kinds]
 
 
-def _runs(record: Record, plan: Plan) -> list[Found]:
+def _runs(record: Record, plan: SweepPlan) -> list[Found]:
     """Make every run of the plan; those that diverge are left out."""
 
-    def made(cells: Sequence[Cell]) -> list[Found]:
+    def made(cells: Sequence[MoonsRun]) -> list[Found]:
         return [one for one in complete(record, cells) if not hasattr(one, "failure")]
 
     runs, seeds = made(plan.known(record.seeds())), range(record.seed, record.seed + plan.num_guided)
@@ -120,7 +120,7 @@ def _effects(record: Record, runs: Sequence[Found], centre: Settings) -> None:
     )
     record.picture(
         "effects",
-        pictures.effects(levels, centre),
+        sweep_figures.effects(levels, centre),
         "Excess against each setting, one dot a seed; the dotted line marks the value that the others are changed at. "
         "The last panel has all these runs against their training time.",
     )
@@ -154,7 +154,7 @@ def _importances(record: Record, runs: Sequence[Found]) -> None:
     record.number("importances", shares)
     record.picture(
         "importances",
-        pictures.importances(shares),
+        sweep_figures.importance_bars(shares),
         f"Importance of each setting over {len(runs)} runs whose settings were drawn at random or by the guided "
         "search, by functional analysis of variance of a random forest.",
     )
@@ -194,7 +194,7 @@ def _codes(record: Record, runs: Sequence[Found]) -> None:
     )
     record.picture(
         "codes",
-        pictures.codes({name: ones[0] for name, ones in chosen.items()}),
+        sweep_figures.codes_and_quantiles({name: ones[0] for name, ones in chosen.items()}),
         "Codes of 600 test points, with the circles that hold 50 % and 95 % of a standard normal, and their quantiles.",
     )
     record.answer("Is the code distribution standard normal?", ". ".join(sentences) + ".")

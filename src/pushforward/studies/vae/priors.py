@@ -8,8 +8,8 @@ from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import Found, complete
 from pushforward.studies.kit.images import sheets, strips
 from pushforward.studies.kit.tables import Columns, first, largest, mean, spread
-from pushforward.studies.vae import pictures
-from pushforward.studies.vae.runs import LEVELS, WARM_UP_WEIGHT, Run, standard_error
+from pushforward.studies.vae import prior_figures
+from pushforward.studies.vae.runs import LEVELS, WARM_UP_WEIGHT, VAERun, standard_error
 
 TITLE = "A variational autoencoder with a flow prior"
 SOURCE = "an exercise sheet on normalizing flows (masked coupling), exercise 2.6"
@@ -47,10 +47,10 @@ ByPrior = dict[str, list[Found]]  # of every seed
 def run(record: Record) -> None:
     """Do the runs that the folder does not hold yet, and answer the source's questions from all of them."""
     options: dict[str, Any] = {"seed": record.seed, **record.size({}, quick=QUICK)}
-    main = [Run(prior, LATENT, **{**options, "seed": seed}) for seed in record.seeds() for prior in PRIORS]
-    small = [Run(prior, latent, **options) for latent in (2, 10) for prior in ("normal", "flow")]
-    planar = Run("normal", LATENT, planar=PLANAR, **options)
-    cut = [Run(prior, LATENT, "threshold", **options) for prior in ("normal", "flow")]
+    main = [VAERun(prior, LATENT, **{**options, "seed": seed}) for seed in record.seeds() for prior in PRIORS]
+    small = [VAERun(prior, latent, **options) for latent in (2, 10) for prior in ("normal", "flow")]
+    planar = VAERun("normal", LATENT, planar=PLANAR, **options)
+    cut = [VAERun(prior, LATENT, "threshold", **options) for prior in ("normal", "flow")]
     runs = [*main, *small, planar, *cut]
     found = dict(zip(runs, complete(record, runs), strict=True))
     for each, one in found.items():
@@ -219,13 +219,13 @@ def _pictures(
     main = {SHORT[prior]: found[0] for prior, found in by_prior.items()}
     record.picture(
         "training",
-        pictures.training(main, {SHORT[prior]: of for prior, of in gains.items() if prior != "normal"}),
+        prior_figures.training(main, {SHORT[prior]: of for prior, of in gains.items() if prior != "normal"}),
         f"Left: training with {LATENT} latents, first seed. Right: the gain of each prior over the normal one on test "
         "images, a dot a seed with the standard error over images.",
     )
     record.picture(
         "latents",
-        pictures.latents({**few, **main}),
+        prior_figures.latents({**few, **main}),
         "Samples of the approximate posterior of test images over samples of the prior. With two latents these are "
         f"themselves the axes, else the first two principal components of the aggregate posterior ({LATENT} latents "
         "where none are named).",

@@ -23,7 +23,7 @@ ACTIVE = 0.01  # a latent is active if the variance of its posterior mean over i
 
 
 @dataclass(frozen=True)
-class Run:
+class VAERun:
     """One training and how it is measured, a cell of the study."""
 
     prior: str  # a name that `mlp_vae` takes

@@ -17,7 +17,7 @@ from pushforward.transforms import Standardize
 
 
 @dataclass(frozen=True)
-class Run:
+class Stage:
     """A flow trained once on one set; what that took is told with what the run took that it went on from."""
 
     flow: Flow
@@ -36,12 +36,12 @@ class Run:
 
 
 def trained(
-    record: Record, place: str, candidate: Candidate, data: Sample, seed: int, before: Run | None = None
-) -> Run:
+    record: Record, place: str, candidate: Candidate, data: Sample, seed: int, before: Stage | None = None
+) -> Stage:
     """Train a candidate, or go on training the flow of the run before, and score it."""
     torch.manual_seed(seed)
     untrained: Any = candidate.make()
-    before = before or Run(untrained)
+    before = before or Stage(untrained)
     flow, options = copy.deepcopy(before.flow), candidate.options
     with _counted(flow) as calls:
         label = f"{place}: {candidate.name}, seed {seed}"
@@ -49,7 +49,7 @@ def trained(
         evaluations = before.evaluations + len(calls)
     curve = [(before.epochs + r["epoch"], before.seconds + r["seconds"], r["train_loss"]) for r in history.rows]
     test = metrics.nll(flow, data.test)
-    return Run(
+    return Stage(
         flow,
         before.seconds + history.seconds,
         before.steps + history.steps,

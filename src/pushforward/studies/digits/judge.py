@@ -14,7 +14,7 @@ from pushforward.studies.kit.tables import Columns, spread, values
 
 
 @dataclass(frozen=True)
-class Quality:
+class ImageQuality:
     """What images look like to a forest trained on real ones, and beside the real ones."""
 
     confidence: float  # mean probability of the forest's label
@@ -45,7 +45,7 @@ QUALITY_COLUMNS: Columns = (
 class Judged:
     """Images that have a label, or were drawn for one: how often, and how surely, the forest sees it."""
 
-    quality: Quality
+    quality: ImageQuality
     accuracy: float
     by_label: dict[int, float]
     confidence_by_label: dict[int, float]
@@ -74,7 +74,7 @@ class Judge:
         """Return the distance of each image to the nearest training image, in levels."""
         return metrics.nearest_neighbour_distance(images, self.train.x)
 
-    def quality(self, images: Tensor) -> Quality:
+    def quality(self, images: Tensor) -> ImageQuality:
         """Return the figures for images (n, 64), levels."""
         judgement = self.judge(images)
         shares = judgement.predicted.bincount() / len(images)
@@ -83,7 +83,7 @@ class Judge:
         distances = self.distances(picked)
         num_permutations = 20 if self.quick else 200
         null = metrics.mmd_null(picked, self._test, bandwidth=self._bandwidth, num_permutations=num_permutations)
-        return Quality(
+        return ImageQuality(
             confidence=judgement.mean_confidence(),
             labels_shown=math.exp(-torch.special.xlogy(shares, shares).sum().item()),
             distance=distances.mean().item(),

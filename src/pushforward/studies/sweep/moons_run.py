@@ -27,7 +27,7 @@ KEPT_POINTS = 600  # samples and codes of each run, for the pictures
 
 
 @dataclass(frozen=True)
-class Cell:
+class MoonsRun:
     """One run that the sweep is to make."""
 
     name: str

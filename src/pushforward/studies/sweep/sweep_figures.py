@@ -11,7 +11,7 @@ from pushforward.report.plots import BLACK, DATA, LABEL_COLOURS, SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.tables import mean, shown, values
-from pushforward.studies.sweep.cells import Settings
+from pushforward.studies.sweep.moons_run import Settings
 from pushforward.studies.sweep.plan import SETTINGS
 
 Z_NAMES = ("$z_1$", "$z_2$")
@@ -43,7 +43,7 @@ def effects(levels: Mapping[str, Mapping[float, Sequence[Found]]], centre: Setti
     return figure
 
 
-def importances(shares: Mapping[str, float]) -> Figure:
+def importance_bars(shares: Mapping[str, float]) -> Figure:
     """The share of the variance of log excess that each setting explains, the largest first."""
     figure = Figure(figsize=(5.4, 2.6), layout="constrained")
     names, bars = [SETTINGS[name].name for name in shares], [[share] for share in shares.values()]
@@ -69,7 +69,7 @@ def mmd_against_excess(runs: Sequence[Found], limits: Mapping[str, float]) -> Fi
     return figure
 
 
-def samples(chosen: Sequence[Found], fresh: Tensor) -> Figure:
+def samples_by_excess(chosen: Sequence[Found], fresh: Tensor) -> Figure:
     """Samples of runs from bad to good, each with its MMD and excess, and fresh points of the truth."""
     area = pictures.window(fresh, margin=0.2)
     contents = {}
@@ -80,7 +80,7 @@ def samples(chosen: Sequence[Found], fresh: Tensor) -> Figure:
     return pictures.panels(contents, area, across=(len(chosen) + 2) // 2, size=2.7, outer=True)[0]
 
 
-def codes(runs: Mapping[str, Found]) -> Figure:
+def codes_and_quantiles(runs: Mapping[str, Found]) -> Figure:
     """Codes of test points with the circles that hold half and 95 % of a normal's, and their quantiles below."""
     figure, panels = pictures.board(len(runs), 2, size=3.0)
     area = (-4.0, 4.0, -4.0, 4.0)
