@@ -14,7 +14,7 @@ from pushforward.transforms import Affine, Coupling, Orthogonal
 TASK = "hexagon, 2 labels"
 
 
-class Truth:
+class ExactFlow:
     """The exact conditional density in the form of a flow."""
 
     context_features = 2
@@ -29,7 +29,9 @@ class Truth:
 def test_the_truth_merged_over_its_labels_is_the_marginal():
     density = TASKS[TASK](10).density
     x = density.sample(200, 1)
-    torch.testing.assert_close(Merged(Truth(density), density).log_prob(x), density.log_prob(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        Merged(ExactFlow(density), density).log_prob(x), density.log_prob(x), rtol=1e-5, atol=1e-5
+    )
 
 
 class Echo:

@@ -5,9 +5,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from pushforward import losses, nets
 from pushforward.data.digits import LEVELS
-from pushforward.losses import Batch
-from pushforward.nets import MLP
 from pushforward.studies.digits.task import PIXELS, QUICK, Task
 from pushforward.studies.kit import Candidate, middles, to_levels
 
@@ -18,8 +17,8 @@ class Autoencoder(nn.Module):
     def __init__(self, k: int, levels: int = LEVELS) -> None:
         super().__init__()
         self.levels = levels
-        self.encoder = MLP(PIXELS, k, hidden_features=(128, 128), dropout=0.1)
-        self.decoder = MLP(k, PIXELS, hidden_features=(128, 128), dropout=0.1)
+        self.encoder = nets.MLP(PIXELS, k, hidden_features=(128, 128), dropout=0.1)
+        self.decoder = nets.MLP(k, PIXELS, hidden_features=(128, 128), dropout=0.1)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of images, (n, k)."""
@@ -30,7 +29,7 @@ class Autoencoder(nn.Module):
         return self.levels * torch.sigmoid(self.decoder(codes))
 
 
-def rebuilding_error(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+def rebuilding_error(model: nn.Module, batch: losses.Batch, generator: torch.Generator | None = None) -> Tensor:
     """Squared error of each rebuilt image, summed over the pixels: the loss of an autoencoder."""
     return (batch.x - model.decode(model.encode(batch.x))).square().sum(-1)  # type: ignore[operator]
 

@@ -7,10 +7,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pushforward.data.digits import LabelledImages
-from pushforward.flows import Flow
+from pushforward import Flow, metrics
+from pushforward.data import LabelledImages
 from pushforward.flows.dequantization import dequantized
-from pushforward.metrics import latent_normality
 from pushforward.studies.digits.task import Task, context_of
 from pushforward.studies.kit import Record, images, listed, pictures
 from pushforward.studies.kit.tables import Columns, values
@@ -60,7 +59,7 @@ def normality(record: Record, name: str, codes: Mapping[int, Tensor]) -> list[No
     """Compare codes (n, D), by seed, with N(0, I), and keep what comes out as the numbers "codes.NAME"."""
     found = []
     for seed, z in codes.items():
-        latent = latent_normality(z, seed=seed)
+        latent = metrics.latent_normality(z, seed=seed)
         same = {name: getattr(latent, name) for name in ("max_correlation", "kolmogorov_p_value", "mmd", "mmd_p_value")}
         worst = {
             f"largest_{name}": getattr(latent, name).abs().max().item() for name in ("mean", "skewness", "kurtosis")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward import metrics
-from pushforward.data.digits import LabelledImages
+from pushforward.data import LabelledImages
 from pushforward.studies.kit.tables import Columns, spread, values
 
 

@@ -5,9 +5,8 @@ from statistics import fmean
 
 import numpy as np
 
-from pushforward import recipes
+from pushforward import Flow, recipes
 from pushforward.data.digits import LEVELS
-from pushforward.flows import Flow
 from pushforward.studies.digits import without_labels
 from pushforward.studies.digits.gaussians import whole_gaussian
 from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load_digits, sources_realnvp

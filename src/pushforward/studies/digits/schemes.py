@@ -9,10 +9,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from pushforward import losses
+from pushforward import Flow, losses, metrics
 from pushforward.data.digits import LEVELS
-from pushforward.flows import Flow
-from pushforward.metrics import Score
 from pushforward.studies.digits.judge import ImageQuality
 from pushforward.studies.digits.task import NUM_LABELS, PIXELS, Task, context_of
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, middles, to_levels
@@ -65,7 +63,7 @@ def second_scheme(
 class BottleneckFindings:
     """What a flow with (or without) a bottleneck of k codes does with the test images and with noise."""
 
-    nll: Score
+    nll: metrics.Score
     error: float  # of test images rebuilt from k codes, mean square of a pixel, squared levels
     whole: ImageQuality  # samples of all codes
     first: ImageQuality  # samples of the first k codes, the rest zero

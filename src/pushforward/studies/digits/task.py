@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from pushforward import recipes
-from pushforward.data.digits import LEVELS, LabelledImages, digits
-from pushforward.flows import Flow
-from pushforward.metrics import Score, bits_per_dim, nll
+from pushforward import Flow, metrics, recipes
+from pushforward.data import LabelledImages, digits
+from pushforward.data.digits import LEVELS
 from pushforward.studies.digits.judge import Judge
 from pushforward.studies.kit import Candidate, Comparison, Record, one_hot
 from pushforward.studies.kit.tables import Columns, first, spread, values
@@ -98,10 +97,10 @@ class Task:
         seeds, arguments = models.record.seeds(self.num_seeds), [NUM_LABELS] if given_labels else []
         return models.train(candidates, lambda seed: rows, seeds=seeds, arguments=arguments, **options)
 
-    def nll(self, model: Any, part: LabelledImages | None = None) -> Score:
+    def nll(self, model: Any, part: LabelledImages | None = None) -> metrics.Score:
         """Return the NLL of dequantized images, by default the test's, given their labels where the model takes any."""
         x, labels = part or self.test
-        return nll(model, x, context_of(model, labels), dequantize=self.levels)
+        return metrics.nll(model, x, context_of(model, labels), dequantize=self.levels)
 
 
 def load_digits(record: Record) -> Task:
@@ -122,7 +121,7 @@ def context_of(model: Any, labels: Tensor) -> Tensor | None:
 
 def bits(nats: Sequence[float]) -> list[float]:
     """Return nats an image as bits a pixel."""
-    return [bits_per_dim(value, PIXELS) for value in nats]
+    return [metrics.bits_per_dim(value, PIXELS) for value in nats]
 
 
 NLL_COLUMNS: Columns = (
@@ -132,7 +131,7 @@ NLL_COLUMNS: Columns = (
 )
 
 
-def nll_numbers(scores: Sequence[Score]) -> dict[str, list[float]]:
+def nll_numbers(scores: Sequence[metrics.Score]) -> dict[str, list[float]]:
     """Return the NLL of one model's seeds as numbers to keep."""
     nats = values(scores, "mean")
     return {"nll": nats, "standard_error": values(scores, "standard_error"), "bits_per_dim": bits(nats)}

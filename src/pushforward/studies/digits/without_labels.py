@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pushforward.metrics import latent_normality
+from pushforward import metrics
 from pushforward.report.plots import latent_quantiles
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, encoded, normality, projections
 from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
@@ -88,7 +88,7 @@ def compare_codes(task: Task, flows: Comparison) -> None:
         "ours": "The same for our flow.",
     }
     for key, caption in captions.items():
-        latent = latent_normality(encoded(flows.first(key), task.test, seed), num_simulations=0)
+        latent = metrics.latent_normality(encoded(flows.first(key), task.test, seed), num_simulations=0)
         record.picture(f"quantiles-{key}", latent_quantiles(latent, most_dimensions=PIXELS), caption)
     record.picture(
         "projections",

@@ -6,9 +6,8 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from pushforward.data.digits import Digits
-from pushforward.errors import RunError
-from pushforward.flows import Flow
+from pushforward import Flow, RunError
+from pushforward.data import Digits
 from pushforward.flows.latent_path import LatentPath, latent_path
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, middles, pictures, to_levels
 from pushforward.studies.mnist import models

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward import metrics
-from pushforward.data.digits import Digits
-from pushforward.losses import Batch
+from pushforward import losses, metrics
+from pushforward.data import Digits
 from pushforward.studies.kit import Candidate, Comparison, Record, file_name, images, middles, train
 from pushforward.studies.mnist.training import LEVELS, samples_at
 
@@ -61,7 +60,7 @@ class Recognizer(nn.Module):
         return torch.cat([self(piece).double().softmax(-1) for piece in pieces]).numpy()
 
 
-def cross_entropy(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+def cross_entropy(model: nn.Module, batch: losses.Batch, generator: torch.Generator | None = None) -> Tensor:
     """Return -log p(label | image) of each row, (size,), nats; the label comes as context."""
     assert batch.context is not None
     return functional.cross_entropy(model(batch.x), batch.context.squeeze(-1).long(), reduction="none")

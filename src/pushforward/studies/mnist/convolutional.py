@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import metrics, recipes
-from pushforward.data import pixel_units
-from pushforward.data.digits import Digits
-from pushforward.flows import Flow
+from pushforward import Flow, metrics, recipes
+from pushforward.data import Digits, pixel_units
 from pushforward.studies.digits.gaussians import whole_gaussian
 from pushforward.studies.kit import Candidate, Comparison, Record, images, middles, pictures
 from pushforward.studies.mnist.models import paper_spline

@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pushforward.data.digits import Digits
-from pushforward.flows import Flow
+from pushforward import Flow
+from pushforward.data import Digits
 from pushforward.studies.kit import Candidate, Comparison, Record
 from pushforward.studies.mnist.classifier import SHOWN, judge_samples, trained_judge
 from pushforward.studies.mnist.models import our_masked, source_masked

@@ -7,29 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward import recipes
+from pushforward import Flow, nets, recipes, transforms
 from pushforward.bases import GaussianMixture, Joint, StandardNormal
 from pushforward.data import pixel_units
-from pushforward.flows import Flow
 from pushforward.flows.dequantization import dequantized
-from pushforward.nets import MLP
 from pushforward.studies.mnist.training import LEVELS, PIXELS
-from pushforward.transforms import (
-    ActNorm,
-    Additive,
-    Affine,
-    Compose,
-    Coupling,
-    Elementwise,
-    OnFeatures,
-    Orthogonal,
-    RationalQuadratic,
-    Scale,
-    Shift,
-    Transform,
-    Univariate,
-    masks,
-)
+from pushforward.transforms import Affine, Compose, Coupling, Elementwise, Transform
 from pushforward.transforms.spline import MIN_SHARE, MIN_SLOPE, SLOPE_AT_ZERO
 
 NUM_LAYERS = 4  # of both additive flows
@@ -39,11 +22,13 @@ NUM_COMPONENTS = 100  # of each of the two mixtures that are the base of our flo
 CLUSTERED = 20_000  # images that its start is taken from
 
 
-def coupling(mask: Tensor, univariate: Affine | Additive, hidden: Sequence[int], dropout: float = 0.0) -> Coupling:
+def coupling(
+    mask: Tensor, univariate: Affine | transforms.Additive, hidden: Sequence[int], dropout: float = 0.0
+) -> Coupling:
     """Return a coupling whose network has these hidden layers."""
     num_kept = int(mask.sum())
     num_params = (PIXELS - num_kept) * univariate.num_params
-    return Coupling(mask, univariate, MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
+    return Coupling(mask, univariate, nets.MLP(num_kept, num_params, hidden_features=hidden, dropout=dropout))
 
 
 # ---- masked coupling -----------------------------------------------------------------------------------------------
@@ -58,7 +43,7 @@ def masks_of(kind: str, num_layers: int, *, paired: bool) -> list[Tensor]:
     chosen: list[Tensor] = []
     for layer in range(num_layers):
         again = layer % 2 and (paired or kind == "chequerboard")
-        chosen.append(~chosen[-1] if again else masks.MASKS[kind](PIXELS))
+        chosen.append(~chosen[-1] if again else transforms.masks.MASKS[kind](PIXELS))
     return chosen
 
 
@@ -75,10 +60,10 @@ def source_masked(kind: str) -> Flow:
 def our_masked(kind: str) -> Flow:
     """Return six wider couplings with a scale of each pixel before them, behind a logit and a spline of each pixel."""
     layers: list[Transform] = [
-        Compose([ActNorm(PIXELS), coupling(mask, Affine("tanh"), (512, 512), dropout=0.2)])
+        Compose([transforms.ActNorm(PIXELS), coupling(mask, Affine("tanh"), (512, 512), dropout=0.2)])
         for mask in masks_of(kind, 6, paired=True)
     ]
-    steps = Compose([paper_spline(), *layers, ActNorm(PIXELS)])
+    steps = Compose([paper_spline(), *layers, transforms.ActNorm(PIXELS)])
     return Flow(steps, StandardNormal(PIXELS), pixel_units("logit"))
 
 
@@ -99,7 +84,7 @@ def paper_spline(features: int = PIXELS) -> Elementwise:
     y = torch.cat([torch.tensor([-bound]), spread * (quantile + 3.5) - bound, torch.tensor([-5.3, 1.0, bound])])
     slopes = torch.cat([spread * u / normal.log_prob(quantile).exp(), torch.tensor([3.0, 1.0])])
     sizes = [(knots.diff() / (2 * bound) - MIN_SHARE).log() for knots in (x, y)]
-    layer = Elementwise(features, RationalQuadratic(len(x) - 1, bound))
+    layer = Elementwise(features, transforms.RationalQuadratic(len(x) - 1, bound))
     assert layer.params is not None
     with torch.no_grad():
         layer.params.copy_(torch.cat([*sizes, (slopes - MIN_SLOPE).expm1().log() - SLOPE_AT_ZERO]))
@@ -110,7 +95,7 @@ def paper_spline(features: int = PIXELS) -> Elementwise:
 
 
 @dataclass(frozen=True)
-class ExpScale(Univariate):
+class ExpScale(transforms.Univariate):
     """y = exp(s) x, log dy/dx = s, the same for every row."""
 
     num_params = 1
@@ -125,12 +110,12 @@ class ExpScale(Univariate):
 
 def additive_layer(mask: Tensor, width: int) -> Compose:
     """Return y_B = x_B + m(x_A) and then y <- exp(s) y; A is where the mask is True, m has five linear layers."""
-    return Compose([coupling(mask, Additive(), (width,) * 4), Elementwise(PIXELS, ExpScale())])
+    return Compose([coupling(mask, transforms.Additive(), (width,) * 4), Elementwise(PIXELS, ExpScale())])
 
 
 def source_additive(images: Tensor) -> Flow:
     """Return the source's flow on pixels in [0, 1); A and B are the upper and the lower half, and swap roles."""
-    upper = masks.halves(PIXELS)
+    upper = transforms.masks.halves(PIXELS)
     layers = [additive_layer(~upper if layer % 2 else upper, 512) for layer in range(NUM_LAYERS)]
     return Flow(Compose(layers), StandardNormal(PIXELS), pixel_units("1/256"))
 
@@ -154,10 +139,10 @@ def our_additive(images: Tensor) -> Flow:
     assert isinstance(couplings, Compose)
     layers: list[Transform] = [coupling(torch.arange(PIXELS) < LEADING, Affine("tanh"), (512,) * 4, dropout=0.1)]
     for first in range(0, len(couplings), NUM_COUPLINGS):
-        layers.append(OnFeatures(torch.arange(LEADING), couplings[first : first + NUM_COUPLINGS]))
+        layers.append(transforms.OnFeatures(torch.arange(LEADING), couplings[first : first + NUM_COUPLINGS]))
     mixtures = [GaussianMixture(size, NUM_COMPONENTS) for size in (LEADING, PIXELS - LEADING)]
     scale = variances.rsqrt()
-    preprocessing = [Scale(1 / LEVELS), Shift(-mean), rotation, Scale(scale)]
+    preprocessing = [transforms.Scale(1 / LEVELS), transforms.Shift(-mean), rotation, transforms.Scale(scale)]
     flow = Flow(Compose(layers), Joint(mixtures), preprocessing)
     seed = int(torch.randint(2**31 - 1, ()))
     with torch.no_grad():
@@ -185,7 +170,7 @@ def _start_on_clusters(mixture: GaussianMixture, z: Tensor, seen: Tensor, seed: 
         mixture.logits[component] = math.log(len(rows))
 
 
-def principal_components(images: Tensor) -> tuple[Tensor, Tensor, Orthogonal]:
+def principal_components(images: Tensor) -> tuple[Tensor, Tensor, transforms.Orthogonal]:
     """Return mean (784,), variances (784,) from large to small, and the rotation to the principal components.
 
     Images are (n, 784), uint8; the law meant is that of (k + u) / 256.
@@ -195,6 +180,6 @@ def principal_components(images: Tensor) -> tuple[Tensor, Tensor, Orthogonal]:
     covariance = x.T @ x / len(x) - mean.outer(mean)
     covariance.diagonal().add_(1 / 12)  # of uniform noise, which adds a half to the mean as well, in levels
     variances, directions = torch.linalg.eigh(covariance)
-    rotation = Orthogonal(PIXELS)
+    rotation = transforms.Orthogonal(PIXELS)
     rotation.matrix.copy_(directions.flip(1).T)
     return ((mean + 0.5) / LEVELS).float(), (variances.flip(0) / LEVELS**2).float(), rotation

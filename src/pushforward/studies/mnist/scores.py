@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pushforward import metrics
-from pushforward.data import pixel_units
-from pushforward.data.digits import Digits, LabelledImages
+from pushforward.data import Digits, LabelledImages, pixel_units
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.studies.kit import Comparison, Record, pictures
 from pushforward.studies.kit.tables import shown

@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pushforward.data import mnist, mnist_sample
-from pushforward.data.digits import Digits
+from pushforward.data import Digits, mnist, mnist_sample
 from pushforward.studies.kit import Candidate, Comparison, Record, drawn, to_levels
 
 LEVELS = 256

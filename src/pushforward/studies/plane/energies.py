@@ -6,7 +6,7 @@ from statistics import fmean
 import torch
 
 from pushforward import Flow, losses, recipes
-from pushforward.data.energies import ENERGIES, Energy
+from pushforward.data import ENERGIES, Energy
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import Candidate, Record, drawn, num_parameters, pictures, train
 

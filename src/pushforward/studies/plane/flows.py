@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from pushforward import recipes
-from pushforward.flows import Flow
+from pushforward import Flow, recipes
 from pushforward.studies.kit import Candidate
 from pushforward.transforms import Standardize
 

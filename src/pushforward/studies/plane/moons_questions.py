@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import Flow, bases, metrics, recipes
+from pushforward import Flow, InputError, RunError, bases, metrics, recipes
 from pushforward.data import ToyData, two_moons
-from pushforward.errors import InputError, RunError
 from pushforward.report.plots import SAMPLES
 from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures, train
 from pushforward.studies.plane import quality

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import metrics
+from pushforward import Flow, metrics
 from pushforward.data import Density, ToyData
-from pushforward.flows import Flow
 from pushforward.report import plots
 from pushforward.studies.kit import Candidate, Comparison, Record, drawn, file_name
 from pushforward.studies.kit.tables import Columns, largest

@@ -10,13 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import metrics
+from pushforward import RunError, fit, metrics
 from pushforward.data import two_moons
-from pushforward.errors import RunError
 from pushforward.studies.kit import drawn, num_parameters
 from pushforward.studies.plane.flows import source_flow, spline_flow
 from pushforward.studies.plane.quality import TEST_SEED
-from pushforward.training import fit
 
 Settings = Mapping[str, float]  # "points", "epochs", "learning_rate", "width" and "blocks"
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from pushforward.errors import InputError
+from pushforward import InputError
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.sweep.moons_run import Settings
 from pushforward.studies.sweep.plan import COUNTS, SETTINGS

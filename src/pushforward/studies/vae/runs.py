@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward import losses, metrics, recipes
-from pushforward.data import mnist, mnist_sample
-from pushforward.data.digits import LabelledImages
+from pushforward import fit, losses, metrics, recipes
+from pushforward.data import LabelledImages, mnist, mnist_sample
 from pushforward.studies.kit import num_parameters
-from pushforward.training import fit
 from pushforward.vae import VAE, binarize, mlp_vae
 
 WARM_UP_WEIGHT = 0.3  # of the KL term while warming up
