@@ -1,6 +1,8 @@
 """Studies: reproducible experiments that answer the questions of a source text from numbers, each with a report."""
 
 import importlib
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,18 +92,10 @@ def run(name: str, *, quick: bool = False, seed: int = 0, out: Path | None = Non
     if name not in STUDIES:
         raise InputError(f"there is no study {name!r} (there are {', '.join(STUDIES)})")
     study = importlib.import_module(f"{__name__}.{STUDIES[name].module}")
-    record_of = importlib.import_module(f"{__name__}.kit.record")
-    record: Record = record_of.Record(
-        name, study.TITLE, study.SOURCE, out or Path("pushforward-study", name), seed=seed, quick=quick
-    )
+    kit, out = importlib.import_module(f"{__name__}.kit"), out or Path("pushforward-study", name)
+    record: Record = kit.Record(name, study.TITLE, study.SOURCE, out, seed=seed, quick=quick)
     if progress:
-        record.say = _to_standard_error
+        record.say = partial(print, file=sys.stderr, flush=True)
     study.run(record)
     record.finish()
     return record
-
-
-def _to_standard_error(line: str) -> None:
-    import sys
-
-    print(line, file=sys.stderr, flush=True)

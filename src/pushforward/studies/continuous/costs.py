@@ -28,6 +28,7 @@ class WithoutDivergence(nn.Module):
         return self.inner(t, x, context)
 
 
+@torch.no_grad()
 def cost_against_features(record: Record) -> None:
     """Time one log_det of each kind for growing D, add curves and an answer."""
     sizes = record.size((2, 8, 32, 128, 512), quick=(2, 8))
@@ -44,7 +45,9 @@ def cost_against_features(record: Record) -> None:
             "determinant of a dense matrix": partial(torch.linalg.slogdet, torch.randn(ROWS, features, features)),
         }
         for name, call in kinds.items():
-            seconds.setdefault(name, []).append(_median_seconds(call))
+            call()  # the first is slower than the rest
+            times = timeit.repeat(call, number=1, repeat=REPEATS)
+            seconds.setdefault(name, []).append(statistics.median(times))
     record.heading("Cost of the change of volume")
     record.number("cost", {"features": sizes, **seconds})
     figure, (axes,) = pictures.board(1, size=4.6)
@@ -61,9 +64,3 @@ def cost_against_features(record: Record) -> None:
         f"At D = {sizes[-1]}, {ROWS} rows, in milliseconds: {listed}. A coupling never has a determinant to compute: "
         "its Jacobian is triangular.",
     )
-
-
-@torch.no_grad()
-def _median_seconds(call: Callable[[], object]) -> float:
-    call()  # the first is slower than the rest
-    return statistics.median(timeit.repeat(call, number=1, repeat=REPEATS))

@@ -89,6 +89,11 @@ def gaussian_mixture(
     return Baseline(name, scaling, Mixture(gaussians, clusters.bincount().double() / len(x)))
 
 
+def gaussian_parameters(features: int, num_components: int = 1) -> int:
+    """Return how many numbers a Gaussian with full covariance takes, or a mixture of several with their weights."""
+    return num_components * (features * (features + 3) // 2 + 1) - 1
+
+
 class Mixture:
     """Sum of w_k N(m_k, S_k), with weights (K,) above 0, of sum 1."""
 

@@ -191,7 +191,7 @@ def _pictures_of_images(task: Task, record: Record, shown: Mapping[tuple[str, st
     }
     figure, panels = pictures.board(2, 2, size=3.7)
     for axes, (title, x) in zip(panels, rows.items(), strict=True):
-        images.rows_of_labels(axes, x[:, :num_columns], title, task.levels)
+        images.named_rows(axes, x[:, :num_columns], list(map(str, range(NUM_LABELS))), title, task.levels)
     record.picture("images", figure, "One row a label: real test images, and images drawn for the label, not chosen.")
 
 

@@ -70,17 +70,13 @@ class Judge:
         """Return the forest's labels and confidence."""
         return metrics.judge(self._forest, images)
 
-    def distances(self, images: Tensor) -> Tensor:
-        """Return the distance of each image to the nearest training image, in levels."""
-        return metrics.nearest_neighbour_distance(images, self.train.x)
-
     def quality(self, images: Tensor) -> ImageQuality:
         """Return the figures for images (n, 64), levels."""
         judgement = self.judge(images)
         shares = judgement.predicted.bincount() / len(images)
         # Images asked for label by label lie in that order.
         picked = images[torch.linspace(0, len(images) - 1, min(len(images), self.most)).long()]
-        distances = self.distances(picked)
+        distances = metrics.nearest_neighbour_distance(picked, self.train.x)
         num_permutations = 20 if self.quick else 200
         null = metrics.mmd_null(picked, self._test, bandwidth=self._bandwidth, num_permutations=num_permutations)
         return ImageQuality(
@@ -113,7 +109,7 @@ class Judge:
 
     @cached_property
     def _near(self) -> float:
-        return self.distances(self._test).quantile(0.01).item()
+        return metrics.nearest_neighbour_distance(self._test, self.train.x).quantile(0.01).item()
 
     @cached_property
     def _bandwidth(self) -> float:

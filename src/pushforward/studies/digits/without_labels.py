@@ -10,13 +10,12 @@ from torch import Tensor
 from pushforward import metrics
 from pushforward.report.plots import latent_quantiles
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, encoded, normality, projections
+from pushforward.studies.digits.gaussians import gaussian_parameters
 from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task, bits, less_or_more, nll_numbers
 from pushforward.studies.kit import Comparison, Trained, drawn, images, listed, to_levels
 from pushforward.studies.kit.tables import average, cells, mean, spread, values
 from pushforward.tables.baselines import Baseline
-
-GAUSSIAN_PARAMETERS = PIXELS * (PIXELS + 3) // 2
 
 
 class Rival(NamedTuple):
@@ -24,7 +23,7 @@ class Rival(NamedTuple):
 
     name: str
     density: Baseline
-    parameters: int = GAUSSIAN_PARAMETERS
+    parameters: int = gaussian_parameters(PIXELS)
 
 
 def compare_likelihoods(task: Task, flows: Comparison, rivals: Mapping[str, Rival]) -> dict[str, float]:

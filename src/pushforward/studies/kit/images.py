@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pushforward.data.digits import LEVELS
-from pushforward.report.plots import BLACK, LABEL_COLOURS
-from pushforward.studies.kit.pictures import tidy
+from pushforward.report.plots import LABEL_COLOURS
+from pushforward.studies.kit.pictures import circles, tidy
 
 REACH = 4.0  # of the picture of codes, along each axis
 
@@ -67,11 +67,6 @@ def named_rows(axes: Axes, images: Tensor, names: Sequence[str], title: str = ""
     axes.tick_params(length=0)
 
 
-def rows_of_labels(axes: Axes, images: Tensor, title: str, levels: int = LEVELS) -> None:
-    """Draw images (labels, n, D), one row a label, which stands before it."""
-    named_rows(axes, images, [str(label) for label in range(len(images))], title, levels)
-
-
 def middles_of_images(images: Tensor) -> list[float]:
     """Return where the middles of square images (n, ..., D), one after another with a gap of a pixel, lie in pixels."""
     side = math.isqrt(images.shape[-1])
@@ -80,9 +75,7 @@ def middles_of_images(images: Tensor) -> list[float]:
 
 def draw_codes(axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str]) -> None:
     """Draw points (n, 2) of the latent, each as its label, over the circles that hold 39 % and 86 % of N(0, I)."""
-    turn = torch.linspace(0, 2 * torch.pi, 200)
-    for radius in (1.0, 2.0):
-        axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, linewidth=0.8, linestyle=":")
+    circles(axes, (1.0, 2.0), linewidth=0.8, linestyle=":")
     for label in labels.unique().tolist():
         mine, colour = points[labels == label].clamp(-REACH, REACH), LABEL_COLOURS[label % len(LABEL_COLOURS)]
         axes.scatter(mine[:, 0], mine[:, 1], s=22, marker=f"${label}$", color=colour, linewidths=0, rasterized=True)

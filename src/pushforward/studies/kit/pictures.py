@@ -120,6 +120,13 @@ def frame(axes: Axes, title: str, area: Window, names: tuple[str, str] = X_NAMES
     axes.tick_params(labelsize=8)
 
 
+def circles(axes: Axes, radii: Sequence[float], **line: Any) -> None:
+    """Draw circles about the origin, where a standard normal has its contours."""
+    turn = torch.linspace(0, 2 * torch.pi, 200)
+    for radius in radii:
+        axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, **line)
+
+
 def curves(
     axes: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], across: str, up: str, title: str = ""
 ) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from pushforward import losses, metrics
 from pushforward.data import Digits
 from pushforward.studies.kit import Candidate, Comparison, Record, file_name, images, middles, train
+from pushforward.studies.kit.tables import Columns, first
 from pushforward.studies.mnist.training import LEVELS, samples_at
 
 NUM_LABELS = 10
@@ -22,7 +23,11 @@ NOTE = (
     "above 0.9. Rarest: the share of the label it sees least often. Samples: 1,000 from each flow; a temperature below "
     "1 scales the latent down, which gives images nearer the mode and changes the law."
 )
-HEADER = ["images", "sure (%)", "mean confidence", "rarest label (%)"]
+COLUMNS: Columns = (
+    ("sure (%)", lambda seen: f"{100 * seen[0].sure:.1f}"),
+    ("mean confidence", first("confidence")),
+    ("rarest label (%)", lambda seen: f"{100 * seen[0].rarest:.1f}"),
+)
 
 
 class Recognizer(nn.Module):
@@ -90,10 +95,6 @@ class Verdict:
         """The share of the rarest label."""
         return min(self.shares)
 
-    def cells(self) -> list[str | float]:
-        """Return its cells of a table, under `HEADER`."""
-        return [f"{100 * self.sure:.1f}", self.confidence, f"{100 * self.rarest:.1f}"]
-
 
 def verdict(judge: Recognizer, x: Tensor) -> Verdict:
     """Return what the classifier says of images (n, 784) of levels."""
@@ -115,16 +116,16 @@ def judge_samples(
     Flows that were trained get a picture, behind the panels `beside`; "{name}" in its caption stands for theirs.
     """
     record, runs = flows.record, flows.histories()
-    rows = [["real test images", *verdict(judge, data.test.x).cells()]]
+    rows = {"real test images": [verdict(judge, data.test.x)]}
     found: dict[str, dict[float, Verdict]] = {}
     for key, name in flows.names.items():
         made = samples_at(flows, key, record.size(1_000, quick=60), temperatures)
         seen = found[key] = {t: verdict(judge, x) for t, x in zip(temperatures, made.values(), strict=True)}
-        rows += [[title, *one.cells()] for title, one in zip(made, seen.values(), strict=True)]
+        rows |= {title: [one] for title, one in zip(made, seen.values(), strict=True)}
         table = [{"temperature": temperature, **asdict(one)} for temperature, one in seen.items()]
         record.number(f"samples.{key.replace(' ', '.')}", table)
         if name in runs:
             sheets = images.sheets({**(beside or {}), **{title: x[:SHOWN] for title, x in made.items()}}, levels=LEVELS)
             record.picture(file_name(f"samples {key}"), sheets, caption.format(name=name))
-    record.table(NOTE, HEADER, rows)
+    record.scores(NOTE, "images", COLUMNS, rows)
     return found

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward import Flow, metrics, recipes
 from pushforward.data import Digits, pixel_units
-from pushforward.studies.digits.gaussians import whole_gaussian
+from pushforward.studies.digits.gaussians import gaussian_parameters, whole_gaussian
 from pushforward.studies.kit import Candidate, Comparison, Record, images, middles, pictures
 from pushforward.studies.mnist.models import paper_spline
 from pushforward.studies.mnist.training import LEVELS, QUICK, load_mnist, samples_at, train_on_mnist
@@ -80,7 +80,7 @@ def _likelihood(record: Record, size: int, data: Digits, flows: Comparison) -> N
     gaussian = whole_gaussian(data.train.x, record.seed, units=pixel_units("logit"))
     features = size * size
     models: dict[str, tuple[str, Any, int, str]] = {
-        "gaussian": (f"{gaussian.name}, in logit space", gaussian, features * (features + 3) // 2, "")
+        "gaussian": (f"{gaussian.name}, in logit space", gaussian, gaussian_parameters(features), "")
     }
     for key, (one,) in flows.trained.items():
         models[key] = flows.names[key], one.model, one.parameters, f"{one.minutes:.1f}"

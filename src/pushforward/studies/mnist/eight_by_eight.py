@@ -7,17 +7,17 @@ import torch
 from pushforward import recipes
 from pushforward.data import LabelledImages, mnist, mnist_sample, pixel_units
 from pushforward.studies.digits import given_labels, without_labels
-from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
+from pushforward.studies.digits.gaussians import gaussian_mixture, gaussian_parameters, whole_gaussian
 from pushforward.studies.digits.judge import Judge
-from pushforward.studies.digits.task import Task, behind_logit, bits, less_or_more, sources_realnvp
+from pushforward.studies.digits.task import PIXELS, Task, behind_logit, bits, less_or_more, sources_realnvp
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
-from pushforward.studies.digits.without_labels import GAUSSIAN_PARAMETERS, Rival
+from pushforward.studies.digits.without_labels import Rival
 from pushforward.studies.kit import Comparison, Record, pictures
+from pushforward.studies.mnist.training import LEVELS
 
 TITLE = "MNIST at 8 x 8 pixels"
 SOURCE = "an exercise sheet on invertible networks (RealNVP), task 3, part 3, and task 4"
 
-LEVELS = 256
 ALPHA = 1e-6  # of the logit: a third of all pixels are 0, and behind it level 0 is as wide as many others
 HELD_OUT = 1_000  # of the 60,000 images, to stop by
 NUM_COMPONENTS = 50
@@ -112,10 +112,9 @@ def rivals(record: Record, task: Task) -> dict[str, Rival]:
     """Return Gaussians and a mixture of Gaussians, in levels and behind the same logit as our flows."""
     x, seed, logit = task.train.x, record.seed, pixel_units("logit")
     num_components = record.size(NUM_COMPONENTS, quick=2)
-    num_parameters = num_components * (GAUSSIAN_PARAMETERS + 1) - 1
     mixture = gaussian_mixture(x, seed, units=logit, num_components=num_components, shrinkage=SHRINKAGE)
     return {
         "gaussian": Rival("Gaussian, full covariance", whole_gaussian(x, seed)),
         "gaussian_logit": Rival("Gaussian, full covariance, of logits", whole_gaussian(x, seed, units=logit)),
-        "mixture": Rival(f"{mixture.name}, of logits", mixture, num_parameters),
+        "mixture": Rival(f"{mixture.name}, of logits", mixture, gaussian_parameters(PIXELS, num_components)),
     }

@@ -6,7 +6,7 @@ import torch
 
 from pushforward import Flow, metrics, recipes
 from pushforward.data import Density, ToyData, two_moons
-from pushforward.report.plots import BLACK, DATA, SAMPLES
+from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures, train
 from pushforward.studies.plane import moons_questions, quality
 from pushforward.studies.plane.flows import our_splines
@@ -88,9 +88,7 @@ def _what_it_learned(record: Record, flow: Flow, data: ToyData) -> None:
         latent: Points(flow.encode(data.x[:10_000]), labels=data.labels),
     }
     figure, (*_, codes) = pictures.panels(contents, AREA)
-    angle = torch.linspace(0, 2 * torch.pi, 200)
-    for radius in (1, 2, 3):
-        codes.plot(radius * angle.cos(), radius * angle.sin(), color=BLACK, linewidth=0.8, linestyle="--")
+    pictures.circles(codes, (1, 2, 3), linewidth=0.8, linestyle="--")
     pictures.frame(codes, latent, (-4, 4, -4, 4), ("$z_1$", "$z_2$"))
     record.picture(
         "samples",

@@ -1,5 +1,6 @@
 """Pictures of the study `sweep`: effects, importances, MMD against the density's error, samples and codes."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -84,12 +85,10 @@ def codes_and_quantiles(runs: Mapping[str, Found]) -> Figure:
     """Codes of test points with the circles that hold half and 95 % of a normal's, and their quantiles below."""
     figure, panels = pictures.board(len(runs), 2, size=3.0)
     area = (-4.0, 4.0, -4.0, 4.0)
-    turn = torch.linspace(0, 2 * torch.pi, 200)
+    radii = [math.sqrt(-2 * math.log(1 - share)) for share in (0.5, 0.95)]
     for axes, below, (name, run) in zip(panels, panels[len(runs) :], runs.items(), strict=False):
         pictures.points(axes, pictures.Points(run.codes, DATA, size=5), name, area, Z_NAMES)
-        for share in (0.5, 0.95):
-            radius = (-2 * torch.log(torch.tensor(1 - share))).sqrt()
-            axes.plot(radius * turn.cos(), radius * turn.sin(), color=BLACK, linewidth=0.9, linestyle="--")
+        pictures.circles(axes, radii, linewidth=0.9, linestyle="--")
         _quantiles(below, run.codes)
     return figure
 
