@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import pushforward as pf
 from pushforward.studies import STUDIES
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, pictures
-from pushforward.studies.kit.tables import average, cells, first, largest, mean
+from pushforward.studies.kit.tables import Score, average, cells, first, largest, mean
 
 
 @pytest.fixture
@@ -54,12 +54,6 @@ class History:
     steps, seconds, stopped_because = 1, 0.1, "done"
 
 
-@dataclass
-class Score:
-    seed: int
-    value: float
-
-
 def test_a_comparison_trains_each_candidate_from_its_seed_and_keeps_scores_by_field_or_by_seed(record):
     candidate = Candidate("ours", lambda: pf.recipes.nice(2), {"batch_size": 8}, quick={"num_steps": 2})
     x = {seed: torch.randn(40, 2) for seed in (0, 1)}
@@ -71,8 +65,8 @@ def test_a_comparison_trains_each_candidate_from_its_seed_and_keeps_scores_by_fi
     first, second = (one.model.log_prob(x[0]) for one in flows.trained["a"])
     assert not torch.equal(first, second)
     assert torch.equal(first, flows.first("b").log_prob(x[0]))
-    scores = flows.score(lambda one: Score(one.seed, 2.0 * one.seed), keep="by field.{key}")
-    flows.score(lambda one: Score(one.seed, 2.0 * one.seed), keep="by seed.{key}", by_seed=True)
+    scores = flows.score(lambda one: Score(seed=one.seed, value=2.0 * one.seed), keep="by field.{key}")
+    flows.score(lambda one: Score(seed=one.seed, value=2.0 * one.seed), keep="by seed.{key}", by_seed=True)
     assert record.numbers["by field"]["a"] == {"seed": [0, 1], "value": [0.0, 2.0]}
     assert record.numbers["by seed"]["b"] == [{"seed": 0, "value": 0.0}, {"seed": 1, "value": 2.0}]
     flows.table("Title", "model", (("value", "value"), ("most", largest("value"))), scores)
@@ -84,7 +78,7 @@ def test_scores_are_kept_after_each_seed(record):
     def judged(one):
         if one.seed == 1:
             raise KeyboardInterrupt
-        return Score(one.seed, 7.0)
+        return Score(seed=one.seed, value=7.0)
 
     flows = Comparison(record).add("a", "a model", [Trained(None, 0), Trained(None, 1)])
     with pytest.raises(KeyboardInterrupt):
@@ -93,20 +87,27 @@ def test_scores_are_kept_after_each_seed(record):
 
 
 def test_cells_come_from_fields_and_from_functions():
-    assert cells((("a", "value"), ("b", len)), [Score(0, 0.5)]) == ["0.5000", 1]
+    assert cells((("a", "value"), ("b", len)), [Score(value=0.5)]) == ["0.5000", 1]
 
 
 @dataclass(frozen=True)
-class Nested:
-    score: Score
-    by_label: dict[int, float]
+class Likelihood:
+    value: float
 
 
 def test_scores_are_averaged_in_their_own_form_and_their_parts_found_by_name():
-    scores = [Nested(Score(0, 0.5), {3: 1.0, 4: 2.0}), Nested(Score(1, 1.5), {3: 2.0, 4: 6.0})]
-    assert average(scores) == Nested(Score(0.5, 1.0), {3: 1.5, 4: 4.0})
+    scores = [
+        Score(score=Likelihood(0.5), by_label={3: 1.0, 4: 2.0}),
+        Score(score=Likelihood(1.5), by_label={3: 2.0, 4: 6.0}),
+    ]
+    assert average(scores) == Score(score=Score(value=1.0), by_label={3: 1.5, 4: 4.0})
     assert mean(scores, "score.value") == 1.0
     assert cells((("a", "score.value"), ("b", first("score.value"))), scores) == ["1.0000 (0.5000 to 1.5000)", 0.5]
+
+
+def test_a_score_is_kept_with_the_scores_and_dataclasses_inside_it(record):
+    record.number("a", Score(part=Score(of=torch.tensor([0.5])), nll=Likelihood(2.0)))
+    assert on_disk(record)["numbers"]["a"] == {"part": {"of": [0.5]}, "nll": {"value": 2.0}}
 
 
 def test_learning_curves_are_in_their_unit_and_leave_out_the_first_steps():
@@ -133,7 +134,7 @@ def test_rows_of_images_have_their_names_at_their_middles():
 
 
 def test_rows_of_scores_are_named_by_one_word_or_several(record):
-    record.scores("Title", ("data", "model"), (("value", "value"),), {("moons", "ours"): [Score(0, 0.5)]})
+    record.scores("Title", ("data", "model"), (("value", "value"),), {("moons", "ours"): [Score(value=0.5)]})
     assert record.blocks[-1].header == ["data", "model", "value"]
     assert record.blocks[-1].rows == [["moons", "ours", "0.5000"]]
 

@@ -1,7 +1,6 @@
 """Codes of digits: are they standard normal, and what do they look like in a plane?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
@@ -11,8 +10,8 @@ from pushforward import Flow, metrics
 from pushforward.data import LabelledImages
 from pushforward.flows.dequantization import dequantized
 from pushforward.studies.digits.task import Task, context_of
-from pushforward.studies.kit import Record, images, listed, pictures
-from pushforward.studies.kit.tables import Columns, values
+from pushforward.studies.kit import Record, images, pictures
+from pushforward.studies.kit.tables import Columns, Score, values
 
 SHOWN = 1_000  # codes in a plane
 
@@ -22,22 +21,6 @@ def encoded(flow: Flow, part: LabelledImages, seed: int) -> Tensor:
     """Return the codes of dequantized images, given their labels where the flow takes them."""
     x = dequantized(part.x, torch.Generator().manual_seed(seed))
     return flow.encode(x, context_of(flow, part.labels))
-
-
-@dataclass(frozen=True)
-class Normality:
-    """How far codes are from N(0, I); where `pf.metrics.LatentNormality` has one number a dimension, the worst."""
-
-    largest_mean: float
-    least_std: float
-    largest_std: float
-    mean_square_radius: float  # mean of |z|^2 / D
-    max_correlation: float
-    largest_skewness: float
-    largest_kurtosis: float
-    kolmogorov_p_value: float
-    mmd: float
-    mmd_p_value: float
 
 
 NORMALITY_NOTE = (
@@ -55,18 +38,28 @@ NORMALITY_COLUMNS: Columns = (
 )
 
 
-def normality(record: Record, name: str, codes: Mapping[int, Tensor]) -> list[Normality]:
-    """Compare codes (n, D), by seed, with N(0, I), and keep what comes out as the numbers "codes.NAME"."""
+def normality(record: Record, name: str, codes: Mapping[int, Tensor]) -> list[Score]:
+    """Compare codes (n, D), by seed, with N(0, I), and keep what comes out as the numbers "codes.NAME".
+
+    Where `pf.metrics.LatentNormality` has one number a dimension, a score has the worst.
+    """
     found = []
     for seed, z in codes.items():
         latent = metrics.latent_normality(z, seed=seed)
-        same = {name: getattr(latent, name) for name in ("max_correlation", "kolmogorov_p_value", "mmd", "mmd_p_value")}
-        worst = {
-            f"largest_{name}": getattr(latent, name).abs().max().item() for name in ("mean", "skewness", "kurtosis")
-        }
-        low, high, radius = latent.std.min().item(), latent.std.max().item(), z.double().square().mean().item()
-        found.append(Normality(least_std=low, largest_std=high, mean_square_radius=radius, **same, **worst))
-    record.number(f"codes.{name}", listed(found, by_seed=True))
+        score = Score(
+            largest_mean=latent.mean.abs().max().item(),
+            least_std=latent.std.min().item(),
+            largest_std=latent.std.max().item(),
+            mean_square_radius=z.double().square().mean().item(),  # mean of |z|^2 / D
+            max_correlation=latent.max_correlation,
+            largest_skewness=latent.skewness.abs().max().item(),
+            largest_kurtosis=latent.kurtosis.abs().max().item(),
+            kolmogorov_p_value=latent.kolmogorov_p_value,
+            mmd=latent.mmd,
+            mmd_p_value=latent.mmd_p_value,
+        )
+        found.append(score)
+    record.number(f"codes.{name}", found)
     return found
 
 

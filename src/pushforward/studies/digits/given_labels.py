@@ -14,11 +14,11 @@ from pushforward.flows.dequantization import dequantized
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, SHOWN, encoded, normality, projections
 from pushforward.studies.digits.gaussians import LabelGaussians
-from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE, Judged
+from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
 from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, NUM_LABELS, Task, bits, less_or_more, nll_numbers
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, drawn, images, middles, pictures, to_levels
-from pushforward.studies.kit.tables import Columns, average, cells, mean, spread, values
+from pushforward.studies.kit.tables import Columns, Score, average, cells, mean, spread, values
 
 TEMPERATURES = {"warm": 1.0, "cool": 0.7}
 OURS = [("ours", word) for word in TEMPERATURES]
@@ -108,7 +108,7 @@ def codes_by_label(task: Task, models: Comparison) -> None:
     )
 
 
-def draw_by_label(task: Task, models: Comparison) -> dict[str, Judged]:
+def draw_by_label(task: Task, models: Comparison) -> dict[str, Score]:
     """Draw images for given labels from every model, judge and show them.
 
     Returns:
@@ -116,11 +116,11 @@ def draw_by_label(task: Task, models: Comparison) -> dict[str, Judged]:
     """
     record, judge, real = models.record, task.judge, task.judge.real
     record.heading("Do the images show the label asked for?")
-    numbers = real.numbers()
-    record.number("judged.real_confidence_by_label", numbers.pop("confidence_by_label"))
-    record.number("judged.real", numbers)
+    kept = {name: value for name, value in vars(real).items() if name != "confidence_by_label"}
+    record.number("judged.real_confidence_by_label", real.confidence_by_label)
+    record.number("judged.real", kept)
     error = judge.judge(task.test.x).accuracy_error(task.test.labels)
-    rows = {("real test images", f"{real.accuracy:.3f} ± {error:.3f}"): [real.quality]}
+    rows = {("real test images", f"{real.accuracy:.3f} ± {error:.3f}"): [real]}
     num_samples = record.size(200, quick=20)
     asked = torch.arange(NUM_LABELS).repeat_interleave(num_samples)
     found, shown = {}, {}
@@ -130,9 +130,9 @@ def draw_by_label(task: Task, models: Comparison) -> dict[str, Judged]:
             sets = [to_levels(draw(one.model, seed=one.seed), task.levels) for one in trained]
             judged = found[key, word] = [judge.judged(x.flatten(0, 1), asked) for x in sets]
             shown[key, word] = sets[0]
-            record.number(f"judged.{key}.{word}", [{"temperature": temperature, **one.numbers()} for one in judged])
+            record.number(f"judged.{key}.{word}", [{"temperature": temperature, **vars(one)} for one in judged])
             name = f"{models.names[key]}, temperature {temperature:g}"
-            rows[name, spread(values(judged, "accuracy"))] = values(judged, "quality")
+            rows[name, spread(values(judged, "accuracy"))] = judged
     record.scores(
         "Accuracy: share of images in which a forest trained on the real training images sees the label asked for. "
         + QUALITY_NOTE,
@@ -153,22 +153,22 @@ def draw_by_label(task: Task, models: Comparison) -> dict[str, Judged]:
         "Do the synthetic digits look like examples of the desired label?",
         f"The forest sees it in {100 * warm.accuracy:.1f} % of the images of our flow and in {100 * cool.accuracy:.1f} "
         f"% at temperature 0.7, where it sees the true label in {100 * real.accuracy:.1f} % of the real test images; "
-        f"with mean confidence {warm.quality.confidence:.2f} and {cool.quality.confidence:.2f}, "
-        f"{real.quality.confidence:.2f} on real ones. The source's flow reaches {100 * source.accuracy:.1f} %, one "
+        f"with mean confidence {warm.confidence:.2f} and {cool.confidence:.2f}, "
+        f"{real.confidence:.2f} on real ones. The source's flow reaches {100 * source.accuracy:.1f} %, one "
         f"Gaussian a label {100 * gaussians.accuracy:.1f} %. Hardest for ours is the {worst}, "
         f"{100 * warm.by_label[worst]:.1f} %.",
     )
-    distance, real_distance = warm.quality.distance, real.quality.distance
+    distance, real_distance = warm.distance, real.distance
     record.answer(
         "Are they copies of training images?",
         f"{'No' if distance > 0.9 * real_distance else 'Some are near'}: the nearest training image is {distance:.1f} "
-        f"levels away on average ({cool.quality.distance:.1f} at temperature 0.7), from a real test image "
-        f"{real_distance:.1f}; {100 * warm.quality.near_share:.1f} % come nearer than 99 % of the real test images do.",
+        f"levels away on average ({cool.distance:.1f} at temperature 0.7), from a real test image "
+        f"{real_distance:.1f}; {100 * warm.near_share:.1f} % come nearer than 99 % of the real test images do.",
     )
     return {"real": real, "warm": warm, "cool": cool}
 
 
-def _by_label(record: Record, real: list[Judged], warm: list[Judged], cool: list[Judged]) -> None:
+def _by_label(record: Record, real: list[Score], warm: list[Score], cool: list[Score]) -> None:
     sets = {"real": real, "temperature 1": warm, "temperature 0.7": cool}
     header, rows = ["label"], {label: [str(label)] for label in range(NUM_LABELS)}
     for name, judged in sets.items():

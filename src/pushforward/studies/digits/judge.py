@@ -1,7 +1,7 @@
 """What images of digits are measured by: a forest, the nearest training images, and MMD to the test images."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,20 +10,7 @@ from torch import Tensor
 
 from pushforward import metrics
 from pushforward.data import LabelledImages
-from pushforward.studies.kit.tables import Columns, spread, values
-
-
-@dataclass(frozen=True)
-class ImageQuality:
-    """What images look like to a forest trained on real ones, and beside the real ones."""
-
-    confidence: float  # mean probability of the forest's label
-    labels_shown: float  # exp of the entropy of the forest's labels, 10 if all are as frequent
-    distance: float  # mean distance to the nearest training image, in levels
-    near_share: float  # share of images nearer to a training image than 99 % of the real test images are
-    mmd: float  # unbiased squared MMD to the test images, Gaussian kernel of one fixed width
-    mmd_p_value: float  # of a permutation test
-
+from pushforward.studies.kit.tables import Columns, Score, spread, values
 
 QUALITY_NOTE = (
     "Images beside the real ones, mean (lowest to highest) over the seeds. Confidence: the mean probability that a "
@@ -41,21 +28,6 @@ QUALITY_COLUMNS: Columns = (
 )
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Images that have a label, or were drawn for one: how often, and how surely, the forest sees it."""
-
-    quality: ImageQuality
-    accuracy: float
-    by_label: dict[int, float]
-    confidence_by_label: dict[int, float]
-
-    def numbers(self) -> dict[str, Any]:
-        """Return the figures in one table, to keep."""
-        table = asdict(self)
-        return table.pop("quality") | table
-
-
 @dataclass
 class Judge:
     """Measures images: a forest trained on the real training images, their neighbours, and MMD to the test images."""
@@ -70,8 +42,8 @@ class Judge:
         """Return the forest's labels and confidence."""
         return metrics.judge(self._forest, images)
 
-    def quality(self, images: Tensor) -> ImageQuality:
-        """Return the figures for images (n, 64), levels."""
+    def quality(self, images: Tensor) -> Score:
+        """Return what images (n, 64) of levels look like to the forest, and beside the real ones."""
         judgement = self.judge(images)
         shares = judgement.predicted.bincount() / len(images)
         # Images asked for label by label lie in that order.
@@ -79,7 +51,7 @@ class Judge:
         distances = metrics.nearest_neighbour_distance(picked, self.train.x)
         num_permutations = 20 if self.quick else 200
         null = metrics.mmd_null(picked, self._test, bandwidth=self._bandwidth, num_permutations=num_permutations)
-        return ImageQuality(
+        return Score(
             confidence=judgement.mean_confidence(),
             labels_shown=math.exp(-torch.special.xlogy(shares, shares).sum().item()),
             distance=distances.mean().item(),
@@ -88,14 +60,18 @@ class Judge:
             mmd_p_value=null.p_value,
         )
 
-    def judged(self, images: Tensor, labels: Tensor) -> Judged:
-        """Return the figures for images (n, 64) with labels (n,)."""
+    def judged(self, images: Tensor, labels: Tensor) -> Score:
+        """Return the quality of images that have a label, and how often, and how surely, the forest sees it."""
         judgement = self.judge(images)
-        accuracies, confidences = judgement.accuracy_by_label(labels), judgement.confidence_by_label(labels)
-        return Judged(self.quality(images), judgement.accuracy(labels), accuracies, confidences)
+        return Score(
+            **vars(self.quality(images)),
+            accuracy=judgement.accuracy(labels),
+            by_label=judgement.accuracy_by_label(labels),
+            confidence_by_label=judgement.confidence_by_label(labels),
+        )
 
     @cached_property
-    def real(self) -> Judged:
+    def real(self) -> Score:
         """The figures for the real test images."""
         return self.judged(*self.test)
 

@@ -1,6 +1,5 @@
 """Digits of 8 x 8 pixels: plain flows in 64 dimensions, and why integers need noise."""
 
-from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -11,6 +10,7 @@ from pushforward.studies.digits import without_labels
 from pushforward.studies.digits.gaussians import whole_gaussian
 from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load_digits, sources_realnvp
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, pictures
+from pushforward.studies.kit.tables import Score
 from pushforward.transforms import Scale
 
 TITLE = "Digits in 64 dimensions"
@@ -40,15 +40,6 @@ def run(record: Record) -> None:
     without_labels.compare_codes(task, flows)
     without_labels.compare_samples(task, flows)
     _without_noise(record, task)
-
-
-@dataclass(frozen=True)
-class Curves:
-    """NLL while training, in nats an image."""
-
-    steps: list[float]
-    training_nll: list[float]
-    validation_nll: list[float]
 
 
 def _without_noise(record: Record, task: Task) -> None:
@@ -103,8 +94,10 @@ def _affine_flow() -> Flow:
     return recipes.realnvp(PIXELS, hidden_features=(128, 128), mask="random", preprocessing=[Scale(1 / (LEVELS - 1))])
 
 
-def _curves(one: Trained) -> Curves:
+def _curves(one: Trained) -> Score:
+    """Return the NLL while training, in nats an image."""
     assert one.history is not None
     table = one.history.to_numpy()
     known = np.isfinite(table["validation_loss"]) & np.isfinite(table["train_loss"])
-    return Curves(*(table[name][known].tolist() for name in ("step", "train_loss", "validation_loss")))
+    steps, training, validation = (table[name][known].tolist() for name in ("step", "train_loss", "validation_loss"))
+    return Score(steps=steps, training_nll=training, validation_nll=validation)

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from pushforward import Flow, losses, metrics
 from pushforward.data.digits import LEVELS
-from pushforward.studies.digits.judge import ImageQuality
 from pushforward.studies.digits.task import NUM_LABELS, PIXELS, Task, context_of
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, middles, to_levels
-from pushforward.studies.kit.tables import Columns, mean
+from pushforward.studies.kit.tables import Columns, Score, mean
 
 KEPT = (2, 4, 8)
 MOST = KEPT[-1]
@@ -65,8 +64,8 @@ class BottleneckFindings:
 
     nll: metrics.Score
     error: float  # of test images rebuilt from k codes, mean square of a pixel, squared levels
-    whole: ImageQuality  # samples of all codes
-    first: ImageQuality  # samples of the first k codes, the rest zero
+    whole: Score  # samples of all codes
+    first: Score  # samples of the first k codes, the rest zero
     whole_accuracy: float  # share of the samples in which the forest sees the label asked for; NaN without labels
     first_accuracy: float
     label_kept: float  # second scheme: share of samples in which it sees the label of the held codes alone

@@ -1,7 +1,7 @@
 """Digits through a bottleneck: the first k codes rebuild the image, the others add to it; beside autoencoders."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,19 +10,11 @@ from torch import Tensor
 
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.autoencoders import PrincipalComponents, autoencoder, sampled
-from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE, ImageQuality
+from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
 from pushforward.studies.digits.schemes import KEPT, MOST, percent
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task
-from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, listed, middles, to_levels
-from pushforward.studies.kit.tables import average, mean, spread, values
-
-
-@dataclass(frozen=True)
-class Autoencoded:
-    """What an autoencoder does with the test images and with codes drawn from a Gaussian fitted to its own."""
-
-    error: float
-    samples: ImageQuality
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, middles, to_levels
+from pushforward.studies.kit.tables import Score, average, mean, spread, values
 
 
 def through_bottleneck(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> None:
@@ -31,8 +23,8 @@ def through_bottleneck(record: Record, task: Task, candidates: Mapping[str, Cand
     compared = _Compared(record, task, flows, {k: _coders(record, task, k) for k in KEPT}, dict(found))
     for k, coders in compared.coders.items():
         scores = coders.score(compared.measured)
-        record.number(f"autoencoder.k{k}", listed(scores["autoencoder"], by_seed=True))
-        record.number(f"pca.k{k}", asdict(scores["pca"][0]))
+        record.number(f"autoencoder.k{k}", scores["autoencoder"])
+        record.number(f"pca.k{k}", scores["pca"][0])
         compared.found[k] |= scores
     record.number("weight", task.weight)
     compared.rebuilding()
@@ -58,11 +50,11 @@ class _Compared:
     found: dict[int, dict[str, list[Any]]]
 
     @torch.no_grad()
-    def measured(self, one: Trained) -> Autoencoded:
+    def measured(self, one: Trained) -> Score:
         x = middles(self.task.test.x)
         samples = sampled(one.model, self.task, self.record.size(1_000, quick=100), one.seed)
         error = schemes.pixel_error(x, one.model.decode(one.model.encode(x)))
-        return Autoencoded(error, self.task.judge.quality(samples))
+        return Score(error=error, samples=self.task.judge.quality(samples))
 
     def mean(self, k: int, key: str = "ours") -> Any:
         return average(self.found[k][key])
@@ -129,8 +121,8 @@ class _Compared:
     def quality(self) -> None:
         record, task, found = self.record, self.task, self.found
         record.heading("Quality of generated images")
-        real = task.judge.real.quality
-        record.number("real", asdict(real))
+        real = task.judge.quality(task.test.x)
+        record.number("real", real)
         rows = {"real test images": [real]}
         for key, name in self.flows[0].names.items():
             rows[f"{name}, no bottleneck"] = values(found[0][key], "whole")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import NamedTuple
 
 from torch import Tensor
@@ -13,7 +12,7 @@ from pushforward.studies.digits.codes import NORMALITY_COLUMNS, NORMALITY_NOTE, 
 from pushforward.studies.digits.gaussians import gaussian_parameters
 from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task, bits, less_or_more, nll_numbers
-from pushforward.studies.kit import Comparison, Trained, drawn, images, listed, to_levels
+from pushforward.studies.kit import Comparison, Trained, drawn, images, to_levels
 from pushforward.studies.kit.tables import average, cells, mean, spread, values
 from pushforward.tables.baselines import Baseline
 
@@ -35,7 +34,7 @@ def compare_likelihoods(task: Task, flows: Comparison, rivals: Mapping[str, Riva
     found = {}
     for key, rival in rivals.items():
         score = task.nll(rival.density)
-        record.number(f"test.{key}", asdict(score) | {"bits_per_dim": bits([score.mean])[0]})
+        record.number(f"test.{key}", vars(score) | {"bits_per_dim": bits([score.mean])[0]})
         rows.append([rival.name, rival.parameters, *cells(NLL_COLUMNS, [score]), ""])
         found[key] = score.mean
     for key, trained in flows.trained.items():
@@ -113,7 +112,7 @@ def compare_samples(task: Task, flows: Comparison) -> None:
     sets["ours, temperature 0.7"] = [sampled(one, 0.7) for one in flows.trained["ours"]]
     found = {key: [task.judge.quality(x) for x in images] for key, images in sets.items()}
     for key, scores in found.items():
-        record.number(f"samples.{key.replace('.', '_')}", listed(scores, by_seed=True))
+        record.number(f"samples.{key.replace('.', '_')}", scores)
     rows = {flows.names.get(key, key): scores for key, scores in found.items()}
     record.scores(QUALITY_NOTE, "images", QUALITY_COLUMNS, rows)
     titles = {"source": "source's RealNVP"}

@@ -1,14 +1,14 @@
 """Models trained alike from several seeds, scored by a function, and shown as one table."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import torch
 from torch import nn
 
 from pushforward.studies.kit.record import Record, num_parameters
-from pushforward.studies.kit.tables import Columns
+from pushforward.studies.kit.tables import Columns, values
 from pushforward.training import History
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class Comparison:
         """Judge every model of every seed, and keep the scores as numbers after each seed.
 
         Args:
-            judge: From a trained model to its score, a dataclass.
+            judge: From a trained model to its score, a `Score` or a dataclass.
             keep: Key of the numbers, where "{key}" stands for that of the model; "" keeps none.
             by_seed: Whether the numbers are a list of tables, one a seed, and not a table of lists, one a field.
         """
@@ -151,18 +151,13 @@ class Comparison:
             for one in trained:
                 mine.append(judge(one))
                 if keep:
-                    self.record.number(keep.format(key=key), listed(mine, by_seed=by_seed), again=len(mine) > 1)
+                    kept = mine if by_seed else {name: values(mine, name) for name in vars(mine[0])}
+                    self.record.number(keep.format(key=key), kept, again=len(mine) > 1)
         return scores
 
     def table(self, title: str, first: str, columns: Columns, scores: Mapping[str, Sequence[Any]]) -> None:
         """Add a table of scores with a row for each model; `first` heads the column of their names."""
         self.record.scores(title, first, columns, {self.names[key]: found for key, found in scores.items()})
-
-
-def listed(scores: Sequence[Any], *, by_seed: bool = False) -> Any:
-    """Return scores, dataclasses, as numbers to keep: a table of lists, or a list of tables."""
-    tables = [asdict(score) for score in scores]
-    return tables if by_seed else {name: [table[name] for table in tables] for name in tables[0]}
 
 
 def drawn(model: Any, num_samples: int, seed: int, **options: Any) -> Any:

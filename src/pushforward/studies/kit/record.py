@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from pushforward import __version__
 from pushforward.report.rendering import page, png
 from pushforward.storage.atomic_files import replacing
 from pushforward.storage.folders import writable_folder
-from pushforward.studies.kit.tables import Columns, cells, shown
+from pushforward.studies.kit.tables import Columns, Score, cells, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,7 +150,7 @@ class Record:
         self.blocks.append(Block("question", question, text))
 
     def number(self, key: str, value: Any, *, again: bool = False) -> None:
-        """Keep a number or text, or lists, tables and tensors of them, for results.json; dots in its key make tables.
+        """Keep numbers, text, scores, or lists, tables, tensors of them, for results.json; dots in a key make tables.
 
         Raises:
             KeyError: If the key is there already, and is not to be replaced `again`, as when more seeds are done.
@@ -251,6 +251,8 @@ def _plain(value: Any) -> Any:
     """Return what JSON can hold: tensors as lists, floats to seven digits, what is not finite as None."""
     if isinstance(value, torch.Tensor):
         value = value.tolist()
+    if is_dataclass(value) or isinstance(value, Score):
+        value = vars(value)
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

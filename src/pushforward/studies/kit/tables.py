@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
+
+
+class Score(SimpleNamespace):
+    """What was measured of one model, each thing under its name: numbers, scores, lists or tables of them."""
+
 
 # Header of a column -> the field of a score whose values over the seeds it shows, or the cell of all these scores.
 Columns = Sequence[tuple[str, str | Callable[[Sequence[Any]], Any]]]
@@ -44,9 +49,9 @@ def mean(scores: Sequence[Any], field: str) -> float:
 
 
 def average(scores: Sequence[Any]) -> Any:
-    """Return the mean of scores in their own form: numbers, tables of them by key, or dataclasses of either."""
-    if is_dataclass(scores[0]) and not isinstance(scores[0], type):
-        return replace(scores[0], **{one.name: average(values(scores, one.name)) for one in fields(scores[0])})
+    """Return the mean of scores in their own form: numbers, tables of them by key, or scores of either."""
+    if hasattr(scores[0], "__dict__"):
+        return Score(**average([vars(score) for score in scores]))
     if isinstance(scores[0], Mapping):
         return {key: average([score[key] for score in scores]) for key in scores[0]}
     return fmean(scores)

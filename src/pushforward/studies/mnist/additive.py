@@ -1,7 +1,5 @@
 """Additive coupling on MNIST: likelihood, samples, what each layer does, and paths between digits."""
 
-from dataclasses import asdict
-
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -159,7 +157,7 @@ def _paths(record: Record, data: Digits, flows: Comparison, judge: Recognizer) -
             norms = path.z.norm(dim=-1).mean(0)
             length = lengths[key, kind] = (2 * norms[NUM_POINTS // 2] / (norms[0] + norms[-1])).item()
             rows.append([name, kind, error, length, f"{100 * seen.sure:.0f}"])
-            facts = {"largest_error_of_ends": error, "length_halfway": length, **asdict(seen)}
+            facts = {"largest_error_of_ends": error, "length_halfway": length, **vars(seen)}
             record.number(f"paths.{key}.{kind}", facts)
         strips = {
             f"{digits}, {kind}": to_levels(path.x[place], LEVELS)

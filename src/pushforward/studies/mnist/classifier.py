@@ -1,7 +1,7 @@
 """A convolutional classifier trained on MNIST, and what it says of samples of flows at several temperatures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ def judge_samples(
         made = samples_at(flows, key, record.size(1_000, quick=60), temperatures)
         seen = found[key] = {t: verdict(judge, x) for t, x in zip(temperatures, made.values(), strict=True)}
         rows |= {title: [one] for title, one in zip(made, seen.values(), strict=True)}
-        table = [{"temperature": temperature, **asdict(one)} for temperature, one in seen.items()]
+        table = [{"temperature": temperature, **vars(one)} for temperature, one in seen.items()]
         record.number(f"samples.{key.replace(' ', '.')}", table)
         if name in runs:
             sheets = images.sheets({**(beside or {}), **{title: x[:SHOWN] for title, x in made.items()}}, levels=LEVELS)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -118,7 +117,7 @@ def _scores(model: Any, x: Tensor, seed: int) -> dict[str, Any]:
     nll = partial(metrics.nll, model, x, dequantize=LEVELS, batch_size=256, seed=seed)
     levels, logit = nll(), nll(units=pixel_units("logit"))
     return {
-        **asdict(levels),
+        **vars(levels),
         "bits_per_dim": metrics.bits_per_dim(levels.mean, x.shape[1]),
         "bits_per_dim_standard_error": metrics.bits_per_dim(levels.standard_error, x.shape[1]),
         "logit_space_log_likelihood": -logit.mean,

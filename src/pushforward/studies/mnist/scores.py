@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pushforward import metrics
@@ -88,7 +88,7 @@ def likelihoods(
     rows: list[list[Any]] = []
     for name, model in {**simple_densities(record, data), **(others or {})}.items():
         score = scores[name] = likelihood_of(model, data.test)
-        record.number(f"test.{name}", asdict(score))
+        record.number(f"test.{name}", score)
         rows.append([name, "", *score.cells(), "", ""])
     for key, name in flows.names.items():
         (one,) = flows.trained[key]
@@ -96,7 +96,7 @@ def likelihoods(
         # As many training images as there are test images.
         seen = metrics.nll(one.model, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units(UNIT))
         gap = -seen.mean - score.unit
-        record.number(f"test.{key.replace(' ', '.')}", asdict(score) | {"gap": gap, "plan": runs[name].plan})
+        record.number(f"test.{key.replace(' ', '.')}", vars(score) | {"gap": gap, "plan": runs[name].plan})
         rows.append([name, one.parameters, *score.cells(), f"{gap:.1f}", f"{one.minutes:.1f}"])
     rows += [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
     record.table(NOTE, HEADER, rows)

@@ -12,9 +12,9 @@ from torch import Tensor
 from pushforward import Flow
 from pushforward.data import Density, ToyData, hexagon, two_moons
 from pushforward.report.plots import DATA, SAMPLES
-from pushforward.studies.kit import Candidate, Comparison, Points, Record, drawn, file_name, listed, one_hot, pictures
-from pushforward.studies.kit.tables import Columns, largest, shown, spread, values
-from pushforward.studies.plane.conditional_quality import ConditionalQuality, LabelQuality, Merged, PlainQuality, Truth
+from pushforward.studies.kit import Candidate, Comparison, Points, Record, drawn, file_name, one_hot, pictures
+from pushforward.studies.kit.tables import Columns, Score, largest, shown, spread, values
+from pushforward.studies.plane.conditional_quality import Merged, Truth
 from pushforward.studies.plane.flows import source_flow, spline_flow
 from pushforward.studies.plane.quality import TEST_SEED, inside
 
@@ -43,7 +43,7 @@ SHOWN = 1_500  # points in a panel
 MOST_LABELS = 3  # in the picture of densities
 
 
-PlainModels = tuple[Comparison, dict[str, list[PlainQuality]]]  # models that see no labels, and a quality of each seed
+PlainModels = tuple[Comparison, dict[str, list[Score]]]  # models that see no labels, and a quality of each seed
 
 
 @dataclass
@@ -51,9 +51,9 @@ class TaskResult:
     """The models of one task, conditional and plain, and a quality of each seed."""
 
     given: Comparison
-    qualities: dict[str, list[ConditionalQuality]]
+    qualities: dict[str, list[Score]]
     plain: Comparison
-    plain_qualities: dict[str, list[PlainQuality]]
+    plain_qualities: dict[str, list[Score]]
 
 
 def run(record: Record) -> None:
@@ -100,15 +100,15 @@ def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[st
         flows = Comparison(record).train(MODELS, lambda seed: data[seed].x, label=label)
         plain[points] = flows, flows.score(lambda one: truth.plain(one.model, one.seed))
     for recipe, ones in plain[points][1].items():
-        record.number(f"{file_name(task)}.{recipe}.plain", listed(ones, by_seed=True))
+        record.number(f"{file_name(task)}.{recipe}.plain", ones)
     return TaskResult(given, qualities, *plain[points])
 
 
-def _labels(qualities: Sequence[ConditionalQuality]) -> list[LabelQuality]:
+def _labels(qualities: Sequence[Score]) -> list[Score]:
     return [label for one in qualities for label in one.labels]
 
 
-def _farthest(labels: Sequence[LabelQuality]) -> float:
+def _farthest(labels: Sequence[Score]) -> float:
     return max(values(labels, "std"), key=lambda std: abs(std - 1))
 
 
@@ -122,7 +122,7 @@ LABEL_COLUMNS: Columns = (
 )
 
 
-def _tables(record: Record, task: str, density: Density, qualities: dict[str, list[ConditionalQuality]]) -> None:
+def _tables(record: Record, task: str, density: Density, qualities: dict[str, list[Score]]) -> None:
     entropy = density.conditional_entropy()
     columns: Columns = (
         ("test NLL", "nll"),

@@ -9,6 +9,7 @@ from torch import Tensor
 from pushforward import Flow, metrics, verify
 from pushforward.data import Density
 from pushforward.studies.kit import drawn, one_hot
+from pushforward.studies.kit.tables import Score
 from pushforward.studies.plane.quality import TEST_SEED
 
 
@@ -36,43 +37,6 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class PlainQuality:
-    """A plain flow on fresh points of all labels."""
-
-    excess: float  # of p(x), nats
-    mmd: float  # unbiased MMD^2 of samples and fresh points
-    mmd_limit: float  # 95 % quantile of its permutation null
-
-
-@dataclass(frozen=True)
-class LabelQuality:
-    """Samples and codes of one label."""
-
-    mmd: float
-    mmd_limit: float
-    mmd_p_value: float
-    mean: float  # largest |mean| of a code dimension of fresh points
-    std: float  # standard deviation of a code dimension that is farthest from 1
-    normal_p_value: float  # the smaller one of the codes' two normality tests, doubled
-
-
-@dataclass(frozen=True)
-class ConditionalQuality:
-    """A conditional flow on fresh points: nats over all labels, each label, the marginal."""
-
-    nll: float  # mean of -log p(x|y)
-    excess: float  # mean of log p_true(x|y) - log p(x|y)
-    standard_error: float  # of the excess
-    labels: list[LabelQuality]
-    marginal_excess: float  # of the merged density
-    marginal_error: float
-    mmd: float  # of merged samples
-    mmd_limit: float
-    round_trip_error: float
-    verified: bool
-
-
-@dataclass(frozen=True)
 class Truth:
     """A known density with labels, and what flows are measured by on its fresh points."""
 
@@ -82,8 +46,8 @@ class Truth:
     num_permutations: int = 200  # of its null
     num_simulations: int = 99  # of the null of the codes' normality
 
-    def conditional(self, flow: Flow, seed: int) -> ConditionalQuality:
-        """Measure a flow given labels."""
+    def conditional(self, flow: Flow, seed: int) -> Score:
+        """Measure a flow given labels on fresh points: over all labels in nats, label by label, and merged."""
         density, num_points, test_seed = self.density, self.test_points, TEST_SEED + seed
         context_of = partial(one_hot, num_labels=density.num_labels)
         excess = metrics.excess(flow, density, num_points, test_seed, context_of_label=context_of)
@@ -92,38 +56,38 @@ class Truth:
         test = self._against_fresh(merged.sample(self.compared, seed)[0], seed)
         x, labels = density.sample_with_labels(num_points, test_seed)
         checked = verify(flow, x[:50], context_of(labels[:50]))
-        return ConditionalQuality(
-            metrics.nll(flow, x, context_of(labels)).mean,
-            excess.mean,
-            excess.standard_error,
-            [self._label(flow, label, seed) for label in range(density.num_labels)],
-            marginal.mean,
-            marginal.standard_error,
-            test.observed,
-            test.limit,
-            checked.round_trip_error,
-            checked.ok,
+        return Score(
+            nll=metrics.nll(flow, x, context_of(labels)).mean,
+            excess=excess.mean,  # mean of log p_true(x|y) - log p(x|y)
+            standard_error=excess.standard_error,
+            labels=[self._label(flow, label, seed) for label in range(density.num_labels)],
+            marginal_excess=marginal.mean,
+            marginal_error=marginal.standard_error,
+            mmd=test.observed,
+            mmd_limit=test.limit,
+            round_trip_error=checked.round_trip_error,
+            verified=checked.ok,
         )
 
-    def plain(self, flow: Flow, seed: int) -> PlainQuality:
-        """Measure a flow without labels."""
+    def plain(self, flow: Flow, seed: int) -> Score:
+        """Measure a flow without labels on fresh points of all of them."""
         test = self._against_fresh(drawn(flow, self.compared, seed), seed)
         excess = metrics.excess(flow, self.density, self.test_points, TEST_SEED + seed)
-        return PlainQuality(excess.mean, test.observed, test.limit)
+        return Score(excess=excess.mean, mmd=test.observed, mmd_limit=test.limit)
 
-    def _label(self, flow: Flow, label: int, seed: int) -> LabelQuality:
+    def _label(self, flow: Flow, label: int, seed: int) -> Score:
         context = one_hot(torch.tensor(label), self.density.num_labels)
         test = self._against_fresh(drawn(flow, self.compared, seed, context=context), seed, label)
         with torch.no_grad():
             codes = flow.encode(self.density.sample(5_000, TEST_SEED + 20_000 + seed, label=label), context)
         latent = metrics.latent_normality(codes, num_simulations=self.num_simulations, seed=seed)
-        return LabelQuality(
-            test.observed,
-            test.limit,
-            test.p_value,
-            latent.mean.abs().max().item(),
-            latent.std[(latent.std - 1).abs().argmax()].item(),
-            min(2 * min(latent.kolmogorov_p_value, latent.mmd_p_value), 1.0),
+        return Score(
+            mmd=test.observed,
+            mmd_limit=test.limit,
+            mmd_p_value=test.p_value,
+            mean=latent.mean.abs().max().item(),
+            std=latent.std[(latent.std - 1).abs().argmax()].item(),  # the one farthest from 1
+            normal_p_value=min(2 * min(latent.kolmogorov_p_value, latent.mmd_p_value), 1.0),
         )
 
     def _against_fresh(self, samples: Tensor, seed: int, label: int | None = None) -> metrics.NullTest:

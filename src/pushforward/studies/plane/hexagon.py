@@ -7,7 +7,7 @@ from pushforward import Flow, verify
 from pushforward.data import ToyData, hexagon, two_moons
 from pushforward.report.plots import DATA, SAMPLES
 from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures
-from pushforward.studies.kit.tables import mean
+from pushforward.studies.kit.tables import Score, mean
 from pushforward.studies.plane import quality
 from pushforward.studies.plane.flows import our_splines, source_flow
 
@@ -47,9 +47,7 @@ def run(record: Record) -> None:
     record.answer("Is the code standard normal?", f"{quality.code_normality(record, mine, fresh)}.")
 
 
-def _likelihood(
-    record: Record, entropies: dict[str, float], found: dict[str, dict[str, list[quality.Quality]]]
-) -> None:
+def _likelihood(record: Record, entropies: dict[str, float], found: dict[str, dict[str, list[Score]]]) -> None:
     record.heading("Likelihood and samples")
     rows = {f"{name}: {MODELS[key].name}": scores for name, of in found.items() for key, scores in of.items()}
     record.scores(quality.NOTE, "data and model", quality.COLUMNS, rows)

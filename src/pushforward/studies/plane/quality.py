@@ -1,7 +1,6 @@
 """How a flow of points in the plane compares with the exact truth: likelihood, samples, codes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,30 +10,24 @@ from pushforward import Flow, metrics
 from pushforward.data import Density, ToyData
 from pushforward.report import plots
 from pushforward.studies.kit import Candidate, Comparison, Record, drawn, file_name
-from pushforward.studies.kit.tables import Columns, largest
+from pushforward.studies.kit.tables import Columns, Score, largest
 
 TEST_SEED = 1_000_003  # test points never share a seed with training points
 COMPARED_POINTS = 2_000  # of each side in an MMD: the permutations cost their square
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How far a model's density and samples are from the truth."""
-
-    nll: float  # nats, on fresh points as the excess
-    excess: float  # mean of log p_true - log p_model, nats
-    standard_error: float  # of the excess
-    mmd: float  # unbiased MMD^2 of samples and fresh points
-    mmd_limit: float  # 95 % quantile of its permutation null
-    mmd_of_truth: float  # the same statistic of two samples of the truth
-
-
-def quality(flow: Flow, density: Density, seed: int, num_points: int = 100_000) -> Quality:
-    """Measure a flow without context on fresh points of a known density."""
+def quality(flow: Flow, density: Density, seed: int, num_points: int = 100_000) -> Score:
+    """Measure how far a flow without context is from a known density, on fresh points and by its samples; nats."""
     excess = metrics.excess(flow, density, num_points, TEST_SEED + seed)
-    nll = metrics.nll(flow, density.sample(num_points, TEST_SEED + seed)).mean
-    samples = drawn(flow, COMPARED_POINTS, seed)
-    return Quality(nll, excess.mean, excess.standard_error, *mmd_to_truth(samples, density, seed))
+    mmd, limit, of_truth = mmd_to_truth(drawn(flow, COMPARED_POINTS, seed), density, seed)
+    return Score(
+        nll=metrics.nll(flow, density.sample(num_points, TEST_SEED + seed)).mean,
+        excess=excess.mean,
+        standard_error=excess.standard_error,
+        mmd=mmd,
+        mmd_limit=limit,
+        mmd_of_truth=of_truth,
+    )
 
 
 def mmd_to_truth(samples: Tensor, density: Density, seed: int = 0) -> tuple[float, float, float]:
@@ -69,7 +62,7 @@ NOTE = (
 
 def compare(
     record: Record, candidates: Mapping[str, Candidate], data: Mapping[int, ToyData], *, label: str, keep: str
-) -> tuple[Comparison, dict[str, list[Quality]]]:
+) -> tuple[Comparison, dict[str, list[Score]]]:
     """Train candidates on the points of every seed, measure them against the exact density; see `Comparison`."""
     flows = Comparison(record).train(candidates, lambda seed: data[seed].x, seeds=list(data), label=label)
     num_points = record.size(100_000, quick=2_000)
