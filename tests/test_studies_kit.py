@@ -65,11 +65,11 @@ def test_a_comparison_trains_each_candidate_from_its_seed_and_keeps_scores_by_fi
     first, second = (one.model.log_prob(x[0]) for one in flows.trained["a"])
     assert not torch.equal(first, second)
     assert torch.equal(first, flows.first("b").log_prob(x[0]))
-    scores = flows.score(lambda one: Score(seed=one.seed, value=2.0 * one.seed), keep="by field.{key}")
+    flows.score(lambda one: Score(seed=one.seed, value=2.0 * one.seed), keep="by field.{key}")
     flows.score(lambda one: Score(seed=one.seed, value=2.0 * one.seed), keep="by seed.{key}", by_seed=True)
     assert record.numbers["by field"]["a"] == {"seed": [0, 1], "value": [0.0, 2.0]}
     assert record.numbers["by seed"]["b"] == [{"seed": 0, "value": 0.0}, {"seed": 1, "value": 2.0}]
-    flows.table("Title", "model", (("value", "value"), ("most", largest("value"))), scores)
+    flows.table("Title", "model", (("value", "value"), ("most", largest("value"))))
     assert record.blocks[-1].header == ["model", "value", "most"]
     assert record.blocks[-1].rows[0] == ["ours", "1.0000 (0.0000 to 2.0000)", "2.0000"]
 

@@ -208,10 +208,10 @@ BOTTLENECK_COLUMNS: Columns = (
 def bottlenecks_by_label(record: Record, task: Task, affine: Candidate) -> None:
     """Train affine couplings, given the label, with a bottleneck and without; measure both ways of sampling."""
     record.heading("A bottleneck, with the label given")
-    flows, by_k = schemes.train_bottlenecks(
+    flows = schemes.train_bottlenecks(
         record, task, {"affine": affine}, keep="bottleneck", none="none", given_labels=True
     )
-    found = {k: one["affine"] for k, one in by_k.items()}
+    found = {k: one.scores["affine"] for k, one in flows.items()}
     record.scores(
         "Eight affine couplings, which take half the time of splines, trained with the label and a bottleneck, mean "
         "(lowest to highest) over the seeds: test "
@@ -240,7 +240,7 @@ def bottlenecks_by_label(record: Record, task: Task, affine: Candidate) -> None:
     said = [
         f"k = {k}: with the rest zero the forest sees the label in {percent(found[k], 'first_accuracy')} of the "
         f"images, with all codes drawn in {percent(found[k], 'whole_accuracy')}; with the first {k} held the label is "
-        f"kept in {percent(found[k], 'label_kept')} and the pixels keep {percent(found[k], 'variance_share')} of the "
+        f"kept in {percent(found[k], 'label_kept')} and the pixels keep {schemes.variance_left(found[k])} of the "
         "variance in a label"
         for k in KEPT
     ]

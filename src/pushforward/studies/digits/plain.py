@@ -54,7 +54,7 @@ def _without_noise(record: Record, task: Task) -> None:
         label="{name}, seed {seed}",
         validation=task.validation.x.float(),
     )
-    noisy, bare = flows.score(_curves, keep="without_noise.{key}", by_seed=True).values()
+    noisy, bare = flows.score(_curves, keep="without_noise.{key}", by_seed=True).scores.values()
     figure, panels = pictures.board(2, size=4.0)
     for axes, part in zip(panels, ("training", "validation"), strict=True):
         lines = {

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from pushforward import Flow, losses, metrics
+from pushforward import Flow, losses
 from pushforward.data.digits import LEVELS
 from pushforward.studies.digits.task import NUM_LABELS, PIXELS, Task, context_of
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, middles, to_levels
@@ -58,26 +57,6 @@ def second_scheme(
     return to_levels(flow.decode(held, context), levels), to_levels(drawn, levels)
 
 
-@dataclass(frozen=True)
-class BottleneckFindings:
-    """What a flow with (or without) a bottleneck of k codes does with the test images and with noise."""
-
-    nll: metrics.Score
-    error: float  # of test images rebuilt from k codes, mean square of a pixel, squared levels
-    whole: Score  # samples of all codes
-    first: Score  # samples of the first k codes, the rest zero
-    whole_accuracy: float  # share of the samples in which the forest sees the label asked for; NaN without labels
-    first_accuracy: float
-    label_kept: float  # second scheme: share of samples in which it sees the label of the held codes alone
-    variance_kept: float  # second scheme: of a pixel around the samples' own mean, squared levels
-    variance: float  # of a pixel in samples of all codes (given the label where the flow takes it)
-
-    @property
-    def variance_share(self) -> float:
-        """Of the variance of all samples, what is left when the first codes are held."""
-        return self.variance_kept / self.variance
-
-
 SECOND_SCHEME_NOTE = (
     f"The first k codes of {HELD} test images held, the rest drawn {DRAWS} times, mean (lowest to highest) over the "
     "seeds. Label kept: share of the samples in which the forest sees what it sees in the image of the held codes "
@@ -93,23 +72,23 @@ SECOND_SCHEME_COLUMNS: Columns = (
 
 def train_bottlenecks(
     record: Record, task: Task, candidates: Mapping[str, Candidate], *, keep: str, none: str, given_labels: bool = False
-) -> tuple[dict[int, Comparison], dict[int, dict[str, list[BottleneckFindings]]]]:
-    """Train candidates with a bottleneck of every k and with none (k = 0, measured with the largest); measure them.
+) -> dict[int, Comparison]:
+    """Return candidates trained with a bottleneck of every k and with none (k = 0, measured with the largest), by k.
 
-    Returns:
-        From k to the flows, and from k to what they do, kept as the numbers `keep`.k2 and so on, or `keep`.`none`.
+    What they do is kept as the numbers `keep`.k2 and so on, or `keep`.`none`.
     """
-    flows, found = {}, {}
+    flows = {}
     for k in (0, *KEPT):
         label = f"{{key}}, {f'k = {k}' if k else 'no bottleneck'}, seed {{seed}}"
         loss = partial(losses.bottleneck, k=k, weight=task.weight) if k else losses.nll
         flows[k] = task.fit(Comparison(record), candidates, given_labels=given_labels, label=label, loss=loss)
         judge = partial(_measured, task, k or MOST, record.size(1_000, quick=100))
-        found[k] = flows[k].score(judge, keep=f"{keep}.{f'k{k}' if k else none}", by_seed=True)
-    return flows, found
+        flows[k].score(judge, keep=f"{keep}.{f'k{k}' if k else none}", by_seed=True)
+    return flows
 
 
-def _measured(task: Task, k: int, num_samples: int, one: Trained) -> BottleneckFindings:
+def _measured(task: Task, k: int, num_samples: int, one: Trained) -> Score:
+    """Return what a flow with (or without) a bottleneck of k codes does with the test images and with noise."""
     flow, seed, judge, given = one.model, one.seed, task.judge, one.model.context_features > 0
     x, labels = middles(task.test.x), task.test.labels
     asked = torch.arange(num_samples) % NUM_LABELS
@@ -117,19 +96,27 @@ def _measured(task: Task, k: int, num_samples: int, one: Trained) -> BottleneckF
     alone, drawn = second_scheme(flow, x[:HELD], labels[:HELD], k, DRAWS, seed, task.levels)
     seen = judge.judge(drawn.flatten(0, 1)).predicted.reshape(drawn.shape[:2])
     groups = [whole[asked == label] for label in range(NUM_LABELS)] if given else [whole]
-    return BottleneckFindings(
+    return Score(
         nll=task.nll(flow),
         error=pixel_error(x, rebuilt(flow, x, labels, k)),
-        whole=judge.quality(whole),
-        first=judge.quality(first),
+        whole=judge.quality(whole),  # samples of all codes
+        first=judge.quality(first),  # samples of the first k codes, the rest zero
+        # Share of the samples in which the forest sees the label asked for.
         whole_accuracy=judge.judge(whole).accuracy(asked) if given else math.nan,
         first_accuracy=judge.judge(first).accuracy(asked) if given else math.nan,
+        # Second scheme: share of the samples in which it sees the label of the held codes alone, and their variance
+        # around their own mean, beside that of all samples (given the label where the flow takes it), squared levels.
         label_kept=(seen == judge.judge(alone).predicted[:, None]).double().mean().item(),
         variance_kept=drawn.double().var(1).mean().item(),
         variance=fmean(group.double().var(0).mean().item() for group in groups),
     )
 
 
-def percent(found: Sequence[BottleneckFindings], name: str) -> str:
+def percent(found: Sequence[Score], name: str) -> str:
     """Return the mean of a share over the seeds."""
     return f"{100 * mean(found, name):.0f} %"
+
+
+def variance_left(found: Sequence[Score]) -> str:
+    """Return what is left of the variance of all samples when the first codes are held, mean over the seeds."""
+    return f"{100 * fmean(one.variance_kept / one.variance for one in found):.0f} %"

@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.autoencoders import PrincipalComponents, autoencoder, sampled
 from pushforward.studies.digits.judge import QUALITY_COLUMNS, QUALITY_NOTE
-from pushforward.studies.digits.schemes import KEPT, MOST, percent
+from pushforward.studies.digits.schemes import KEPT, MOST, percent, variance_left
 from pushforward.studies.digits.task import NLL_COLUMNS, PIXELS, Task
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, images, middles, to_levels
 from pushforward.studies.kit.tables import Score, average, mean, spread, values
@@ -19,13 +19,12 @@ from pushforward.studies.kit.tables import Score, average, mean, spread, values
 
 def through_bottleneck(record: Record, task: Task, candidates: Mapping[str, Candidate]) -> None:
     """Train candidates, "ours" among them, with and without a bottleneck, and autoencoders; compare what they make."""
-    flows, found = schemes.train_bottlenecks(record, task, candidates, keep="flow.{key}", none="no_bottleneck")
-    compared = _Compared(record, task, flows, {k: _coders(record, task, k) for k in KEPT}, dict(found))
+    flows = schemes.train_bottlenecks(record, task, candidates, keep="flow.{key}", none="no_bottleneck")
+    compared = _Compared(record, task, flows, {k: _coders(record, task, k) for k in KEPT})
     for k, coders in compared.coders.items():
-        scores = coders.score(compared.measured)
+        scores = coders.score(compared.measured).scores
         record.number(f"autoencoder.k{k}", scores["autoencoder"])
         record.number(f"pca.k{k}", scores["pca"][0])
-        compared.found[k] |= scores
     record.number("weight", task.weight)
     compared.rebuilding()
     compared.likelihood()
@@ -47,7 +46,10 @@ class _Compared:
     task: Task
     flows: dict[int, Comparison]
     coders: dict[int, Comparison]
-    found: dict[int, dict[str, list[Any]]]
+
+    @property
+    def found(self) -> dict[int, dict[str, list[Any]]]:
+        return {k: of.scores | (self.coders[k].scores if k else {}) for k, of in self.flows.items()}
 
     @torch.no_grad()
     def measured(self, one: Trained) -> Score:
@@ -208,7 +210,7 @@ class _Compared:
             end = "The more codes are held, the more of the digit is held."
         said = [
             f"k = {k}: the forest's label is kept in {percent(ours[k], 'label_kept')} of the samples, their pixels "
-            f"vary by {percent(ours[k], 'variance_share')} of the variance of all samples"
+            f"vary by {variance_left(ours[k])} of the variance of all samples"
             for k in KEPT
         ]
         record.answer(

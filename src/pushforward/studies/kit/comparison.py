@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -11,7 +11,6 @@ from pushforward.studies.kit.record import Record, num_parameters
 from pushforward.studies.kit.tables import Columns, values
 from pushforward.training import History
 
-T = TypeVar("T")
 QUICK = {"num_steps": 30}
 
 
@@ -87,16 +86,18 @@ class Comparison:
         record: Keeps scores and tables.
         names: Key of a model in the numbers -> its name in tables.
         trained: Key -> the model of every seed.
+        scores: Key -> the score of every seed, once the models are judged.
 
     Example:
         >>> flows = Comparison(record).train({"affine": Candidate("affine couplings", make)}, lambda seed: data[seed].x)
-        >>> scores = flows.score(lambda one: quality(one.model, data[one.seed].density), keep="{key}")
-        >>> flows.table("Nats.", "model", QUALITY_COLUMNS, scores)
+        >>> flows.score(lambda one: quality(one.model, data[one.seed].density), keep="{key}")
+        >>> flows.table("Nats.", "model", QUALITY_COLUMNS)
     """
 
     record: Record
     names: dict[str, str] = field(default_factory=dict)
     trained: dict[str, list[Trained]] = field(default_factory=dict)
+    scores: dict[str, list[Any]] = field(default_factory=dict)
 
     def train(
         self,
@@ -137,27 +138,26 @@ class Comparison:
         runs = {self.names[key]: trained[0].history for key, trained in self.trained.items()}
         return {name: history for name, history in runs.items() if history is not None}
 
-    def score(self, judge: Callable[[Trained], T], *, keep: str = "", by_seed: bool = False) -> dict[str, list[T]]:
-        """Judge every model of every seed, and keep the scores as numbers after each seed.
+    def score(self, judge: Callable[[Trained], Any], *, keep: str = "", by_seed: bool = False) -> Self:
+        """Judge every model of every seed, and keep the scores, also as numbers after each seed.
 
         Args:
             judge: From a trained model to its score, a `Score` or a dataclass.
             keep: Key of the numbers, where "{key}" stands for that of the model; "" keeps none.
             by_seed: Whether the numbers are a list of tables, one a seed, and not a table of lists, one a field.
         """
-        scores: dict[str, list[T]] = {}
         for key, trained in self.trained.items():
-            mine = scores[key] = []
+            mine = self.scores[key] = []
             for one in trained:
                 mine.append(judge(one))
                 if keep:
                     kept = mine if by_seed else {name: values(mine, name) for name in vars(mine[0])}
                     self.record.number(keep.format(key=key), kept, again=len(mine) > 1)
-        return scores
+        return self
 
-    def table(self, title: str, first: str, columns: Columns, scores: Mapping[str, Sequence[Any]]) -> None:
-        """Add a table of scores with a row for each model; `first` heads the column of their names."""
-        self.record.scores(title, first, columns, {self.names[key]: found for key, found in scores.items()})
+    def table(self, title: str, first: str, columns: Columns) -> None:
+        """Add a table of the scores with a row for each model; `first` heads the column of their names."""
+        self.record.scores(title, first, columns, {self.names[key]: found for key, found in self.scores.items()})
 
 
 def drawn(model: Any, num_samples: int, seed: int, **options: Any) -> Any:

@@ -83,9 +83,9 @@ def _samples(record: Record, data: Digits, flows: Comparison, judge: Recognizer,
         f"real test images and is sure of {100 * real.sure:.1f} % of them. It must name one of ten digits whatever it "
         "is shown, and may be sure of what a person would not read: the sheets show what it was asked."
     )
-    good = [f"{t:g}" for t, seen in ours.items() if seen.sure >= 0.8 and seen.rarest >= 0.03]
+    good = [f"{t:g}" for t, seen in ours.items() if seen.sure >= 0.8 and min(seen.shares) >= 0.03]
     each = "; ".join(
-        f"temperature {t:g}: {100 * seen.sure:.1f} %, rarest label {100 * seen.rarest:.1f} %"
+        f"temperature {t:g}: {100 * seen.sure:.1f} %, rarest label {100 * min(seen.shares):.1f} %"
         for t, seen in ours.items()
     )
     clear = (

@@ -1,7 +1,6 @@
 """A convolutional classifier trained on MNIST, and what it says of samples of flows at several temperatures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional
 from pushforward import losses, metrics
 from pushforward.data import Digits
 from pushforward.studies.kit import Candidate, Comparison, Record, file_name, images, middles, train
-from pushforward.studies.kit.tables import Columns, first
+from pushforward.studies.kit.tables import Columns, Score, first
 from pushforward.studies.mnist.training import LEVELS, samples_at
 
 NUM_LABELS = 10
@@ -26,7 +25,7 @@ NOTE = (
 COLUMNS: Columns = (
     ("sure (%)", lambda seen: f"{100 * seen[0].sure:.1f}"),
     ("mean confidence", first("confidence")),
-    ("rarest label (%)", lambda seen: f"{100 * seen[0].rarest:.1f}"),
+    ("rarest label (%)", lambda seen: f"{100 * min(seen[0].shares):.1f}"),
 )
 
 
@@ -82,25 +81,12 @@ def trained_judge(record: Record, data: Digits) -> tuple[Recognizer, float]:
     return judge, accuracy
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the classifier says of images."""
-
-    sure: float  # share of images whose label it gives a probability above 0.9
-    confidence: float  # mean probability of its label
-    shares: list[float]  # of images with each label
-
-    @property
-    def rarest(self) -> float:
-        """The share of the rarest label."""
-        return min(self.shares)
-
-
-def verdict(judge: Recognizer, x: Tensor) -> Verdict:
-    """Return what the classifier says of images (n, 784) of levels."""
+def verdict(judge: Recognizer, x: Tensor) -> Score:
+    """Return what the classifier says of images (n, 784) of levels: how often it is sure, and the shares of labels."""
     judgement = metrics.judge(judge, x)
     shares = judgement.predicted.bincount(minlength=NUM_LABELS) / len(x)
-    return Verdict((judgement.confidence > SURE).double().mean().item(), judgement.mean_confidence(), shares.tolist())
+    sure = (judgement.confidence > SURE).double().mean().item()
+    return Score(sure=sure, confidence=judgement.mean_confidence(), shares=shares.tolist())
 
 
 def judge_samples(
@@ -110,14 +96,14 @@ def judge_samples(
     temperatures: Sequence[float],
     caption: str,
     beside: Mapping[str, Tensor] | None = None,
-) -> dict[str, dict[float, Verdict]]:
+) -> dict[str, dict[float, Score]]:
     """Draw samples of every flow and return what the classifier sees, by the flow's key and the temperature.
 
     Flows that were trained get a picture, behind the panels `beside`; "{name}" in its caption stands for theirs.
     """
     record, runs = flows.record, flows.histories()
     rows = {"real test images": [verdict(judge, data.test.x)]}
-    found: dict[str, dict[float, Verdict]] = {}
+    found: dict[str, dict[float, Score]] = {}
     for key, name in flows.names.items():
         made = samples_at(flows, key, record.size(1_000, quick=60), temperatures)
         seen = found[key] = {t: verdict(judge, x) for t, x in zip(temperatures, made.values(), strict=True)}

@@ -9,9 +9,10 @@ from torch import Tensor
 from pushforward import Flow
 from pushforward.data import Digits
 from pushforward.studies.kit import Candidate, Comparison, Record
+from pushforward.studies.kit.tables import Score
 from pushforward.studies.mnist.classifier import SHOWN, judge_samples, trained_judge
 from pushforward.studies.mnist.models import our_masked, source_masked
-from pushforward.studies.mnist.scores import PUBLISHED, Likelihood, likelihoods
+from pushforward.studies.mnist.scores import PUBLISHED, likelihoods
 from pushforward.studies.mnist.training import ADAM, LEVELS, PIXELS, QUICK, load_mnist, train_on_mnist
 
 TITLE = "Masked coupling on MNIST"
@@ -37,12 +38,12 @@ def run(record: Record) -> None:
     _samples(record, data, flows, scores)
 
 
-def better_of(scores: dict[str, Likelihood], who: str) -> str:
+def better_of(scores: dict[str, Score], who: str) -> str:
     """Return the key of the flow of the source or of ours that has the better kind of masks."""
     return max((f"{who} {kind}" for kind in KINDS), key=lambda key: scores[key].logit)
 
 
-def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, Likelihood]:
+def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, Score]:
     record.heading("Likelihood of test images")
     record.text(
         f"{len(data.train.x):,} images to train on, {len(data.validation.x):,} to choose the step by and "
@@ -79,7 +80,7 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison) -> dict[str, L
     return scores
 
 
-def _masks(record: Record, flows: Comparison, scores: dict[str, Likelihood]) -> None:
+def _masks(record: Record, flows: Comparison, scores: dict[str, Score]) -> None:
     record.heading("Random masks and chequerboards")
     rows, said = [], []
     for who, whose in (("source", "the source's flow"), ("ours", "ours")):
@@ -114,7 +115,7 @@ def times_transformed(flow: Flow) -> Tensor:
     return (~torch.stack(kept)).sum(0)
 
 
-def _samples(record: Record, data: Digits, flows: Comparison, scores: dict[str, Likelihood]) -> None:
+def _samples(record: Record, data: Digits, flows: Comparison, scores: dict[str, Score]) -> None:
     record.heading("Samples")
     judge, accuracy = trained_judge(record, data)
     record.text(

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pushforward import metrics
 from pushforward.data import Digits, LabelledImages, pixel_units
 from pushforward.studies.digits.gaussians import gaussian_mixture, whole_gaussian
 from pushforward.studies.kit import Comparison, Record, pictures
-from pushforward.studies.kit.tables import shown
+from pushforward.studies.kit.tables import Columns, Score, cells, shown
 from pushforward.studies.mnist.training import LEVELS, PIXELS
 
 UNIT, LOGIT = "1/256", "logit"  # of `pixel_units`
@@ -19,7 +18,11 @@ NOTE = (
     "the same in all units. The gap is the mean over training images minus that over test images, in nats. Published "
     "figures are those of Papamakarios et al. (2017) in logit space, without labels."
 )
-HEADER = ["model", "parameters", "[0, 1) (nats)", "logit (nats)", "bits/dim", "gap", "minutes"]
+COLUMNS: Columns = (
+    ("[0, 1) (nats)", lambda found: f"{found[0].unit:,.1f} ± {found[0].unit_error:.1f}"),
+    ("logit (nats)", lambda found: f"{found[0].logit:,.1f} ± {found[0].logit_error:.1f}"),
+    ("bits/dim", lambda found: f"{found[0].bits_per_dim:.4f} ± {found[0].bits_error:.4f}"),
+)
 PUBLISHED = {
     "Gaussian, full covariance": -1366.9,
     "RealNVP, 10 layers": -1370.7,
@@ -29,36 +32,16 @@ PUBLISHED = {
 }
 
 
-@dataclass(frozen=True)
-class Likelihood:
-    """Log-likelihood of dequantized images, nats an image, higher is better; and standard errors."""
-
-    unit: float  # mean with pixels (k + u) / 256 in [0, 1)
-    unit_error: float
-    logit: float  # mean in logit space, lambda 1e-6
-    logit_error: float
-    bits_per_dim: float  # upper bound on the integers' own bits a pixel; lower is better
-    bits_error: float
-
-    def cells(self) -> list[str]:
-        """Return its cells of a table, under the three units of `HEADER`."""
-        return [
-            f"{self.unit:,.1f} ± {self.unit_error:.1f}",
-            f"{self.logit:,.1f} ± {self.logit_error:.1f}",
-            f"{self.bits_per_dim:.4f} ± {self.bits_error:.4f}",
-        ]
-
-
-def likelihood_of(model: Any, part: LabelledImages) -> Likelihood:
-    """Return a model's log-likelihood of images in all units."""
+def likelihood_of(model: Any, part: LabelledImages) -> Score:
+    """Return a model's log-likelihood of dequantized images, nats an image, in all units, with standard errors."""
     unit, logit = (metrics.nll(model, part.x, dequantize=LEVELS, units=pixel_units(of)) for of in (UNIT, LOGIT))
-    return Likelihood(
-        -unit.mean,
-        unit.standard_error,
-        -logit.mean,
-        logit.standard_error,
-        metrics.bits_per_dim(unit.mean, PIXELS, bin_width=1 / LEVELS),
-        unit.standard_error / (PIXELS * math.log(2)),
+    return Score(
+        unit=-unit.mean,
+        unit_error=unit.standard_error,
+        logit=-logit.mean,
+        logit_error=logit.standard_error,
+        bits_per_dim=metrics.bits_per_dim(unit.mean, PIXELS, bin_width=1 / LEVELS),  # bounds the integers' own
+        bits_error=unit.standard_error / (PIXELS * math.log(2)),
     )
 
 
@@ -78,18 +61,18 @@ def simple_densities(record: Record, data: Digits) -> dict[str, Any]:
 
 def likelihoods(
     flows: Comparison, data: Digits, curves: str, others: Mapping[str, Any] | None = None
-) -> dict[str, Likelihood]:
+) -> dict[str, Score]:
     """Score test images by simple and other densities and by flows, and show it; return scores by name and by key.
 
     `curves` is the caption of the picture of the flows' learning curves.
     """
     record, runs = flows.record, flows.histories()
-    scores: dict[str, Likelihood] = {}
+    scores: dict[str, Score] = {}
     rows: list[list[Any]] = []
     for name, model in {**simple_densities(record, data), **(others or {})}.items():
         score = scores[name] = likelihood_of(model, data.test)
         record.number(f"test.{name}", score)
-        rows.append([name, "", *score.cells(), "", ""])
+        rows.append([name, "", *cells(COLUMNS, [score]), "", ""])
     for key, name in flows.names.items():
         (one,) = flows.trained[key]
         score = scores[key] = likelihood_of(one.model, data.test)
@@ -97,9 +80,9 @@ def likelihoods(
         seen = metrics.nll(one.model, data.train.x[: len(data.test.x)], dequantize=LEVELS, units=pixel_units(UNIT))
         gap = -seen.mean - score.unit
         record.number(f"test.{key.replace(' ', '.')}", vars(score) | {"gap": gap, "plan": runs[name].plan})
-        rows.append([name, one.parameters, *score.cells(), f"{gap:.1f}", f"{one.minutes:.1f}"])
+        rows.append([name, one.parameters, *cells(COLUMNS, [score]), f"{gap:.1f}", f"{one.minutes:.1f}"])
     rows += [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
-    record.table(NOTE, HEADER, rows)
+    record.table(NOTE, ["model", "parameters", *(header for header, _ in COLUMNS), "gap", "minutes"], rows)
     in_levels = PIXELS * math.log(LEVELS)
     figure = pictures.learning_curves(runs, "log-likelihood (nats an image)", of=lambda nll: in_levels - nll)
     record.picture("curves", figure, curves)

@@ -43,17 +43,12 @@ SHOWN = 1_500  # points in a panel
 MOST_LABELS = 3  # in the picture of densities
 
 
-PlainModels = tuple[Comparison, dict[str, list[Score]]]  # models that see no labels, and a quality of each seed
-
-
 @dataclass
-class TaskResult:
-    """The models of one task, conditional and plain, and a quality of each seed."""
+class TaskModels:
+    """The judged models of one task, conditional and plain."""
 
     given: Comparison
-    qualities: dict[str, list[Score]]
     plain: Comparison
-    plain_qualities: dict[str, list[Score]]
 
 
 def run(record: Record) -> None:
@@ -66,13 +61,13 @@ def run(record: Record) -> None:
         "four spline couplings with learned mixing, data standardized inside, half as many steps. The label enters "
         "every network one-hot. The plain model of a recipe has the same layers, widths and steps, and no label."
     )
-    found: dict[str, TaskResult] = {}
-    plain: dict[str, PlainModels] = {}
+    found: dict[str, TaskModels] = {}
+    plain: dict[str, Comparison] = {}
     for task, make in TASKS.items():
         record.heading(task[0].upper() + task[1:])
         data = {seed: make(num_points, seed=seed) for seed in record.seeds()}
         found[task] = _task(record, task, data, plain)
-        _tables(record, task, data[record.seed].density, found[task].qualities)
+        _tables(record, task, data[record.seed].density, found[task].given.scores)
         _pictures(record, task, data[record.seed], found[task])
     record.heading("The source's questions")
     _conditional_answers(record, found)
@@ -80,7 +75,7 @@ def run(record: Record) -> None:
     _one_call(record, found[task].given.first("splines"))
 
 
-def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[str, PlainModels]) -> TaskResult:
+def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[str, Comparison]) -> TaskModels:
     truth = Truth(data[record.seed].density, **record.size({}, quick=QUICK))
     num_labels = truth.density.num_labels
 
@@ -89,19 +84,17 @@ def _task(record: Record, task: str, data: Mapping[int, ToyData], plain: dict[st
         assert labels is not None
         return x, one_hot(labels, num_labels)
 
-    label = f"{task}, conditional {{name}}, seed {{seed}}"
+    label, keep = f"{task}, conditional {{name}}, seed {{seed}}", f"{file_name(task)}.{{key}}.conditional"
     given = Comparison(record).train(MODELS, rows, label=label, arguments=[num_labels])
-    qualities = given.score(
-        lambda one: truth.conditional(one.model, one.seed), keep=f"{file_name(task)}.{{key}}.conditional", by_seed=True
-    )
+    given.score(lambda one: truth.conditional(one.model, one.seed), keep=keep, by_seed=True)
     points = task.partition(",")[0]  # those of both hexagons are the same, and a plain model does not see the labels
     if points not in plain:
         label = f"{points}, plain {{name}}, seed {{seed}}"
         flows = Comparison(record).train(MODELS, lambda seed: data[seed].x, label=label)
-        plain[points] = flows, flows.score(lambda one: truth.plain(one.model, one.seed))
-    for recipe, ones in plain[points][1].items():
+        plain[points] = flows.score(lambda one: truth.plain(one.model, one.seed))
+    for recipe, ones in plain[points].scores.items():
         record.number(f"{file_name(task)}.{recipe}.plain", ones)
-    return TaskResult(given, qualities, *plain[points])
+    return TaskModels(given, plain[points])
 
 
 def _labels(qualities: Sequence[Score]) -> list[Score]:
@@ -143,7 +136,7 @@ def _tables(record: Record, task: str, density: Density, qualities: dict[str, li
     record.scores(title, ("model", "label"), LABEL_COLUMNS, rows)
 
 
-def _pictures(record: Record, task: str, toy: ToyData, found: TaskResult) -> None:
+def _pictures(record: Record, task: str, toy: ToyData, found: TaskModels) -> None:
     fresh, labels = toy.density.sample_with_labels(SHOWN, TEST_SEED)
     above = {"truth": Points(fresh, labels=labels, size=3)}
     below = {"truth, without labels": Points(fresh, DATA, size=3)}
@@ -173,12 +166,12 @@ def _pictures(record: Record, task: str, toy: ToyData, found: TaskResult) -> Non
     record.picture(f"{file_name(task)}-densities", figure, caption)
 
 
-def _conditional_answers(record: Record, found: dict[str, TaskResult]) -> None:
-    every = {recipe: [one for of in found.values() for one in of.qualities[recipe]] for recipe in MODELS}
+def _conditional_answers(record: Record, found: dict[str, TaskModels]) -> None:
+    every = {recipe: [one for of in found.values() for one in of.given.scores[recipe]] for recipe in MODELS}
     close, normal = [], []
     for recipe, qualities in every.items():
         labels = _labels(qualities)
-        excesses = [f"{task} {spread(values(of.qualities[recipe], 'excess'))}" for task, of in found.items()]
+        excesses = [f"{task} {spread(values(of.given.scores[recipe], 'excess'))}" for task, of in found.items()]
         rejected = sum(label.normal_p_value <= 0.05 for label in labels)
         close.append(
             f"{recipe}: excess over the exact p(x | y) in nats: {'; '.join(excesses)}; MMD² of one label's samples and "
@@ -189,7 +182,7 @@ def _conditional_answers(record: Record, found: dict[str, TaskResult]) -> None:
             f"{len(labels)} cases, largest |mean| {shown(max(values(labels, 'mean')))}, the standard deviation "
             f"farthest from 1 is {shown(_farthest(labels))}. "
         )
-    missed = [task for task, of in found.items() if max(values(of.qualities["splines"], "excess")) > 0.01]
+    missed = [task for task, of in found.items() if max(values(of.given.scores["splines"], "excess")) > 0.01]
     target = " every seed stays within 0.01 nats on every task"
     if missed:
         target = f", not every seed stays within 0.01 nats on {' and '.join(missed)}"
@@ -211,13 +204,13 @@ def _conditional_answers(record: Record, found: dict[str, TaskResult]) -> None:
     )
 
 
-def _merged_answer(record: Record, found: dict[str, TaskResult]) -> None:
+def _merged_answer(record: Record, found: dict[str, TaskModels]) -> None:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no clear difference": []}
     sides = []
     for task, of in found.items():
         for recipe in MODELS:
-            merged, plain = of.qualities[recipe], of.plain_qualities[recipe]
+            merged, plain = of.given.scores[recipe], of.plain.scores[recipe]
             rows[task, recipe] = {
                 "excess, merged": spread(values(merged, "marginal_excess")),
                 "excess, plain": spread(values(plain, "excess")),

@@ -28,12 +28,13 @@ MODELS = {
 def run(record: Record) -> None:
     """Train the source's RealNVP and our splines on both data sets, in their own units."""
     num_points = record.size(100_000, quick=2_000)
-    data, flows, found = {}, {}, {}
+    data, flows = {}, {}
     for name, make in DATA_SETS.items():
         data[name] = {seed: make(num_points, seed=seed) for seed in record.seeds()}
         label, keep = f"{{key}}, {name}, seed {{seed}}", f"{name}.{{key}}"
-        flows[name], found[name] = quality.compare(record, MODELS, data[name], label=label, keep=keep)
-    _likelihood(record, {name: of[record.seed].density.entropy() for name, of in data.items()}, found)
+        flows[name] = quality.compare(record, MODELS, data[name], label=label, keep=keep)
+    entropies = {name: of[record.seed].density.entropy() for name, of in data.items()}
+    _likelihood(record, entropies, {name: of.scores for name, of in flows.items()})
     first, mine = data["hexagon"][record.seed], {key: flows["hexagon"].first(key) for key in MODELS}
     _pictures(record, first, mine)
     record.heading("Round trip, and is the code standard normal?")

@@ -62,11 +62,11 @@ NOTE = (
 
 def compare(
     record: Record, candidates: Mapping[str, Candidate], data: Mapping[int, ToyData], *, label: str, keep: str
-) -> tuple[Comparison, dict[str, list[Score]]]:
+) -> Comparison:
     """Train candidates on the points of every seed, measure them against the exact density; see `Comparison`."""
     flows = Comparison(record).train(candidates, lambda seed: data[seed].x, seeds=list(data), label=label)
     num_points = record.size(100_000, quick=2_000)
-    return flows, flows.score(lambda one: quality(one.model, data[one.seed].density, one.seed, num_points), keep=keep)
+    return flows.score(lambda one: quality(one.model, data[one.seed].density, one.seed, num_points), keep=keep)
 
 
 def code_normality(record: Record, flows: Mapping[str, Flow], x: Tensor) -> str:

@@ -87,12 +87,12 @@ def _with_care(record: Record) -> None:
     for name, bins in BETTER.items():
         data = {seed: TOYS[name](record.size(100_000, quick=2_000), seed=seed) for seed in record.seeds()}
         splines, label = {name: our_splines(4_000, bins=bins)}, f"{name}, {bins} bins, seed {{seed}}"
-        flows, found = quality.compare(record, splines, data, label=label, keep="longer.{key}")
+        flows = quality.compare(record, splines, data, label=label, keep="longer.{key}")
         last, density = flows.trained[name][-1], data[record.seed].density
         fresh = density.sample(10_000, quality.TEST_SEED + last.seed)
         said.append(quality.code_normality(record, {name: last.model}, fresh))
-        rows[name, density.entropy()] = found[name]
-        means[name] = mean(found[name], "excess")
+        rows[name, density.entropy()] = flows.scores[name]
+        means[name] = mean(flows.scores[name], "excess")
     record.scores(quality.NOTE, ("density", "exact entropy"), quality.COLUMNS, rows)
     record.answer(
         "Can the chequerboard, with its sharp edges, be fitted as well?",
