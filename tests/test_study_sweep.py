@@ -10,7 +10,7 @@ from pushforward.errors import RunError
 from pushforward.studies import run as run_study
 from pushforward.studies.kit import Record, file_name
 from pushforward.studies.kit.cells import Found, complete
-from pushforward.studies.sweep import moons_run, search, study
+from pushforward.studies.sweep import moons_run, realnvp_settings, search
 from pushforward.studies.sweep.moons_run import MoonsRun
 from pushforward.studies.sweep.plan import FIRST, MOST, SETTINGS, SweepPlan, random_settings
 
@@ -19,7 +19,7 @@ TINY = {"points": 128, "epochs": 1, "learning_rate": 1e-3, "width": 4, "blocks":
 
 @pytest.fixture
 def record(tmp_path):
-    return Record("sweep", study.TITLE, study.SOURCE, tmp_path)
+    return Record("sweep", realnvp_settings.TITLE, realnvp_settings.SOURCE, tmp_path)
 
 
 # ---- the plan --------------------------------------------------------------------------------------------------------
@@ -89,8 +89,8 @@ def test_the_result_does_not_depend_on_the_number_of_workers(record, monkeypatch
     monkeypatch.setattr(Record, "seeds", lambda record: [record.seed])
     made = {}
     for num_workers in (0, 2):
-        monkeypatch.setattr(study, "complete", partial(complete, num_workers=num_workers))
-        runs = study._runs(replace(record, out=record.out / str(num_workers)), plan)
+        monkeypatch.setattr(realnvp_settings, "complete", partial(complete, num_workers=num_workers))
+        runs = realnvp_settings._runs(replace(record, out=record.out / str(num_workers)), plan)
         made[num_workers] = [(one.cell, one.validation, one.excess, one.mmd) for one in runs]
     cells = [cell for cell, *_ in made[0]]
     assert [cell.kind for cell in cells] == ["first", "centre", "guided", "guided", "best", "ours"]

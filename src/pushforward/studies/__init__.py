@@ -46,7 +46,7 @@ STUDIES = {
         "digits.conditional_digits", "digits drawn for a label, judged by a forest trained on real ones"
     ),
     "sweep": Study(
-        "sweep.study",
+        "sweep.realnvp_settings",
         "the effect of data size, epochs, learning rate, width and blocks on two moons, in several processes",
     ),
     "energies": Study("plane.energies", "planar, radial, Sylvester and spline flows fitted to unnormalized densities"),

@@ -153,17 +153,15 @@ def draw_by_label(task: Task, models: Comparison) -> dict[str, Score]:
         "Do the synthetic digits look like examples of the desired label?",
         f"The forest sees it in {100 * warm.accuracy:.1f} % of the images of our flow and in {100 * cool.accuracy:.1f} "
         f"% at temperature 0.7, where it sees the true label in {100 * real.accuracy:.1f} % of the real test images; "
-        f"with mean confidence {warm.confidence:.2f} and {cool.confidence:.2f}, "
-        f"{real.confidence:.2f} on real ones. The source's flow reaches {100 * source.accuracy:.1f} %, one "
-        f"Gaussian a label {100 * gaussians.accuracy:.1f} %. Hardest for ours is the {worst}, "
-        f"{100 * warm.by_label[worst]:.1f} %.",
+        f"with mean confidence {warm.confidence:.2f} and {cool.confidence:.2f}, {real.confidence:.2f} on real ones. "
+        f"The source's flow reaches {100 * source.accuracy:.1f} %, one Gaussian a label "
+        f"{100 * gaussians.accuracy:.1f} %. Hardest for ours is the {worst}, {100 * warm.by_label[worst]:.1f} %.",
     )
-    distance, real_distance = warm.distance, real.distance
     record.answer(
         "Are they copies of training images?",
-        f"{'No' if distance > 0.9 * real_distance else 'Some are near'}: the nearest training image is {distance:.1f} "
-        f"levels away on average ({cool.distance:.1f} at temperature 0.7), from a real test image "
-        f"{real_distance:.1f}; {100 * warm.near_share:.1f} % come nearer than 99 % of the real test images do.",
+        f"{'No' if warm.distance > 0.9 * real.distance else 'Some are near'}: the nearest training image is "
+        f"{warm.distance:.1f} levels away on average ({cool.distance:.1f} at temperature 0.7), from a real test image "
+        f"{real.distance:.1f}; {100 * warm.near_share:.1f} % come nearer than 99 % of the real test images do.",
     )
     return {"real": real, "warm": warm, "cool": cool}
 

@@ -24,20 +24,18 @@ def animation(states: Sequence[tuple[str, Tensor]], *, between: int = 4) -> byte
 
     area = pictures.window(torch.cat([points for _, points in states]), margin=0.05)
     frames, durations = [], []
+
+    def add(points: Tensor, name: str, milliseconds: int) -> None:
+        figure, _ = pictures.panels({name: pictures.Points(points, SAMPLES, size=2)}, area, size=3.0)
+        image = Image.open(io.BytesIO(png(figure)))
+        frames.append(image.convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
+        durations.append(milliseconds)
+
     for index, (name, points) in enumerate(states):
-        frames.append(_frame(points, name, area))
-        durations.append(PAUSE if index in (0, len(states) - 1) else FRAME)
+        add(points, name, PAUSE if index in (0, len(states) - 1) else FRAME)
         if index + 1 < len(states):
             for part in range(1, between + 1):
-                frames.append(_frame(torch.lerp(points, states[index + 1][1], part / (between + 1)), name, area))
-                durations.append(FRAME)
-    images = [Image.open(io.BytesIO(frame)).convert("P", palette=Image.Palette.ADAPTIVE, colors=32) for frame in frames]
+                add(torch.lerp(points, states[index + 1][1], part / (between + 1)), name, FRAME)
     buffer = io.BytesIO()
-    images[0].save(buffer, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return buffer.getvalue()
-
-
-def _frame(points: Tensor, name: str, area: pictures.Window) -> bytes:
-    figure, (axes,) = pictures.board(1, size=3.0)
-    pictures.points(axes, pictures.Points(points, SAMPLES, size=2), name, area)
-    return png(figure)
