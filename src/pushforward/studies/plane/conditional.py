@@ -204,31 +204,34 @@ def _conditional_answers(record: Record, found: dict[str, TaskModels]) -> None:
     )
 
 
+MERGED_COLUMNS: Columns = (
+    ("excess, merged", "merged.marginal_excess"),
+    ("excess, plain", "plain.excess"),
+    ("MMD², merged", "merged.mmd"),
+    ("MMD², plain", "plain.mmd"),
+    ("95 % limit", "plain.mmd_limit"),
+    ("inside, merged / plain", lambda both: f"{inside(values(both, 'merged'))} / {inside(values(both, 'plain'))}"),
+)
+
+
 def _merged_answer(record: Record, found: dict[str, TaskModels]) -> None:
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[str, str], list[Score]] = {}
     verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no clear difference": []}
-    sides = []
     for task, of in found.items():
         for recipe in MODELS:
-            merged, plain = of.given.scores[recipe], of.plain.scores[recipe]
-            rows[task, recipe] = {
-                "excess, merged": spread(values(merged, "marginal_excess")),
-                "excess, plain": spread(values(plain, "excess")),
-                "MMD², merged": spread(values(merged, "mmd")),
-                "MMD², plain": spread(values(plain, "mmd")),
-                "95 % limit": spread(values(plain, "mmd_limit")),
-                "inside, merged / plain": f"{inside(merged)} / {inside(plain)}",
-            }
-            gains = [two.excess - one.marginal_excess for one, two in zip(merged, plain, strict=True)]
+            pairs = zip(of.given.scores[recipe], of.plain.scores[recipe], strict=True)
+            both = rows[task, recipe] = [Score(merged=merged, plain=plain) for merged, plain in pairs]
+            gains = [one.plain.excess - one.merged.marginal_excess for one in both]
             verdict = "better" if min(gains) > ALIKE else "worse" if max(gains) < -ALIKE else "no clear difference"
             verdicts[verdict].append(f"{recipe} on {task} ({shown(fmean(gains))})")
-            sides += [inside([one]) != inside([two]) for one, two in zip(merged, plain, strict=True)]
-    record.table(
+    record.scores(
         "p(x): the conditional model merged over its labels against the plain model; nats, mean over seeds (lowest to "
         "highest).",
-        ["task", "model", *rows[task, recipe]],
-        [[*names, *row.values()] for names, row in rows.items()],
+        ("task", "model"),
+        MERGED_COLUMNS,
+        rows,
     )
+    sides = [inside([one.merged]) != inside([one.plain]) for both in rows.values() for one in both]
     said = "; ".join(f"{verdict} for {', '.join(names)}" for verdict, names in verdicts.items() if names)
     record.answer(
         "Merged over the labels, is the conditional model better or worse than the plain one?",
