@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from pushforward.studies.plane.energies import _kl
 
 from pushforward.bases import DiagonalNormal
 from pushforward.data import ENERGIES, Energy
 from pushforward.flows import Flow
+from pushforward.studies.plane.energies import _kl
 from pushforward.transforms import Compose
 
 
