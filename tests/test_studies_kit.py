@@ -118,7 +118,7 @@ def test_learning_curves_are_in_their_unit_and_leave_out_the_first_steps():
             for step, loss in enumerate([1e9, 1e6, *(20.0 - 0.5 * place for place in range(20))])
         ]
     )  # fmt: skip
-    figure = pictures.learning_curves({"a run": history, "another": history}, "bits", of=lambda nll: nll / 2)
+    figure = pictures.curves_over_minutes({"a run": history, "another": history}, "bits", of=lambda nll: nll / 2)
     for axes in figure.axes:
         training, validation = (line.get_xydata() for line in axes.lines)
         assert training[:2].tolist() == [[1, 5e5], [2, 10]]  # minutes; the start, step 0, is none of it

@@ -141,7 +141,7 @@ def curves(
         axes.legend(frameon=False, fontsize=8)
 
 
-def learning_curves(
+def curves_over_minutes(
     histories: Mapping[str, History], up: str, *, of: Callable[[np.ndarray], np.ndarray] = lambda nll: nll
 ) -> Figure:
     """Return losses of training and of validation data against minutes, one panel a run, at most two side by side.

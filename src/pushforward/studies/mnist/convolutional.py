@@ -104,7 +104,7 @@ def _likelihood(record: Record, size: int, data: Digits, flows: Comparison) -> N
         )
     record.picture(
         f"curves-{size}",
-        pictures.learning_curves(flows.histories(), "bits/dim", of=lambda nll: nll / (features * math.log(2))),
+        pictures.curves_over_minutes(flows.histories(), "bits/dim", of=lambda nll: nll / (features * math.log(2))),
         f"Bits/dim of training and validation images of {size} x {size} pixels over training.",
     )
 

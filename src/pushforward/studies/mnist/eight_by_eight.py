@@ -67,7 +67,7 @@ def run(record: Record) -> None:
         record.number(f"minutes.{name.replace(', ', '_')}", history.seconds / 60)
     record.picture(
         "learning",
-        pictures.learning_curves(histories, "NLL (nats an image)"),
+        pictures.curves_over_minutes(histories, "NLL (nats an image)"),
         "NLL of training and validation images against minutes, level 1 wide.",
     )
 

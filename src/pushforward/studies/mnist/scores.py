@@ -84,6 +84,6 @@ def likelihoods(
     rows += [[f"published: {name}", "", "", shown(value), "", "", ""] for name, value in PUBLISHED.items()]
     record.table(NOTE, ["model", "parameters", *(header for header, _ in COLUMNS), "gap", "minutes"], rows)
     in_levels = PIXELS * math.log(LEVELS)
-    figure = pictures.learning_curves(runs, "log-likelihood (nats an image)", of=lambda nll: in_levels - nll)
+    figure = pictures.curves_over_minutes(runs, "log-likelihood (nats an image)", of=lambda nll: in_levels - nll)
     record.picture("curves", figure, curves)
     return scores

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from pushforward.report.plots import BLACK, BLUE, LABEL_COLOURS, VERMILION
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.pictures import board, curves, frame, tidy, window
+from pushforward.studies.kit.tables import mean, values
 
 POINTS = 1_500  # of each law in a panel
 
@@ -32,18 +32,20 @@ def latents(found: Mapping[str, Found]) -> Figure:
     return figure
 
 
-def training(found: Mapping[str, Found], gains: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Return validation curves beside gains over the normal prior: a bar for the mean, a dot with its error a seed."""
+def training(by_prior: Mapping[str, Sequence[Found]]) -> Figure:
+    """Return validation curves beside gains over the first, normal prior: bars of means, dots of seeds with errors."""
     figure, (left, right) = board(2, size=4.2)
-    lines = {name: ([epoch for epoch, _ in one.curve], [loss for _, loss in one.curve]) for name, one in found.items()}
+    first = {name: found[0].curve for name, found in by_prior.items()}
+    lines = {name: ([epoch for epoch, _ in of], [loss for _, loss in of]) for name, of in first.items()}
     curves(left, lines, "epoch", "negative ELBO on validation images (nats)")
     last = [losses[-1] for _, losses in lines.values()]
     left.set_ylim(min(last) - 1, max(last) + 20)
-    for row, by_seed in enumerate(gains.values()):
-        values, errors = zip(*by_seed, strict=True)
-        right.barh(row, float(np.mean(values)), color=LABEL_COLOURS[row + 1], alpha=0.6)
-        right.errorbar(values, [row] * len(values), xerr=errors, linestyle="", marker="o", color=BLACK, markersize=3.5)
-    right.set_yticks(range(len(gains)), list(gains))
+    _, *others = by_prior
+    for row, name in enumerate(others):
+        gains, errors = values(by_prior[name], "gain"), values(by_prior[name], "gain_error")
+        right.barh(row, mean(by_prior[name], "gain"), color=LABEL_COLOURS[row + 1], alpha=0.6)
+        right.errorbar(gains, [row] * len(gains), xerr=errors, linestyle="", marker="o", color=BLACK, markersize=3.5)
+    right.set_yticks(range(len(others)), others)
     right.invert_yaxis()
     right.axvline(0, color=BLACK, linewidth=0.8)
     tidy(right, grid="x", xlabel="test ELBO above the normal prior's (nats)")

@@ -1,13 +1,12 @@
 """Five priors of one variational autoencoder on binarized MNIST: bounds, samples, and how well each prior fits."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import Found, complete
 from pushforward.studies.kit.images import sheets, strips
-from pushforward.studies.kit.tables import Columns, first, largest, mean, spread
+from pushforward.studies.kit.tables import Columns, first, largest, mean, spread, values
 from pushforward.studies.vae import prior_figures
 from pushforward.studies.vae.runs import LEVELS, WARM_UP_WEIGHT, VAERun, standard_error
 
@@ -74,13 +73,13 @@ def run(record: Record) -> None:
     )
     by_prior = {prior: [found[each] for each in main if each.prior == prior] for prior in PRIORS}
     few = {f"{SHORT[each.prior]}, {each.latent} latents": found[each] for each in small}
-    gains = {
-        prior: [gain(*pair) for pair in zip(of, by_prior["normal"], strict=True)] for prior, of in by_prior.items()
-    }
-    _compare(record, by_prior, gains)
+    for of in by_prior.values():
+        for one, normal in zip(of, by_prior["normal"], strict=True):
+            one.gain, one.gain_error = gain(one, normal)
+    _compare(record, by_prior)
     _one_seed(record, by_prior, list(few.values()), found[planar], [found[each] for each in cut])
     _match(record, by_prior, few)
-    _pictures(record, by_prior, few, found[planar], gains)
+    _pictures(record, by_prior, few, found[planar])
 
 
 def gain(one: Found, other: Found) -> tuple[float, float]:
@@ -89,22 +88,20 @@ def gain(one: Found, other: Found) -> tuple[float, float]:
     return difference.mean().item(), standard_error(difference)
 
 
-def _compare(record: Record, by_prior: ByPrior, gains: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+def _compare(record: Record, by_prior: ByPrior) -> None:
     record.heading(f"{LATENT} latents, dynamically binarized MNIST")
-    told = {"normal": ("", "")}
-    for prior, of in gains.items():
-        values, errors = zip(*of, strict=True)
-        record.number(f"gain over the normal prior.{prior}", values)
-        told.setdefault(prior, (spread(values), max(errors)))
+    for prior, found in by_prior.items():
+        record.number(f"gain over the normal prior.{prior}", values(found, "gain"))
+    normal = by_prior["normal"]
     record.scores(
-        f"Mean over {len(by_prior['normal'])} seeds (lowest to highest). The gain is over the normal prior with the "
+        f"Mean over {len(normal)} seeds (lowest to highest). The gain is over the normal prior with the "
         "same seed, image by image; its standard error is that of these differences. ELBO = log p(x|z) - rate, the "
         "rate being log q(z|x) - log p(z).",
         "prior",
         (
             *BOUNDS[:2],
-            ("gain", lambda found: told[found[0].cell.prior][0]),
-            ("s.e.", lambda found: told[found[0].cell.prior][1]),
+            ("gain", lambda found: "" if found is normal else spread(values(found, "gain"))),
+            ("s.e.", lambda found: "" if found is normal else max(values(found, "gain_error"))),
             *BOUNDS[2:],
             ("parameters", first("parameters")),
             ("seconds", "seconds"),
@@ -116,8 +113,8 @@ def _compare(record: Record, by_prior: ByPrior, gains: Mapping[str, Sequence[tup
         ["source", "normal prior", "flow prior"],
         PUBLISHED,
     )
-    means = {prior: fmean(value for value, _ in of) for prior, of in gains.items()}
-    seeds = "in every seed" if all(value > 0 for value, _ in gains["flow"]) else "not in every seed"
+    means = {prior: mean(found, "gain") for prior, found in by_prior.items()}
+    seeds = "in every seed" if min(values(by_prior["flow"], "gain")) > 0 else "not in every seed"
     between = "in between" if means["normal"] < means["mixture"] < means["flow"] else "not in between"
     rates, likelihoods = (
         [f"{mean(by_prior[prior], field):.1f}" for prior in ("normal", "flow")] for field in ("rate", "likelihood")
@@ -208,18 +205,12 @@ def _match(record: Record, by_prior: ByPrior, few: Mapping[str, Found]) -> None:
     )
 
 
-def _pictures(
-    record: Record,
-    by_prior: ByPrior,
-    few: Mapping[str, Found],
-    refined: Found,
-    gains: Mapping[str, Sequence[tuple[float, float]]],
-) -> None:
+def _pictures(record: Record, by_prior: ByPrior, few: Mapping[str, Found], refined: Found) -> None:
     record.heading("Pictures")
     main = {SHORT[prior]: found[0] for prior, found in by_prior.items()}
     record.picture(
         "training",
-        prior_figures.training(main, {SHORT[prior]: of for prior, of in gains.items() if prior != "normal"}),
+        prior_figures.training({SHORT[prior]: found for prior, found in by_prior.items()}),
         f"Left: training with {LATENT} latents, first seed. Right: the gain of each prior over the normal one on test "
         "images, a dot a seed with the standard error over images.",
     )
