@@ -85,11 +85,8 @@ class _Compared:
                 coder = self.coders[k].first(key)
                 panels[f"{name}, k = {k}"] = coder.decode(coder.encode(x))
             panels[f"our flow, k = {k}"] = schemes.rebuilt(self.flows[k].first("ours"), x, labels, k)
-        record.picture(
-            "rebuilt",
-            images.strips({name: to_levels(x, task.levels) for name, x in panels.items()}, task.levels),
-            "Ten test images, and what remains of them in k = 2, 4 and 8 codes.",
-        )
+        figure = images.strips({name: to_levels(x, task.levels) for name, x in panels.items()}, task.levels)
+        record.picture("rebuilt", figure, "Ten test images, and what remains of them in k = 2, 4 and 8 codes.")
         ours, linear, coded = ({k: self.mean(k, key).error for k in KEPT} for key in ("ours", "pca", "autoencoder"))
         said = [
             f"k = {k}: {ours[k]:.2f} against {linear[k]:.2f} for PCA and {coded[k]:.2f} for an autoencoder"

@@ -65,11 +65,8 @@ def run(record: Record) -> None:
     }
     for name, history in histories.items():
         record.number(f"minutes.{name.replace(', ', '_')}", history.seconds / 60)
-    record.picture(
-        "learning",
-        pictures.curves_over_minutes(histories, "NLL (nats an image)"),
-        "NLL of training and validation images against minutes, level 1 wide.",
-    )
+    figure = pictures.curves_over_minutes(histories, "NLL (nats an image)")
+    record.picture("learning", figure, "NLL of training and validation images against minutes, level 1 wide.")
 
 
 def load_eight_by_eight(record: Record) -> Task:
