@@ -111,3 +111,13 @@ def test_a_distribution_made_elsewhere_keeps_its_numbers_under_the_meta_device()
     with torch.device("meta"):
         base = pf.bases.FromTorch(law, 2)
     assert torch.equal(base.log_prob(torch.ones(2)), law.log_prob(torch.ones(2)).sum())
+
+
+def test_a_model_is_loaded_whatever_the_default_device(tmp_path):
+    flow = pf.recipes.realnvp(1, num_layers=2, context_features=2)  # its conditioners have weights without elements
+    pf.save(flow, tmp_path / "m.safetensors")
+    with torch.device("meta"):
+        again = pf.load(tmp_path / "m.safetensors")
+    assert {tensor.device.type for tensor in again.state_dict().values()} == {"cpu"}
+    x, context = torch.randn(3, 1), torch.randn(3, 2)
+    assert torch.equal(again.log_prob(x, context), flow.log_prob(x, context))

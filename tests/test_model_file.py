@@ -128,6 +128,8 @@ def test_a_file_of_another_kind_of_model_says_how_to_load_it(path):
             pf.load(path, kind=kind)
     with pytest.raises(ValueError, match="types must map names to classes; got VAE: did you mean kind="):
         pf.load(path, pf.vae.VAE)
+    with pytest.raises(ValueError, match="types must map names to classes, .*; got \\[<class"):
+        pf.load(path, [pf.vae.VAE])
 
 
 def vamp_vae(wrapped=lambda prior: prior):

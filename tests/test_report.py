@@ -138,6 +138,7 @@ def test_pairs_draws_at_most_six_columns(num_columns):
     figure = plots.pairs(x, x, [f"column {k}" for k in range(num_columns)])
     assert isinstance(figure, Figure)
     assert len(figure.axes) == min(num_columns, 6) ** 2
+    assert [text.get_text() for text in figure.legends[0].texts] == ["data", "samples"]  # held out only with test > 0
 
 
 def test_the_plane_shows_the_density_of_a_flow_as_a_third_panel():

@@ -250,6 +250,50 @@ def test_the_kind_of_frame_comes_back_with_the_model(tmp_path):
     assert isinstance(pf.TableModel.load(tmp_path / "m.safetensors").sample(2), pa.Table)
 
 
+def test_a_kind_that_was_set_comes_back_with_the_model(tmp_path):
+    model = fit(ROWS.select("y"), max_seconds=0.05)
+    model.kind = "array"
+    model.save(tmp_path / "m.safetensors")
+    assert isinstance(pf.TableModel.load(tmp_path / "m.safetensors").sample(2), np.ndarray)
+    with pytest.raises(ValueError, match="kind must be one of array, tensor, pandas, .*; got 'numpy'"):
+        model.kind = "numpy"
+
+
+def test_after_an_interrupted_fit_the_folder_holds_no_model_of_another(tmp_path, monkeypatch):
+    fit(ROWS.select("y"), max_seconds=0.05, out=tmp_path)
+    with says('data frame: there is no column "z"'):
+        fit(ROWS, context="z", out=tmp_path)
+    assert pf.TableModel.load(tmp_path).schema.columns == ("y",)  # what cannot be fitted replaces nothing
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(table_fit, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(ROWS.select("income"), out=tmp_path)
+    with says(f"{tmp_path}: holds no model.safetensors"):
+        pf.TableModel.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ([0, 1], r"columns are asked for by name; got \[0, 1\] \(of an array they are x1, x2, ...\)"),
+        (1, "columns are asked for by name; got 1"),
+        ([], r"columns= names no column \(leave it out to take all\)"),
+        ("", "columns= names no column"),
+    ],
+)
+def test_columns_are_asked_for_by_name(columns, message):
+    with says(message):
+        fit(ROWS, columns=columns)
+
+
+def test_what_is_no_table_is_named():
+    with says("array: dict is no table .give a file, a data frame, or an array or list of rows."):
+        fit({"y": [1.0, 2.0, 3.0]})
+
+
 def test_a_file_of_version_0_1_0_is_read(plain, tmp_path):
     summary = {"command": "pushforward fit t.csv", "source": "t.csv", "recipe": "nice", "log_scale": 2.5, "nll": 1.0}
     schema = {"columns": ["y", "income"], "context": []}

@@ -82,6 +82,13 @@ def test_a_partial_may_say_for_itself_what_it_needs():
         try_fit(flow(), loss)
 
 
+def test_a_need_is_the_name_of_a_method():
+    loss = functools.partial(pf.losses.nll)
+    loss.needs = ("log_prob", "encode")
+    with pytest.raises(InputError, match=r"loss.needs must be the name of a method; got \('log_prob', 'encode'\)"):
+        try_fit(flow(), loss)
+
+
 def test_a_loss_that_says_nothing_is_taken_at_its_word():
     assert try_fit(flow(), lambda model, batch, generator: -model.log_prob(batch.x)).steps == 1
 

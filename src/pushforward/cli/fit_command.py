@@ -12,8 +12,9 @@ from pushforward.storage.folders import folder_for_results
 from pushforward.tables import write_table
 from pushforward.tables.built_in_data import table_to_fit
 from pushforward.tables.flow_for_table import check_recipe
+from pushforward.tables.model_folder import MODEL
 from pushforward.tables.table_fit import TableFit
-from pushforward.tables.table_model import MODEL, TableModel
+from pushforward.tables.table_model import TableModel
 
 CHECKPOINT = "checkpoint.safetensors"
 SAMPLES, REPORT = "samples.csv", "report.html"

@@ -13,7 +13,8 @@ from pushforward.tables import Table, as_table, write_table
 from pushforward.tables.built_in_data import rows_to_score
 from pushforward.tables.file_reader import SUFFIXES
 from pushforward.tables.given_context import context_table
-from pushforward.tables.table_model import TableModel, model_in
+from pushforward.tables.model_folder import model_in
+from pushforward.tables.table_model import TableModel
 
 
 def sample_command(path: Path, *, num: int, context: str | None, out: Path, seed: int) -> None:

@@ -91,9 +91,11 @@ def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[s
     """Return the model of a file and its document."""
     if kind not in tuple(MODELS):
         raise ValueError(f"kind must be one of {', '.join(MODELS.values())}; got {kind!r}.")
+    types = {} if types is None else types
     if isinstance(types, type):
         raise ValueError(f"types must map names to classes; got {types.__name__}: did you mean kind=?")
-    types = types or {}
+    if not isinstance(types, Mapping):
+        raise ValueError(f'types must map names to classes, {{"MyLayer": MyLayer}}; got {types!r}.')
     for name in types:
         if name in TYPES or name == "Tensor":
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")

@@ -23,7 +23,7 @@ BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
 DATA, SAMPLES = BLUE, VERMILION
 # One colour a label or curve; after these the first comes again.
 LABEL_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
-_WHO = ((DATA, "held-out data"), (SAMPLES, "samples"))
+_WHO = ((DATA, "data"), (SAMPLES, "samples"))
 DENSITY_MAP = "cividis"
 
 POINTS = 3_000  # drawn in one panel
@@ -72,7 +72,7 @@ def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: 
     """Every pair of columns, data below the diagonal and samples above it; each column alone on the diagonal.
 
     Args:
-        data: (n, D), held-out rows.
+        data: (n, D), rows to compare with; those held out where there are any.
         samples: (m, D).
         names: The columns' names.
         most_columns: Columns beyond these are left out.
@@ -114,7 +114,7 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
     """Two columns side by side on the same axes: data, samples and, given a flow without context, its density.
 
     Args:
-        data: (n, 2), held-out rows.
+        data: (n, 2), likewise.
         samples: (m, 2).
         names: The two columns' names.
         flow: A flow of two features without context, whose density is drawn too.
@@ -145,7 +145,7 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
 
 
 def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> Figure:
-    """Q-Q plot of each latent dimension of held-out data against the standard normal; the line is perfect."""
+    """Q-Q plot of each latent dimension of the data against the standard normal; the line is perfect."""
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axes = figure.add_subplot()
     normal, quantiles = latent.normal_quantiles, latent.quantiles[:, :most_dimensions]
@@ -154,7 +154,7 @@ def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> F
     lines = axes.plot(normal, quantiles, color=BLUE, linewidth=1.2, alpha=max(0.15, 1 / quantiles.shape[1] ** 0.5))
     lines[0].set_label("each latent dimension" if quantiles.shape[1] > 1 else "latent")
     axes.set_xlabel("standard normal quantile")
-    axes.set_ylabel("quantile of the latent of held-out data")
+    axes.set_ylabel("quantile of the latent of the data")
     axes.set_xlim(ends)
     axes.set_ylim(ends[0] * 1.3, ends[1] * 1.3)
     axes.legend(frameon=False)

@@ -99,7 +99,8 @@ def read(path: Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Tensor]]
     if not isinstance(digest, str) or _digest(data, digest) != digest:
         raise InputError(f"{path}: is damaged: its digest is not that of its content ({kind.copy_again})")
     try:
-        tensors = load(data)
+        with torch.device("cpu"):  # where safetensors makes what has no elements, whatever the default
+            tensors = load(data)
     except Exception as error:  # whatever the library makes of wrong offsets under a right digest
         raise InputError(f"{path}: its table of tensors is wrong: {error} ({kind.copy_again})") from error
     # Copied to where torch aligns its memory: products of matrices that lie otherwise may be rounded otherwise.

@@ -1,7 +1,7 @@
 """Numbers under column names: what every reader hands over, and how columns are taken by name."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ class Table:
         as_is: Everything that was read, other columns included, as `write_table(like=...)` writes it again: a polars
             frame, an array (rows, all columns), or None where it is no more than `values`.
         delimiter: What separates the cells of a CSV file, whose `as_is` is text; None for anything else.
-        kind: What was handed over, and `frames.of_kind` makes of other rows: "polars" (of a file, too), "array",
+        kind: What was handed over, and `of_kind` makes of other rows: "polars" (of a file, too), "array",
             "tensor", or the name of another library of data frames.
     """
 
@@ -119,6 +119,8 @@ def choose(there: Sequence[str], wanted: str | Sequence[str], *, source: str, na
 def names_in(wanted: str | Sequence[str], there: Sequence[str]) -> list[str]:
     """Return a list of names as it is, a string cut at its commas unless it is the name of a column there is."""
     if not isinstance(wanted, str):
+        if not isinstance(wanted, Iterable) or not all(isinstance(name, str) for name in wanted):
+            raise InputError(f"columns are asked for by name; got {wanted!r} (of an array they are x1, x2, ...)")
         return list(wanted)
     return [wanted] if wanted in there else [name.strip() for name in wanted.split(",") if name.strip()]
 

@@ -62,6 +62,10 @@ def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str) -
         array = np.asarray(data)
     except ValueError as error:
         raise InputError(f"{source}: rows have different lengths (give every row the same number of cells)") from error
+    if array.dtype.kind == "O" and not isinstance(data, (np.ndarray, list, tuple)):
+        raise InputError(
+            f"{source}: {type(data).__name__} is no table (give a file, a data frame, or an array or list of rows)"
+        )
     if array.dtype.kind not in "biuf":
         raise InputError(f"{source}: an array of {array.dtype} holds no plain numbers (use a float or integer dtype)")
     if array.ndim == 1:
@@ -82,6 +86,7 @@ def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str) -
 
 
 LIBRARIES = ("pandas", "polars", "pyarrow", "modin", "cudf")
+KINDS = ("array", "tensor", *LIBRARIES)
 
 
 def of_kind(kind: str, columns: Sequence[str], values: np.ndarray) -> Any:

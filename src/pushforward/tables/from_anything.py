@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pushforward.errors import InputError
-from pushforward.tables.columns import Table
+from pushforward.tables.columns import Table, names_in
 from pushforward.tables.data_frames import from_array, from_frame
 from pushforward.tables.file_reader import read_table
 
@@ -31,6 +31,8 @@ def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: s
     """
     import narwhals as nw
 
+    if columns is not None and not names_in(columns, ()):
+        raise InputError("columns= names no column (leave it out to take all)")
     if isinstance(data, Table):
         return data if columns is None else data.select(columns)
     if isinstance(data, (str, os.PathLike)):

@@ -17,6 +17,7 @@ from pushforward.report.wording import number
 from pushforward.tables.baselines import fit_baselines
 from pushforward.tables.columns import Table
 from pushforward.tables.flow_for_table import build, check_recipe, fresh_points, loss_of
+from pushforward.tables.model_folder import remove_model
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Split, split_rows
@@ -143,6 +144,8 @@ def fit_flow(
     for warning in warnings:
         notify(warning)
     flow = build(recipe, split.train, max_seconds=max_seconds, seed=seed)
+    if out is not None and not resume:
+        remove_model(out)
     started = time.perf_counter()
     history = fit(
         flow, split.train.x, split.train.context, loss=loss_of(recipe), max_seconds=max_seconds, seed=seed,

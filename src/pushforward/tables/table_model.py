@@ -18,18 +18,17 @@ from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.report.table_report import write_report
 from pushforward.tables.columns import listing, names_in
-from pushforward.tables.data_frames import of_kind
+from pushforward.tables.data_frames import KINDS, of_kind
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
 from pushforward.tables.from_anything import as_table
 from pushforward.tables.given_context import context_table
+from pushforward.tables.model_folder import MODEL, model_in
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.sampler import Sampler
 from pushforward.tables.schema import Column, Schema
 from pushforward.tables.splitting import Part
 from pushforward.tables.table_fit import TableFit, fit_flow
-
-MODEL = "model.safetensors"
 
 
 class TableModel:
@@ -45,7 +44,8 @@ class TableModel:
         flow: The flow, data -> latent, of the modelled columns in the table's order, its context those of
             `schema.context`. It is finished: `sample` draws from a copy in float64, made once.
         schema: Names of the columns.
-        kind: What `sample` returns, as the fitted data were: "polars", "pandas", "pyarrow", "array", ... May be set.
+        kind: What `sample` returns, as the fitted data were: "polars", "pandas", "pyarrow", "array", ... May be
+            set, and is kept in the model file.
         seed: Seed of the fit; None where a model file does not say.
         summary: What is known of the fit and kept in the model file: source, recipe, rows, warnings, seconds, ...
             JSON values may be added.
@@ -73,7 +73,6 @@ class TableModel:
     ) -> None:
         self.flow, self.schema, self.seed, self.plan, self.fitted = flow, schema, seed, plan, fitted
         self.summary: dict[str, Any] = dict(summary or {})
-        self.kind: str = self.summary.get("kind", "polars")
         self._sampler = Sampler(flow, schema)
 
     def __repr__(self) -> str:
@@ -112,7 +111,8 @@ class TableModel:
                 weights.
             truth: The true density, where it is known (its label the context, if there is one): training does not see
                 it, `evaluate` and `report` compare with it.
-            out: Folder for checkpoint and history, as in `pf.fit`, and for the model.
+            out: Folder for checkpoint and history, as in `pf.fit`, and for the model. What another fit left there is
+                replaced; its model is gone when the training begins.
             resume: Go on from the checkpoint in `out`.
             device: Where to train, such as "auto" (CUDA if there is one) or "cpu". The model comes back on the CPU.
             progress: Show how the training goes.
@@ -139,6 +139,16 @@ class TableModel:
     def columns(self) -> tuple[Column, ...]:
         """What is known of each column, in the table's order."""
         return self.schema.describe(self.summary.get("ranges", {}))
+
+    @property
+    def kind(self) -> str:  # noqa: D102
+        return self.summary.get("kind", "polars")
+
+    @kind.setter
+    def kind(self, kind: str) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+        self.summary["kind"] = kind
 
     # ---- density and samples -------------------------------------------------------------------------------------
 
@@ -288,13 +298,3 @@ class TableModel:
                 " need the model that fit returned)"
             )
         return self.fitted
-
-
-def model_in(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a model file, given itself or the folder of a fit; InputError if the folder holds none."""
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    if not (path / MODEL).exists():
-        raise InputError(f"{path}: holds no {MODEL} (name a model file, or the folder of a finished fit)")
-    return path / MODEL

@@ -76,7 +76,8 @@ def fit(
         loss: `(model, batch, generator) -> (B,)`, one number a row; `fit` takes the weighted mean. In a compiled step
             the generator is None, which stands for torch's global one. A loss of your own may name the method of the
             model that it calls, for a check before the first batch: `my_loss.needs = "log_prob"`.
-        optimizer: "adam", "adamw", or a function from parameters to an optimizer, which then sets the rate itself.
+        optimizer: "adam", "adamw", or a function from parameters to an optimizer, whose rates, one a group, then stand
+            in place of `learning_rate`. `schedule` shapes them; a scheduler of your own would be overwritten.
         learning_rate: Largest learning rate.
         schedule: "cosine" (warm-up over 5 % of the steps, then half a cosine to 0) or "constant".
         epochs: Passes through the data.

@@ -20,6 +20,8 @@ def check_needs(model: nn.Module, loss: losses.Loss) -> None:
     method = getattr(loss, "needs", None)
     if method is None:
         return
+    if not isinstance(method, str):
+        raise InputError(f"loss.needs must be the name of a method; got {method!r}.")
     if not hasattr(model, method):
         suited = (name for name, own in vars(losses).items() if hasattr(model, getattr(own, "needs", "")))
         name = next(suited, None)
