@@ -58,7 +58,7 @@ class Form:
 
     def data(self, value: Any, name: str) -> Tensor:
         """Return data as a tensor (rows, ...) on the device: integers where they are dequantized, floats otherwise."""
-        x = as_tensor(value, name)
+        x = as_numbers(value, name)
         if x.ndim < 2:
             raise InputError(
                 f"{name} must have shape (rows, features); got {tuple(x.shape)}: use x[:, None] for one feature."
@@ -83,7 +83,7 @@ class Form:
 
     def context(self, value: Any, name: str) -> Tensor:
         """Return context as a tensor (rows, C) of floats on the device; a vector becomes one column."""
-        context = as_tensor(value, name)
+        context = as_numbers(value, name)
         check_finite(context, name)
         context = context[:, None] if context.ndim == 1 else context
         return self._float(context if context.is_floating_point() else context.to(self.dtype))
@@ -98,7 +98,7 @@ def is_array(data: Any) -> bool:
     return isinstance(data, Tensor) or hasattr(data, "__array__")
 
 
-def as_tensor(value: Any, name: str) -> Tensor:
+def as_numbers(value: Any, name: str) -> Tensor:
     """Return an array of numbers as a tensor."""
     if isinstance(value, Tensor):
         return value.detach()

@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.errors import InputError
 from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
-from pushforward.training.data.form import Form, as_tensor, check_finite
+from pushforward.training.data.form import Form, as_numbers, check_finite
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Rows:
         rows = cls(x, seen, None, form, torch.arange(num_rows, device=form.device))
         if weight is None:
             return rows
-        w = as_tensor(weight, "weight")
+        w = as_numbers(weight, "weight")
         if w.shape != (num_rows,):
             raise InputError(f"weight must have shape ({num_rows},), one number a row of {name}; got {tuple(w.shape)}.")
         check_finite(w, "weight")
