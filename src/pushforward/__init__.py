@@ -7,7 +7,7 @@ load torch.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     name: f"pushforward.{name}"
