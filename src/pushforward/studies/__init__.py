@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pushforward.errors import InputError
 
 if TYPE_CHECKING:
-    from pushforward.studies.kit.record import Record
+    from pushforward.studies.kit import Record
 
 __all__ = ["STUDIES", "Study", "run"]
 
