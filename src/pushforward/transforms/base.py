@@ -28,8 +28,8 @@ class Transform(nn.Module, ABC):
     A subclass implements `forward` and `inverse`; nothing else is needed. Both are pure: they depend on x, context and
     the module's own tensors alone, and branch on no tensor's value.
 
-    A subclass that wraps other transforms keeps them as modules and says its own `features` and `context_features`; what
-    else it does not say follows from `parts()`.
+    A subclass that wraps other transforms keeps them as modules and says its own `features` and `context_features`;
+    what else it does not say follows from `parts()`.
 
     Attributes:
         features: Number of features D; None where any number will do.

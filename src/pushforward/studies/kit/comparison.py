@@ -88,10 +88,11 @@ class Comparison:
         trained: Key -> the model of every seed.
         scores: Key -> the score of every seed, once the models are judged.
 
-    Example:
-        >>> flows = Comparison(record).train({"affine": Candidate("affine couplings", make)}, lambda seed: data[seed].x)
-        >>> flows.score(lambda one: quality(one.model, data[one.seed].density), keep="{key}")
-        >>> flows.table("Nats.", "model", QUALITY_COLUMNS)
+    Example::
+
+        flows = Comparison(record).train({"affine": Candidate("affine couplings", make)}, lambda seed: data[seed].x)
+        flows.score(lambda one: quality(one.model, data[one.seed].density), keep="{key}")
+        flows.table("Nats.", "model", QUALITY_COLUMNS)
     """
 
     record: Record

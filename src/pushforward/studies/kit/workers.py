@@ -26,11 +26,12 @@ class Ended(NamedTuple):
 class Workers:
     """Processes at work, by name; leaving its block stops those that are left, which save their checkpoints first.
 
-    Example:
-        >>> with Workers() as workers:
-        ...     workers.start("a", perform, Path("folder"))
-        ...     while workers.running:
-        ...         for one in workers.ended(): print(one.name, one.status)
+    Example::
+
+        with Workers() as workers:
+            workers.start("a", perform, Path("folder"))
+            while workers.running:
+                for one in workers.ended(): print(one.name, one.status)
     """
 
     def __init__(self) -> None:
