@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.studies.continuous import three_sets
+from pushforward.studies.continuous import against_discrete
 from pushforward.studies.continuous.candidates import OURS, STARTS, Stage, trained
 from pushforward.studies.kit import Candidate, Record
 from pushforward.training import History
@@ -54,7 +54,7 @@ def test_the_mark_is_what_the_weakest_model_reached_in_its_median_seed():
     def runs(*lowest):
         return [Stage(pf.recipes.nice(2), curve=((1, 1.0, 9.0), (2, 2.0, nll))) for nll in lowest]
 
-    assert three_sets._mark({"good": runs(1.0, 1.1, 1.2), "weak": runs(2.0, 2.5, 4.0)}) == 2.5
+    assert against_discrete._mark({"good": runs(1.0, 1.1, 1.2), "weak": runs(2.0, 2.5, 4.0)}) == 2.5
 
 
 def test_every_start_is_a_model_that_comes_before():
