@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_SECONDS ?= 30
+CODE := src tests benchmarks docs/draw_rooms.py
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
@@ -23,8 +24,8 @@ test: $(READY)
 	$(RUN)/python -m pytest -q -n 2
 
 lint: $(READY)
-	$(RUN)/ruff check src tests benchmarks
-	$(RUN)/ruff format --check src tests benchmarks
+	$(RUN)/ruff check $(CODE)
+	$(RUN)/ruff format --check $(CODE)
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/python -m pytest -q --doctest-modules src/pushforward
