@@ -162,7 +162,7 @@ def test_the_studies_are_listed_without_loading_torch_or_any_of_them():
         "print([m for m in sys.modules if m == 'torch' or m.startswith('pushforward.studies.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines()[-1] == "['pushforward.studies.registry']"
 
 
 @pytest.mark.parametrize("name", STUDIES)
