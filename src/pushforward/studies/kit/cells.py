@@ -14,7 +14,7 @@ from torch import Tensor
 from pushforward.errors import RunError
 from pushforward.storage import json_and_tensors
 from pushforward.studies.kit.record import Record, file_name
-from pushforward.studies.kit.workers import Workers
+from pushforward.studies.kit.workers import Workers, found_at, place_of
 
 TOOK = ("parameters", "steps", "seconds")
 MOST_KILLS = 3  # of a cell's workers, before the cell is taken to be the cause
@@ -70,7 +70,8 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
                 if claim := _claim(folder, cell):
                     with claim:
                         if num_workers:
-                            workers.start(cell.name, _perform, folder, cell, holding=[claim])
+                            described = place_of(type(cell)), asdict(cell)  # type: ignore[call-overload]
+                            workers.start(cell.name, _perform_described, folder, *described, holding=[claim])
                         else:
                             _perform(folder, cell)
             for name, status, last_words in workers.ended():
@@ -112,6 +113,11 @@ def _claim(folder: Path, cell: Cell) -> IO[str] | None:
         file.close()
         return None
     return file
+
+
+def _perform_described(folder: str, kind: str, values: dict[str, Any]) -> None:
+    """Perform a claimed cell in a worker, which is told its class and fields."""
+    _perform(Path(folder), found_at(kind)(**values))
 
 
 def _perform(folder: Path, cell: Any) -> None:

@@ -1,7 +1,8 @@
 """Worker processes of one thread each, which end with the process that started them."""
 
+import importlib
+import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import IO, Any, NamedTuple, Self
 
 POLL_SECONDS = 0.5
@@ -49,10 +51,13 @@ class Workers:
     def start(
         self, name: str, function: Callable[..., object], *arguments: Any, holding: Sequence[IO[Any]] = ()
     ) -> None:
-        """Call a module's function in a new process, in which the files it is `holding` stay open until it ends."""
+        """Call a module's function in a new process, in which the files it is `holding` stay open until it ends.
+
+        Its arguments travel as JSON: plain values, lists and tables of them, and paths, which arrive as text.
+        """
         errors = tempfile.TemporaryFile("w+")  # closed by `_end`
-        with tempfile.TemporaryFile() as call:
-            pickle.dump((function, arguments), call)
+        with tempfile.TemporaryFile("w+") as call:
+            json.dump({"function": place_of(function), "arguments": arguments}, call, default=os.fspath)
             call.seek(0)
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(os.getpid())],
@@ -77,6 +82,17 @@ class Workers:
         return Ended(name, status, lines[-1] if lines else "it gave no reason")
 
 
+def place_of(named: Any) -> str:
+    """Return where a module's class or function is found again, "module:name"."""
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def found_at(place: str) -> Any:
+    """Return the class or function whose `place_of` this is."""
+    module, _, name = place.partition(":")
+    return attrgetter(name)(importlib.import_module(module))
+
+
 def _end_with(parent: int) -> None:
     """End this process, its checkpoint saved, when its parent is gone."""
     while os.getppid() == parent:
@@ -86,8 +102,8 @@ def _end_with(parent: int) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=[int(sys.argv[1])], daemon=True).start()
-    called, given = pickle.load(sys.stdin.buffer)
+    call = json.load(sys.stdin)
     try:
-        called(*given)
+        found_at(call["function"])(*call["arguments"])
     except KeyboardInterrupt:  # SIGTERM has come, and the checkpoint is saved: a worker that was stopped has not failed
         os.kill(os.getpid(), signal.SIGTERM)
