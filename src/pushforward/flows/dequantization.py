@@ -13,13 +13,17 @@ from pushforward.specification import Specified
 
 
 def dequantized(x: Tensor, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Add uniform noise to integers: k -> k + u, u in (0, 1) drawn from the generator.
-
-    Neither end is reached: a sum that rounds up to k + 1, or a u of 0, would leave a logit's domain.
-    """
+    """Add uniform noise to integers: k -> k + u, u in (0, 1) drawn from the generator."""
     k = x.to(dtype)
-    noise = torch.rand(k.shape, generator=generator, dtype=dtype, device=k.device).clamp_(min=2.0**-25)
-    return torch.minimum(k + noise, torch.nextafter(k + 1, k))
+    return _between_levels(k, torch.rand(k.shape, generator=generator, dtype=dtype, device=k.device))
+
+
+def _between_levels(k: Tensor, u: Tensor) -> Tensor:
+    """Return k + u for integers k and noise u, with neither end reached.
+
+    A sum that rounds up to k + 1, or a u of 0, would leave a logit's domain.
+    """
+    return torch.minimum(k + u.clamp(min=2.0**-25), torch.nextafter(k + 1, k))
 
 
 class VariationalDequantization(Specified, nn.Module):
@@ -94,8 +98,7 @@ class VariationalDequantization(Specified, nn.Module):
         # log q(u) = log q(v) - log N(v; 0, 1)
         log_q = log_q - normal_log_prob(v)
         k = k[:, None]
-        # As with uniform noise neither end is reached: a sum that rounds up would leave a logit's domain.
-        inside = torch.minimum(k + torch.special.ndtr(v).clamp(min=2.0**-25), torch.nextafter(k + 1, k))
+        inside = _between_levels(k, torch.special.ndtr(v))
         log_p = self.flow.log_prob(inside, None if context is None else context[:, None])
         return torch.logsumexp(log_p - log_q, -1) - math.log(num_samples)
 
