@@ -59,11 +59,11 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
     """
     folder, num_workers = record.out / record.size("runs", quick="quick-runs"), record.size(num_workers, quick=0)
     folder.mkdir(exist_ok=True)
-    left = [cell for cell in cells if _read(folder, cell) is None]
-    record.say(f"  {len(cells) - len(left)} of {len(cells)} runs are in {folder}")
+    found = {cell.name: one for cell in cells if (one := _read(folder, cell)) is not None}
+    record.say(f"  {len(found)} of {len(cells)} runs are in {folder}")
     kills: Counter[str] = Counter()
     with Workers() as workers:
-        while left:
+        while left := [cell for cell in cells if cell.name not in found]:
             for cell in left:
                 if cell.name in workers.running or len(workers.running) >= max(num_workers, 1):
                     continue
@@ -82,13 +82,14 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
                     record.say(f"  {name}: its worker was ended by signal {-status}; it is queued anew")
                 if kills[name] == MOST_KILLS:
                     raise RunError(f"the run {name} failed: its worker was ended {MOST_KILLS} times")
-            for cell in [cell for cell in left if _read(folder, cell) is not None]:
-                left.remove(cell)
-                record.say(f"  {cell.name} ({len(cells) - len(left)} of {len(cells)})")
-    found = [one for cell in cells if (one := _read(folder, cell)) is not None]
-    measured = [vars(one) for one in found if "steps" in vars(one)]
+            for cell in left:
+                if (one := _read(folder, cell)) is not None:
+                    found[cell.name] = one
+                    record.say(f"  {cell.name} ({len(found)} of {len(cells)})")
+    ended = [found[cell.name] for cell in cells]
+    measured = [vars(one) for one in ended if "steps" in vars(one)]
     record.runs += [{"label": one["cell"].name, **{key: one[key] for key in TOOK}} for one in measured]
-    return found
+    return ended
 
 
 def _path(folder: Path, cell: Cell, suffix: str) -> Path:
