@@ -45,6 +45,9 @@ class Flow(Specified, nn.Module):
         -1.1447
     """
 
+    exact_log_det = FromParts[bool](all)
+    forward_passes = FromParts[int](max)
+
     def __init__(
         self,
         transform: Transform,
@@ -65,6 +68,10 @@ class Flow(Specified, nn.Module):
         shared_features(self, (*preprocessing, transform, base))
         self.features = base.features
         self.eval()
+
+    def parts(self) -> list[Transform]:
+        """Return the preprocessing and the transform, data to latent."""
+        return [*self.preprocessing, self.transform]
 
     # ---- density -------------------------------------------------------------------------------------------------
 
@@ -163,13 +170,6 @@ class Flow(Specified, nn.Module):
         own = context if self.base.context_features else None
         z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
         return z.to(self._dtype), context
-
-    exact_log_det = FromParts[bool](all)
-    forward_passes = FromParts[int](max)
-
-    def parts(self) -> list[Transform]:
-        """Return the preprocessing and the transform, data to latent."""
-        return [*self.preprocessing, self.transform]
 
     # ---- every step ----------------------------------------------------------------------------------------------
 
