@@ -161,6 +161,7 @@ def curves_over_minutes(
             for name, column in (("training", "train_loss"), ("validation", "validation_loss"))
         }
         curves(axes, lines, "minutes", up, title)
+        axes.locator_params(axis="x", nbins=4)  # numbers of a short run are long
         # What the first steps gain would flatten all that follows.
         late = [value for _, values in lines.values() for value in values[len(values) // 10 :]]
         low, high = min(late), max(late)
