@@ -287,11 +287,14 @@ def test_peaks_may_have_unequal_weights_within_a_label():
     [
         (lambda: pf.data.two_moons(10, noise=0.0), "noise must be above 0; got 0.0"),
         (lambda: pf.data.circles(10, noise=-1.0), "noise must be above 0; got -1.0"),
-        (lambda: pf.data.circles(10, factor=1.5), "factor must lie between 0 and 1; got 1.5"),
+        (lambda: pf.data.circles(10, factor=1.5), "factor must be above 0 and below 1; got 1.5"),
         (lambda: pf.data.boomerang(10, noise=math.nan), "noise must be above 0; got nan"),
         (lambda: pf.data.hexagon(10, num_labels=3), "num_labels must be 2 or 6; got 3"),
         (lambda: pf.data.two_moons(0), "num_samples must be an integer of at least 1; got 0"),
-        (lambda: pf.data.two_moons(1, standardize=True), "num_samples of at least 2; got 1"),
+        (
+            lambda: pf.data.two_moons(1, standardize=True),
+            "where standardize=True, must be an integer of at least 2",
+        ),
         (lambda: density_of("boomerang").conditional_entropy(), "has no labels; use entropy"),
         (lambda: density_of("boomerang").sample_with_labels(3, 0), "has no labels; use sample"),
         (lambda: density_of("boomerang").entropy(label=0), "has no labels; got label 0"),

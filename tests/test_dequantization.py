@@ -226,7 +226,7 @@ def test_the_noise_too_learns_its_start_from_data():
     ("make", "message"),
     [
         (lambda: pf.VariationalDequantization(affine_flow(), pf.recipes.realnvp(2)), "as many of context; got 2"),
-        (lambda: pf.VariationalDequantization(affine_flow(), "uniform"), "noise must be a Flow; got str"),
+        (lambda: pf.VariationalDequantization(affine_flow(), "uniform"), "noise must be a Flow; got 'uniform'"),
         (lambda: learned().bound(torch.tensor([[0, 3]]), num_samples=0), "num_samples must be an integer of"),
         (lambda: learned(levels=1), "levels must be an integer of at least 2"),
         (lambda: learned().bound(torch.zeros(3, 2)), r"tensor of integers, \(n, 2\); got torch.float32, \(3, 2\)"),

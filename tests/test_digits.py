@@ -43,7 +43,7 @@ def test_the_split_follows_the_seed():
 
 @pytest.mark.parametrize(("validation", "test"), [(0.5, 0.5), (0.0, 0.2)])
 def test_shares_that_leave_nothing_are_refused(validation, test):
-    with pytest.raises(ValueError, match="above 0 and add up to less than 1"):
+    with pytest.raises(ValueError, match="validation.* must be above 0 and (add up to less|below)"):
         pf.data.digits(validation=validation, test=test)
 
 

@@ -267,7 +267,7 @@ def test_temperature_narrows_the_samples_and_not_the_density():
     assert_close(cold.std(0), torch.tensor([0.05, 0.1]), rtol=0.03, atol=0)
     assert_close(log_prob, flow.log_prob(cold), rtol=1e-4, atol=1e-4)
     for wrong in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match="temperature must be positive; got"):
+        with pytest.raises(ValueError, match="temperature must be above 0; got"):
             flow.sample(2, temperature=wrong)
     for wrong in (-1, 2.5):
         with pytest.raises(ValueError, match="num_samples must be an integer of at least 0; got"):
@@ -364,7 +364,7 @@ def test_from_base_leaves_the_mode_of_its_parts_alone():
 
 @pytest.mark.parametrize("wrong", [-1, 4, 1.0])
 def test_from_base_refuses_steps_that_are_not_there(wrong):
-    with pytest.raises(ValueError, match="num_layers must be from 0 to 3, the learned steps; got"):
+    with pytest.raises(ValueError, match="num_layers, of the learned steps, must be an integer from 0 to 3; got"):
         zoo.FLOWS["realnvp"]().from_base(wrong)
 
 

@@ -96,7 +96,7 @@ CHANGES = {
         put({**packed(torch.ones(3, dtype=torch.int64)), "dtype": "float32"}, "preprocessing", 1, "offset"),
         r"a float32 tensor of shape \(3,\) has no content in a specification",
     ),
-    "bins out of range": (put(501, *COUPLING, "univariate", "bins"), "bins must be from 2 to 500; got 501"),
+    "bins out of range": (put(501, *COUPLING, "univariate", "bins"), "bins must be an integer from 2 to 500; got 501"),
     "10**12 features": (put(10**12, "base", "features"), r"flow\.base\.features is 1000000000000; numbers are finite"),
     "2**31 - 1 features": (put(2**31 - 1, "preprocessing", 0, "features"), "2147483647"),
     "a billion blocks": (

@@ -83,7 +83,9 @@ def test_actnorm_at_every_pixel_starts_each_channel_at_zero_mean_and_unit_varian
 def test_the_map_of_a_pixel_has_as_many_features_as_channels():
     with pytest.raises(ValueError, match="as many features as there are channels, 3; got LULinear with 4"):
         PerPixel((3, 2, 2), LULinear(4))
-    with pytest.raises(ValueError, match=r"shape must be \(channels, height, width\), each at least 1; got \(3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"shape must be \(channels, height, width\), integers of at least 1; got \(3, 4\)"
+    ):
         PerPixel((3, 4), LULinear(3))
 
 
@@ -184,8 +186,12 @@ def test_dropout_acts_while_training_alone():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((masks.halves(12), (1, 2, 2), 2), {}, r"got bool of shape \(12,\) for images of \(1, 2, 2\)"),
-        ((masks.halves(4), (2, 2), 2), {}, r"for images of \(2, 2\)"),
+        ((masks.halves(12), (1, 2, 2), 2), {}, r"mask must be boolean of shape \(4,\); got bool of shape \(12,\)"),
+        (
+            (masks.halves(4), (2, 2), 2),
+            {},
+            r"shape must be \(channels, height, width\), integers of at least 1; got \(2, 2\)",
+        ),
         ((torch.arange(4), (1, 2, 2), 2), {}, r"got int64 of shape \(4,\)"),
         ((torch.ones(4, dtype=torch.bool), (1, 2, 2), 2), {}, "it keeps 4 of 4"),
         ((masks.halves(4), (1, 2, 2), 0), {}, "num_params must be an integer of at least 1; got 0"),

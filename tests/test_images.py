@@ -203,7 +203,7 @@ def test_pillow_is_missed_before_anything_is_read(monkeypatch):
 
 @pytest.mark.parametrize("size", [0, 29, 8.0])
 def test_sizes_that_mnist_has_not_are_refused(size):
-    with pytest.raises(InputError, match=r"size must be a number of pixels from 1 to 28"):
+    with pytest.raises(InputError, match="size, in pixels, must be an integer from 1 to 28"):
         pf.data.mnist_sample(size=size)
 
 
@@ -212,7 +212,7 @@ def test_validation_parts_that_leave_nothing_are_refused(validation, contents, s
     answers, _, address = served
     monkeypatch.setattr(mnist_module, "MIRRORS", (address,))
     serve(answers, contents)
-    with pytest.raises(InputError, match="validation must be a number of images from 1 to 29"):
+    with pytest.raises(InputError, match="validation, in images, must be an integer from 1 to 29"):
         pf.data.mnist(validation=validation)
 
 
@@ -437,9 +437,9 @@ def test_a_damaged_npz_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size must be a number of pixels"),
-        ({"size": True}, "size must be a number of pixels"),
-        ({"size": (4, 4, 4)}, "size must be a number of pixels"),
+        ({"size": 0}, "size, a number of pixels or .height, width., must be an integer of at least 1"),
+        ({"size": True}, "size, a number of pixels or .height, width., must be an integer of at least 1"),
+        ({"size": (4, 4, 4)}, "size, a number of pixels or .height, width., must be an integer of at least 1"),
         ({"channels": 2}, "channels must be 1"),
         ({"array": "x"}, "this is a folder"),
     ],

@@ -196,7 +196,7 @@ class TestInverse:
         assert [step.name for step in found.steps(x)] == ["three", "two", "mirror", "one"]
 
     def test_too_many_layers_are_refused_with_their_number(self) -> None:
-        with pytest.raises(ValueError, match="num_layers must be from 0 to 3, the learned steps; got 4"):
+        with pytest.raises(ValueError, match="num_layers, of the learned steps, must be an integer from 0 to 3; got 4"):
             self.flow().from_base(4)
 
     def test_twice_is_the_other_way_round_again(self) -> None:

@@ -308,7 +308,7 @@ def test_an_unknown_mixing_is_refused(name):
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ("thirds", "mask must be a boolean tensor or one of halves, alternating, random, chequerboard; got 'thirds'"),
+        ("thirds", "mask, where it is a name, must be one of halves, alternating, random, chequerboard; got 'thirds'"),
         (masks.halves(3), r"mask must be boolean of shape \(4,\); got bool of shape \(3,\)"),
         (torch.tensor([1, 0, 1, 0]), r"mask must be boolean of shape \(4,\); got int64 of shape \(4,\)"),
         (torch.ones(4, dtype=torch.bool), "it keeps 4 of 4"),

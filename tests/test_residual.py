@@ -243,9 +243,9 @@ def test_reflections_make_orthonormal_columns():
     [
         (lambda: Planar(0), "features must be an integer of at least 1; got 0."),
         (lambda: Radial(-1), "features must be an integer of at least 1; got -1."),
-        (lambda: Sylvester(2, rank=3), "rank must be at most the number of features, 2; got 3."),
-        (lambda: Sylvester(2, mode="qr"), "mode must be householder or orthogonal; got 'qr'."),
-        (lambda: pf.recipes.planar(2, kind="ridge"), "kind must be planar, radial or sylvester; got 'ridge'."),
+        (lambda: Sylvester(2, rank=3), "rank must be an integer from 1 to 2; got 3."),
+        (lambda: Sylvester(2, mode="qr"), "mode must be one of householder, orthogonal; got 'qr'."),
+        (lambda: pf.recipes.planar(2, kind="ridge"), "kind must be one of planar, radial, sylvester; got 'ridge'."),
         (lambda: pf.recipes.planar(2, kind="sylvester", context_features=1), "sylvester maps take no context"),
     ],
 )

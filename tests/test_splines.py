@@ -173,10 +173,10 @@ def test_a_flow_takes_and_gives_values_up_to_1e30(trained):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bins": 1}, "bins must be from 2 to 500; got 1"),
-        ({"bins": 501}, "bins must be from 2 to 500; got 501"),
-        ({"bound": 0.0}, "bound must be positive and finite; got 0.0"),
-        ({"bound": float("inf")}, "bound must be positive and finite; got inf"),
+        ({"bins": 1}, "bins must be an integer from 2 to 500; got 1"),
+        ({"bins": 501}, "bins must be an integer from 2 to 500; got 501"),
+        ({"bound": 0.0}, "bound must be above 0; got 0.0"),
+        ({"bound": float("inf")}, "bound must be above 0 and finite; got inf"),
     ],
 )
 def test_impossible_splines_are_refused(arguments, message):

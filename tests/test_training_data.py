@@ -86,6 +86,11 @@ def test_numpy_arrays_of_any_order_and_unsigned_type_are_read():
     assert try_fit(np.arange(80, dtype=np.uint16).reshape(40, 2) % 7, dequantize=7).steps == 3
 
 
+def no_loss(model, batch, generator):
+    """Stand for a loss that is never called."""
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -103,7 +108,7 @@ def test_numpy_arrays_of_any_order_and_unsigned_type_are_read():
             r"must hold the integers 0 to 7 for dequantize=8; got values from 9",
         ),
         ({"data": X.abs(), "dequantize": 8}, r"must hold the integers 0 to 7"),
-        ({"dequantize": 1}, r"dequantize must be the number of integer levels, 2 to 65536; got 1"),
+        ({"dequantize": 1}, r"dequantize, the levels, must be an integer from 2 to 65536; got 1"),
         ({"data": 3}, r"data must be an array, a tensor, a loader or None; got int"),
         ({"data": []}, r"data has no batches"),
         ({"data": [[1.0, 2.0]]}, r"data must yield batches x or \(x, y\) of tensors or arrays; got float"),
@@ -133,13 +138,16 @@ def test_numpy_arrays_of_any_order_and_unsigned_type_are_read():
         ({"weight": -torch.ones(40)}, r"weight must not be negative, nor 0 everywhere; its least value is -1"),
         ({"validation": 1.5}, r"validation must be a share from 0 up to 1, or rows; got 1.5"),
         ({"validation": torch.zeros(0, 2)}, r"validation has no rows"),
-        ({"optimizer": "sgd"}, r"optimizer must be one of adam, adamw, or a function.*got 'sgd'"),
+        (
+            {"optimizer": "sgd"},
+            r"optimizer, where it is no function.*, must be one of adam, adamw; got 'sgd'",
+        ),
         ({"optimizer": lambda p: None}, r"optimizer must make a torch.optim.Optimizer of parameters; got NoneType"),
         ({"schedule": "linear"}, r"schedule must be one of cosine, constant; got 'linear'"),
-        ({"learning_rate": 0.0}, r"learning_rate must be positive; got 0.0"),
+        ({"learning_rate": 0.0}, r"learning_rate must be above 0; got 0.0"),
         ({"epochs": 0}, r"epochs must be an integer of at least 1; got 0"),
         ({"num_steps": 2.5}, r"num_steps must be an integer of at least 1; got 2.5"),
-        ({"max_seconds": -1}, r"max_seconds must be a positive number; got -1"),
+        ({"max_seconds": -1}, r"max_seconds must be above 0; got -1"),
         ({"max_seconds": 1, "num_steps": [(0, 3)]}, r"a recorded plan in num_steps and max_seconds exclude each other"),
         ({"batch_size": 0}, r"batch_size must be an integer of at least 1; got 0"),
         ({"device": "mars"}, r"device 'mars' cannot be used here"),
@@ -149,7 +157,10 @@ def test_numpy_arrays_of_any_order_and_unsigned_type_are_read():
             {"loss": lambda model, batch, generator: model.log_prob(batch.x).mean()},
             r"one number a row, shape \(.*\); got shape \(\)",
         ),
-        ({"data": None, "num_steps": None, "epochs": 3, "loss": None}, r"no epochs: give num_steps or max_seconds"),
+        (
+            {"data": None, "num_steps": None, "epochs": 3, "loss": pf.losses.reverse_kl},
+            r"no epochs: give num_steps or max_seconds",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_plain_words(options, message):

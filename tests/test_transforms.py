@@ -65,7 +65,9 @@ def test_scale_refuses_factors_without_an_inverse(factor):
 
 def test_scale_and_shift_refuse_matrices():
     for make, name in ((Scale, "factor"), (Shift, "offset")):
-        with pytest.raises(ValueError, match=rf"{name} must be a number or one number a feature; got shape \(2, 2\)"):
+        with pytest.raises(
+            ValueError, match=rf"{name} must be a number or one number a feature; got float32 of shape \(2, 2\)"
+        ):
             make(torch.ones(2, 2))
 
 
@@ -212,7 +214,7 @@ def test_iaf_is_the_inverse_of_an_autoregressive_map():
     [
         (
             lambda: Coupling(torch.tensor([1, 0]), Affine(), MLP(1, 2)),
-            r"mask must be boolean of shape \(D,\); got torch.int64",
+            r"mask must be boolean of shape \(D,\); got int64",
         ),
         (lambda: Coupling(torch.ones(2, dtype=torch.bool), Affine(), MLP(1, 2)), "it keeps 2 of 2"),
         (lambda: Coupling(torch.zeros(2, dtype=torch.bool), Affine(), MLP(1, 2)), "it keeps 0 of 2"),

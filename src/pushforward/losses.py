@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import require_choice, require_count, require_number
 from pushforward.flows import Flow
 from pushforward.flows.binarization import binarize as binarized
 from pushforward.transforms import Compose, Continuous
@@ -82,10 +83,8 @@ def bottleneck(
         >>> history = pf.fit(flow, torch.randn(100, 3), loss=partial(bottleneck, k=2), num_steps=5, progress=False)
     """
     z, log_prob = model.encode_and_log_prob(batch.x, batch.context)  # type: ignore[operator]
-    if not isinstance(k, int) or not 1 <= k <= z.shape[-1]:
-        raise ValueError(f"k must be an integer from 1 to {z.shape[-1]}, the number of features; got {k!r}.")
-    if not weight >= 0:
-        raise ValueError(f"weight must not be negative; got {weight!r}.")
+    k = require_count("k", k, 1, z.shape[-1])
+    weight = require_number("weight", weight, least=0)
     kept = torch.cat([z[..., :k], torch.zeros_like(z[..., k:])], -1)
     rebuilt = model.decode(kept, batch.context)  # type: ignore[operator]
     return weight * (batch.x - rebuilt).square().sum(-1) - log_prob
@@ -122,8 +121,7 @@ def elbo(
         >>> vae = pf.vae.mlp_vae(16, latent_features=2, hidden_features=(8,))
         >>> history = pf.fit(vae, torch.rand(100, 16), loss=elbo, num_steps=5, progress=False)
     """
-    if not kl_weight >= 0:
-        raise ValueError(f"kl_weight must not be negative; got {kl_weight!r}.")
+    kl_weight = require_number("kl_weight", kl_weight, least=0)
     if batch.context is not None:
         raise ValueError("elbo takes no context, and would leave it unused: give fit the images alone.")
     assert batch.x is not None
@@ -196,8 +194,7 @@ def flow_matching(
         ValueError: If the model is another one, or the pairing is not valid.
     """
     continuous = _the_continuous(model, "flow_matching")
-    if pairing not in ("independent", "optimal"):
-        raise ValueError(f"pairing must be independent or optimal; got {pairing!r}.")
+    require_choice("pairing", pairing, ("independent", "optimal"))
     assert isinstance(model, Flow)
     x, _, context = model.preprocess(batch.x, batch.context)
     if x.ndim != 2:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import InputError, described
 from pushforward.storage.packed_tensors import pack
 
 
@@ -59,24 +60,47 @@ def readable(name: str, values: Any) -> Tensor:
     """Return a mask or indices on the CPU, where their content can be read whatever torch's default device is.
 
     Raises:
-        ValueError: If they lie on the meta device, where nothing has content.
+        InputError: If they are no numbers, or lie on the meta device, where nothing has content.
     """
     try:
         return torch.as_tensor(values, device="cpu")
     except NotImplementedError as error:
-        raise ValueError(f"{name} has no content: it is on the meta device; make it with device='cpu'.") from error
+        raise InputError(f"{name} has no content: it is on the meta device; make it with device='cpu'.") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} must be a tensor, an array or a list of numbers; got {described(values)}.") from error
+
+
+def shown(tensor: Tensor) -> str:
+    """Return what a message says of a tensor that has the wrong form."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+def readable_mask(name: str, values: Any, features: int | None = None) -> Tensor:
+    """Return a mask on the CPU, boolean, (D,), that keeps (True) at least one feature and not all.
+
+    Raises:
+        InputError: If it is none, or not of `features` features.
+    """
+    mask = readable(name, values)
+    if mask.dtype != torch.bool or mask.ndim != 1 or len(mask) != (features or len(mask)):
+        raise InputError(f"{name} must be boolean of shape ({features or 'D'},); got {shown(mask)}.")
+    num_kept = int(mask.sum())
+    if not 0 < num_kept < len(mask):
+        raise InputError(
+            f"{name} must keep at least one feature and transform at least one; it keeps {num_kept} of {len(mask)}."
+        )
+    return mask
 
 
 def readable_indices(name: str, values: Any) -> Tensor:
     """Return indices as int64, (n,), on the CPU.
 
     Raises:
-        ValueError: If they are not at least one integer in a row.
+        InputError: If they are not at least one integer in a row.
     """
     indices = readable(name, values)
     if indices.ndim != 1 or not len(indices) or indices.is_floating_point() or indices.dtype == torch.bool:
-        found = f"{str(indices.dtype).removeprefix('torch.')} of shape {tuple(indices.shape)}"
-        raise ValueError(f"{name} must be at least one integer in a row; got {found}.")
+        raise InputError(f"{name} must be at least one integer in a row; got {shown(indices)}.")
     return indices.long()
 
 
@@ -84,11 +108,11 @@ def readable_permutation(name: str, values: Any) -> Tensor:
     """Return a permutation of 0..n-1 as int64, (n,), on the CPU.
 
     Raises:
-        ValueError: If it is none.
+        InputError: If it is none.
     """
     permutation = readable_indices(name, values)
     if not torch.equal(permutation.sort().values, torch.arange(len(permutation), device="cpu")):
-        raise ValueError(f"{name} must hold each of 0..{len(permutation) - 1} once; got {permutation.tolist()}.")
+        raise InputError(f"{name} must hold each of 0..{len(permutation) - 1} once; got {permutation.tolist()}.")
     return permutation
 
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import require_count
+from pushforward.errors import InputError, require_count, require_number
+from pushforward.numerics.generators import check_generator
 from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified
+from pushforward.transforms.argument_checks import check_context
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 DIRECT = 2048  # means of a mixture, components times features, up to which every difference is taken by itself
@@ -55,42 +57,64 @@ def _squared_distances(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return squares.masked_fill(infinite.any(-1, keepdim=True) & ~squares.isnan(), torch.inf)
 
 
-def check_draw(num_samples: int, temperature: float) -> None:
-    """Raise ValueError unless so many samples can be drawn at this temperature."""
-    require_count("num_samples", num_samples, 0)
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive; got {temperature}.")
-
-
 class Base(nn.Module, ABC):
     """A density on the latent space.
+
+    A subclass implements `log_prob` and `sample`; those of this package implement `_draw`, which `sample` calls with
+    checked arguments.
 
     Attributes:
         features: Number of features D.
         context_features: Size of the context it needs; 0 for none.
         has_rsample: Whether `sample` is differentiable.
+        has_temperature: Whether `sample` takes a temperature other than 1.
         support: Says where alone the density is above zero; empty where that is everywhere.
     """
 
     features: int
     context_features: int = 0
     has_rsample: bool = True
+    has_temperature: bool = True
     support: str = ""
 
     @abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return log p(z) in nats: (*batch, D) -> (*batch,). Outside the support it is -inf."""
 
-    @abstractmethod
     def sample(
         self,
-        shape: Sequence[int],
+        shape: int | Sequence[int],
         *,
         context: Tensor | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw (*shape, D); `temperature` scales the standard deviation."""
+        """Draw samples, (*shape, D).
+
+        Args:
+            shape: Number of samples, or the batch axes of what is drawn.
+            context: (C,), or the axes of `shape` (one of size 1 stretches) and C; None for a base that takes none.
+            temperature: Scales the standard deviation.
+            generator: Source of randomness; torch's global one by default.
+
+        Raises:
+            InputError: If an argument is not valid, or the base has no temperature and it is not 1.
+        """
+        axes = shape if isinstance(shape, (tuple, list)) else (shape,)
+        shape = tuple(require_count("shape" if axes is not shape else "shape's sizes", size, 0) for size in axes)
+        temperature = require_number("temperature", temperature, above=0)
+        if temperature != 1 and not self.has_temperature:
+            raise InputError(f"{type(self).__name__} has no temperature; got temperature={temperature}, use 1.")
+        check_generator(generator)
+        if context is not None:
+            check_context(self, context, shape)
+        return self._draw(shape, context, temperature, generator)
+
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
+    ) -> Tensor:
+        """Draw (*shape, D); the arguments are checked."""
+        raise NotImplementedError(f"{type(self).__name__} must implement sample(shape, ...).")
 
 
 class StandardNormal(Specified, Base):
@@ -104,20 +128,15 @@ class StandardNormal(Specified, Base):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = require_count("features", features)
+        self.features = features = require_count("features", features)
         # Tells samples their dtype and device.
         self.register_buffer("_like", torch.zeros(()))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         return normal_log_prob(z)
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         return temperature * normal_noise((*shape, self.features), self._like, generator)
 
@@ -131,20 +150,15 @@ class DiagonalNormal(Specified, Base):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = require_count("features", features)
+        self.features = features = require_count("features", features)
         self.mean = nn.Parameter(torch.zeros(features))
         self.log_std = nn.Parameter(torch.zeros(features))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         return normal_log_prob((z - self.mean) * (-self.log_std).exp()) - self.log_std.sum()
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         noise = normal_noise((*shape, self.features), self.mean, generator)
         return self.mean + temperature * self.log_std.exp() * noise
@@ -162,8 +176,8 @@ class GaussianMixture(Specified, Base):
 
     def __init__(self, features: int, num_components: int = 8) -> None:
         super().__init__()
-        self.features = require_count("features", features)
-        self.num_components = require_count("num_components", num_components)
+        self.features = features = require_count("features", features)
+        self.num_components = num_components = require_count("num_components", num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.mean = nn.Parameter(torch.randn(num_components, features))
         self.log_std = nn.Parameter(torch.zeros(num_components, features))
@@ -171,13 +185,8 @@ class GaussianMixture(Specified, Base):
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         return mixture_log_prob(z, self.mean, self.log_std, self.logits.log_softmax(-1))
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         count = math.prod(shape)
         noise = normal_noise((*shape, self.features), self.mean, generator)
@@ -200,15 +209,16 @@ class Box(Specified, Base):
         high: Upper end.
     """
 
+    has_temperature = False
     support = "a Box base gives density only inside [low, high]"
     _like: Tensor
 
     def __init__(self, features: int, *, low: float = 0.0, high: float = 1.0) -> None:
         super().__init__()
-        self.features = require_count("features", features)
-        if not -math.inf < low < high < math.inf:
-            raise ValueError(f"low must be below high, both finite; got low={low}, high={high}.")
-        self.low, self.high = float(low), float(high)
+        self.features = features = require_count("features", features)
+        self.low, self.high = float(require_number("low", low)), float(require_number("high", high))
+        if not self.low < self.high:
+            raise InputError(f"low must be below high; got low={low}, high={high}.")
         self.register_buffer("_like", torch.zeros(()))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
@@ -217,22 +227,10 @@ class Box(Specified, Base):
         inside = (0 * z).sum(-1) - self.features * math.log(self.high - self.low)
         return torch.where(outside & ~z.isnan().any(-1), -math.inf, inside)
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
-        refuse_temperature(self, temperature)
         uniform = torch.rand(
             (*shape, self.features), generator=generator, dtype=self._like.dtype, device=self._like.device
         )
         return self.low + (self.high - self.low) * uniform
-
-
-def refuse_temperature(base: Base, temperature: float) -> None:
-    """Raise ValueError unless the temperature is 1."""
-    if temperature != 1:
-        raise ValueError(f"{type(base).__name__} has no temperature; got temperature={temperature}, use 1.")

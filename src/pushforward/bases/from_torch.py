@@ -1,14 +1,13 @@
 """A base made of any univariate torch distribution."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, distributions
 
-from pushforward.bases.density import Base, refuse_temperature
-from pushforward.errors import InputError, require_count
+from pushforward.bases.density import Base
+from pushforward.errors import InputError, require_choice, require_count, require_kind
 from pushforward.specification import Specified, plain
 
 # The distributions a model file can hold, and the arguments that define each.
@@ -52,20 +51,23 @@ class FromTorch(Specified, Base):
         tensor([0., -inf])
     """
 
+    has_temperature = False
     support = "a FromTorch base gives density only on its distribution's support"
     _inside: Tensor
 
     def __init__(self, distribution: distributions.Distribution, features: int) -> None:
         super().__init__()
-        self.features = require_count("features", features)
+        self.features = features = require_count("features", features)
+        example = "use one such as torch.distributions.StudentT(5.0)"
+        require_kind("distribution", distribution, distributions.Distribution, "a torch distribution", example)
         shape = tuple(distribution.batch_shape)
         if tuple(distribution.event_shape) != () or shape not in ((), (features,)):
-            raise ValueError(
+            raise InputError(
                 f"distribution must be univariate with batch shape () or ({features},); got batch shape {shape}, "
                 f"event shape {tuple(distribution.event_shape)}."
             )
         if distribution.support.is_discrete:  # type: ignore[union-attr]
-            raise ValueError(f"distribution must have a density; {type(distribution).__name__} is discrete.")
+            raise InputError(f"distribution must have a density; {type(distribution).__name__} is discrete.")
         self._name = type(distribution).__name__
         names = SAVEABLE_DISTRIBUTIONS.get(self._name, ())
         self._fixed = None if names else distribution
@@ -90,10 +92,7 @@ class FromTorch(Specified, Base):
     @classmethod
     def from_specification(cls, distribution: str, features: int, **numbers: Tensor) -> "FromTorch":
         """Build from the distribution's name and its numbers, each of shape () or (D,)."""
-        names = SAVEABLE_DISTRIBUTIONS.get(distribution)
-        if names is None:
-            raise ValueError(f"distribution must be one of {', '.join(SAVEABLE_DISTRIBUTIONS)}; got {distribution!r}.")
-        for name in names:
+        for name in SAVEABLE_DISTRIBUTIONS[require_choice("distribution", distribution, SAVEABLE_DISTRIBUTIONS)]:
             number = numbers.get(name)
             # Numbers of other shapes could stretch over one another without end.
             if (
@@ -101,7 +100,7 @@ class FromTorch(Specified, Base):
                 or not number.is_floating_point()
                 or number.shape not in ((), (features,))
             ):
-                raise ValueError(f"{name} must be one floating-point number, or one a feature.")
+                raise InputError(f"{name} must be one floating-point number, or one a feature.")
         return cls(getattr(distributions, distribution)(**numbers, validate_args=False), features)
 
     @property
@@ -121,15 +120,9 @@ class FromTorch(Specified, Base):
         log_prob = torch.where(inside, log_prob, -math.inf)
         return torch.where(z.isnan(), z, log_prob).sum(-1)
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
-        refuse_temperature(self, temperature)
         distribution, size = self.distribution, (*shape, self.features)
         if not math.prod(shape):  # some distributions cannot draw nothing
             return self._inside.new_empty(size)

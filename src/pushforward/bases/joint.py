@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.bases.acceptance import check_base
 from pushforward.bases.density import Base
+from pushforward.errors import InputError, described
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import shared_context
 
@@ -28,8 +30,10 @@ class Joint(Specified, Base):
 
     def __init__(self, bases: Sequence[Base]) -> None:
         super().__init__()
-        if not isinstance(bases, Sequence) or not bases or not all(isinstance(base, Base) for base in bases):
-            raise ValueError("bases must be a list of at least one base.")
+        if not isinstance(bases, Sequence) or isinstance(bases, str) or not bases:
+            raise InputError(f"bases must be a list of at least one base; got {described(bases)}.")
+        for position, base in enumerate(bases):
+            check_base(f"bases[{position}]", base)
         self.context_features = shared_context("the bases", bases)
         self.bases = nn.ModuleList(bases)
         self.features = sum(base.features for base in bases)
@@ -43,13 +47,8 @@ class Joint(Specified, Base):
             each.append(base.log_prob(part, context if base.context_features else None))  # type: ignore[operator]
         return torch.stack(each).sum(0)
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         parts = []
         for base in self.bases:

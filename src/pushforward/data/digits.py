@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pushforward.errors import InputError, require_number, require_seed
+
 LEVELS = 17
 """Values a pixel of the digits takes, 0 to 16: the `dequantize` of `fit` and `metrics.nll`."""
 
@@ -60,8 +62,11 @@ def digits(*, validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Digi
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise ValueError(f"validation and test must be above 0 and add up to less than 1; got {validation} and {test}.")
+    validation = require_number("validation", validation, above=0, below=1)
+    test = require_number("test", test, above=0, below=1)
+    seed = require_seed(seed) % 2**32  # all that scikit-learn tells apart
+    if validation + test >= 1:
+        raise InputError(f"validation and test must be above 0 and add up to less than 1; got {validation} and {test}.")
     x, labels = load_digits(return_X_y=True)
     rest, held, rest_labels, held_labels = train_test_split(
         x, labels, test_size=test, stratify=labels, random_state=seed

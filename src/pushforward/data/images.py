@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_choice, require_count
 from pushforward.transforms import Logit, Scale, Transform
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -69,6 +69,7 @@ def images(
     """
     path = Path(path)
     target = _target(size)
+    channels = None if channels is None else require_count("channels", channels)
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1 (grey), 3 (colour) or None; got {channels!r}.")
     if not path.exists():
@@ -109,9 +110,7 @@ def pixel_units(name: str) -> list[Transform]:
         "1/255": [Scale(1 / 255)],
         "logit": [Scale(1 / 256), Logit(1e-6)],
     }
-    if name not in units:
-        raise InputError(f"name must be one of {', '.join(units)}; got {name!r}.")
-    return units[name]
+    return units[require_choice("name", name, units)]
 
 
 def pillow(purpose: str) -> ModuleType:
@@ -125,12 +124,12 @@ def pillow(purpose: str) -> ModuleType:
 
 def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """Return the size as (height, width)."""
-    pair = (size, size) if isinstance(size, int) else size
-    if pair is not None and not (
-        isinstance(pair, tuple) and len(pair) == 2 and all(type(side) is int and side > 0 for side in pair)
-    ):
-        raise InputError(f"size must be a number of pixels or (height, width), each at least 1; got {size!r}.")
-    return pair
+    if size is None:
+        return None
+    if isinstance(size, (tuple, list)) and len(size) == 2:
+        return require_count("height in size", size[0]), require_count("width in size", size[1])
+    side = require_count("size, a number of pixels or (height, width),", size)
+    return side, side
 
 
 # ---- folders -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pushforward.data.digits import Digits, LabelledImages
 from pushforward.data.images import pillow
-from pushforward.errors import InputError, RunError
+from pushforward.errors import InputError, RunError, require_count, require_seed
 from pushforward.storage.atomic_files import replacing
 
 FOLDER_VARIABLE = "PUSHFORWARD_DATA"
@@ -58,12 +58,9 @@ def mnist(*, size: int = SIDE, validation: int = 10_000, seed: int = 0) -> Digit
     References:
         LeCun, Cortes & Burges (1998), The MNIST database of handwritten digits.
     """
-    _check_size(size)
+    size, seed = _checked_size(size), require_seed(seed)
     train_images, train_labels, test_images, test_labels = (_array(_contents(name)) for name in FILES)
-    if not isinstance(validation, int) or not 1 <= validation < len(train_images):
-        raise InputError(
-            f"validation must be a number of images from 1 to {len(train_images) - 1}; got {validation!r}."
-        )
+    validation = require_count("validation, in images,", validation, 1, len(train_images) - 1)
     order = np.asarray(torch.randperm(len(train_images), generator=torch.Generator().manual_seed(seed)))
     train, held = order[validation:], order[:validation]
     return Digits(
@@ -91,16 +88,16 @@ def mnist_sample(*, size: int = SIDE) -> Digits:
         >>> train.x.shape, train.x.dtype, len(validation.x), len(test.x)
         (torch.Size([400, 784]), torch.uint8, 100, 100)
     """
-    _check_size(size)
+    size = _checked_size(size)
     with files("pushforward.data").joinpath(SAMPLE).open("rb") as handle, np.load(handle) as arrays:
         return Digits(*(_labelled(arrays[part], arrays[f"{part}_labels"], size) for part in Digits._fields))
 
 
-def _check_size(size: int) -> None:
-    if not isinstance(size, int) or not 1 <= size <= SIDE:
-        raise InputError(f"size must be a number of pixels from 1 to {SIDE}; got {size!r}.")
+def _checked_size(size: int) -> int:
+    size = require_count("size, in pixels,", size, 1, SIDE)
     if size < SIDE:
         pillow("reducing MNIST's images")  # before any time is lost
+    return size
 
 
 def _labelled(images: np.ndarray, labels: np.ndarray, size: int) -> LabelledImages:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_choice, require_seed
+
 THREE_SETS = ("two-moons", "two-blobs", "boomerang")
 TEST_SHARE = 0.2
 
@@ -35,8 +37,8 @@ def three_sets(name: str, *, seed: int = 0) -> Sample:
     Raises:
         ValueError: If there is no such set.
     """
-    if name not in THREE_SETS:
-        raise ValueError(f"name must be one of {', '.join(THREE_SETS)}; got {name!r}.")
+    require_choice("name", name, THREE_SETS)
+    seed = require_seed(seed)
     file = files("pushforward.data").joinpath("probai", f"{name.replace('-', '_')}.csv")
     with file.open() as lines:
         x = torch.from_numpy(np.loadtxt(lines, delimiter=",", skiprows=1, dtype=np.float32))

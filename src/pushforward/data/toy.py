@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.data.toy_density import Density, Standardized, data_generator
 from pushforward.data.toy_laws import GaussianPeaks, NoisyCircles, NoisyCurves, Parabola, Squares, TwistedArms
+from pushforward.errors import InputError, require_count, require_number
 
 
 class ToyData(NamedTuple):
@@ -62,8 +63,7 @@ def circles(
 
     Exact entropy at the defaults: 0.788. Arguments as in `two_moons`; `factor` lies between 0 and 1.
     """
-    if not 0 < factor < 1:
-        raise ValueError(f"factor must lie between 0 and 1; got {factor}.")
+    factor = require_number("factor", factor, above=0, below=1)
     return _toy(NoisyCircles([1.0, factor], noise=noise), num_samples, standardize, seed)
 
 
@@ -91,8 +91,9 @@ def hexagon(num_samples: int, *, num_labels: int = 6, standardize: bool = False,
     With 6 labels the label is the corner; with 2, two opposite corners have label 0 and the other four label 1. Exact
     entropy: 0.0245; given the label -1.7673 (6) or -0.6120 (2). Other arguments as in `two_moons`.
     """
+    num_labels = require_count("num_labels", num_labels)
     if num_labels not in (2, 6):
-        raise ValueError(f"num_labels must be 2 or 6; got {num_labels}.")
+        raise InputError(f"num_labels must be 2 or 6; got {num_labels}.")
     labels = list(range(6)) if num_labels == 6 else [0, 1, 1, 0, 1, 1]
     return _toy(GaussianPeaks(_polygon(6, 1.0), 0.1, [1 / 6] * 6, labels), num_samples, standardize, seed)
 
@@ -169,8 +170,7 @@ def _polygon(num_corners: int, radius: float) -> list[tuple[float, float]]:
 def _toy(density: Density, num_samples: int, standardize: bool, seed: int) -> ToyData:
     x, labels = density.draw(num_samples, data_generator(seed))
     if standardize:
-        if num_samples < 2:
-            raise ValueError(f"standardize needs num_samples of at least 2; got {num_samples}.")
+        require_count("num_samples, where standardize=True,", num_samples, 2)
         mean, std = x.mean(0), x.std(0, correction=0)
         x, density = (x - mean) / std, Standardized(density, mean, std)
     return ToyData(x.float(), labels if density.label_proportions else None, density)

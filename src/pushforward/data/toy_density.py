@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.errors import require_count
+from pushforward.errors import require_count, require_seed
+from pushforward.numerics.generators import check_generator
 
 # Rows evaluated at once: a chunk times a few hundred quadrature nodes stays near the processor's cache.
 _CHUNK = 1024
@@ -99,7 +100,8 @@ class Density(ABC):
 
     def draw(self, num_samples: int, generator: torch.Generator, *, label: int | None = None) -> tuple[Tensor, Tensor]:
         """Draw points, (num_samples, 2) in float64, and labels, (num_samples,), from a generator of one's own."""
-        require_count("num_samples", num_samples)
+        num_samples = require_count("num_samples", num_samples)
+        check_generator(generator)
         if label is None:
             proportions = torch.tensor(self.label_proportions or (1.0,), dtype=torch.float64)
             labels = torch.multinomial(proportions, num_samples, replacement=True, generator=generator)
@@ -155,7 +157,7 @@ def fresh_generator(seed: int) -> torch.Generator:
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
+    state = np.random.SeedSequence([require_seed(seed), stream]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
 
 

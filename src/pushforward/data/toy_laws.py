@@ -7,15 +7,11 @@ import torch
 from torch import Tensor
 
 from pushforward.data.toy_density import Density, grid_entropy
+from pushforward.errors import require_number
 
 _LOG_2PI = math.log(2 * math.pi)
 # Gaussian tails are cut at this many standard deviations in entropy quadratures: what is left out is below 1e-17.
 _TAIL = 9.0
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0 or math.isinf(value):
-        raise ValueError(f"{name} must be above 0; got {value}.")
 
 
 def _log_mixture(x: Tensor, centres: Tensor, log_weights: Tensor, sigma: float) -> Tensor:
@@ -47,7 +43,7 @@ class GaussianPeaks(Density):
     def __init__(
         self, centres: Sequence[tuple[float, float]], sigma: float, weights: Sequence[float], labels: Sequence[int]
     ) -> None:
-        _check_positive("sigma", sigma)
+        sigma = require_number("sigma", sigma, above=0)
         self.centres = torch.tensor(centres, dtype=torch.float64)
         self.sigma = sigma
         self.weights = torch.tensor(weights, dtype=torch.float64)
@@ -91,7 +87,7 @@ class NoisyCurves(Density):
     ) -> None:
         from scipy.special import roots_legendre
 
-        _check_positive("noise", noise)
+        noise = require_number("noise", noise, above=0)
         self.curves, self.noise, self.power = tuple(curves), noise, power
         self.label_proportions = (1 / len(self.curves),) * len(self.curves)
         # Nodes are at most 0.63 noise apart in the middle of the curve, much closer at its ends.
@@ -124,7 +120,7 @@ class NoisyCircles(Density):
     """
 
     def __init__(self, radii: Sequence[float], *, noise: float) -> None:
-        _check_positive("noise", noise)
+        noise = require_number("noise", noise, above=0)
         self.radii, self.noise = torch.tensor(radii, dtype=torch.float64), noise
         self.label_proportions = (1 / len(radii),) * len(radii)
 
@@ -180,7 +176,7 @@ class Parabola(Density):
     """
 
     def __init__(self, *, noise: float) -> None:
-        _check_positive("noise", noise)
+        noise = require_number("noise", noise, above=0)
         self.noise = noise
 
     def _log_prob_by_label(self, x: Tensor) -> Tensor:
@@ -212,8 +208,10 @@ class TwistedArms(Density):
     """
 
     def __init__(self, num_arms: int, *, radial: float, tangential: float, rate: float, scale: float) -> None:
-        _check_positive("radial", radial)
-        _check_positive("tangential", tangential)
+        radial, tangential = (
+            require_number("radial", radial, above=0),
+            require_number("tangential", tangential, above=0),
+        )
         self.num_arms, self.rate, self.scale = num_arms, rate, scale
         self.widths = torch.tensor([radial, tangential], dtype=torch.float64)
         self.label_proportions = (1 / num_arms,) * num_arms

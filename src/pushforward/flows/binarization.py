@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_choice
 from pushforward.numerics.arrays import as_tensor
+from pushforward.numerics.generators import check_generator
 
 BINARIZATIONS = ("dynamic", "threshold", "none")
 
@@ -32,8 +34,8 @@ def binarize(x: Any, how: str = "dynamic", *, generator: torch.Generator | None 
         >>> binarize(torch.tensor([0, 127, 128, 255], dtype=torch.uint8), "threshold")
         tensor([0., 0., 1., 1.])
     """
-    if how not in BINARIZATIONS:
-        raise ValueError(f"binarize must be one of {', '.join(BINARIZATIONS)}; got {how!r}.")
+    require_choice("binarize", how, BINARIZATIONS)
+    check_generator(generator)
     x = as_tensor(x)
     if how == "none":
         check_binary(x)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases.density import normal_log_prob
-from pushforward.errors import require_count
+from pushforward.errors import require_count, require_kind
 from pushforward.flows.flow import Flow
+from pushforward.numerics.generators import check_generator
 from pushforward.specification import Specified
 
 
@@ -58,8 +59,7 @@ class VariationalDequantization(Specified, nn.Module):
     def __init__(self, flow: Flow, noise: Flow, levels: int = 256) -> None:
         super().__init__()
         for name, value in (("flow", flow), ("noise", noise)):
-            if not isinstance(value, Flow):
-                raise ValueError(f"{name} must be a Flow; got {type(value).__name__}.")
+            require_kind(name, value, Flow, "a Flow")
         if not flow.features == noise.features == noise.context_features:
             raise ValueError(
                 f"noise must have the flow's {flow.features} features, and as many of context; got {noise.features} "
@@ -90,7 +90,8 @@ class VariationalDequantization(Specified, nn.Module):
         Raises:
             ValueError: If x is not of such integers, or `num_samples` is below 1.
         """
-        require_count("num_samples", num_samples)
+        num_samples = require_count("num_samples", num_samples)
+        check_generator(generator)
         self._check(x)
         k = x.to(next(self.noise.parameters()).dtype)
         # (n, K, D) and (n, K)

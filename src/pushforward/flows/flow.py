@@ -1,6 +1,6 @@
 """A flow: a base density carried through an invertible map, in the units of the user's data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases import Base
-from pushforward.bases.density import check_draw
+from pushforward.bases.acceptance import check_base
+from pushforward.errors import require_count
 from pushforward.flows.torch_distribution import FlowDistribution
 from pushforward.flows.user_rows import rows_of
 from pushforward.numerics.arrays import as_tensor
-from pushforward.numerics.chunking import chunks
+from pushforward.numerics.chunking import in_chunks
 from pushforward.specification import Specified
-from pushforward.transforms.argument_checks import check_context, check_list, shared_context, shared_features
-from pushforward.transforms.base import Compose, Step, Transform
+from pushforward.transforms.argument_checks import check_context, shared_context, shared_features
+from pushforward.transforms.base import Compose, Step, Transform, check_transform, check_transforms
 from pushforward.transforms.module_structure import FromParts, is_learned
 
 
@@ -57,21 +58,25 @@ class Flow(Specified, nn.Module):
         context_preprocessing: Sequence[Transform] = (),
     ) -> None:
         super().__init__()
-        check_list("preprocessing", preprocessing)
-        check_list("context_preprocessing", context_preprocessing)
-        self.transform = transform
-        self.base = base
-        self.preprocessing = nn.ModuleList(preprocessing)
-        self.context_preprocessing = nn.ModuleList(context_preprocessing)
-        parts: list[Transform | Base] = [*preprocessing, transform, base]
+        check_transform("transform", transform)
+        check_base("base", base)
+        self.transform, self.base = transform, base
+        self.preprocessing = nn.ModuleList(check_transforms("preprocessing", preprocessing))
+        prepared = check_transforms("context_preprocessing", context_preprocessing)
+        self.context_preprocessing = nn.ModuleList(prepared)
+        parts: list[Transform | Base] = [*self.parts(), base]
         self.context_features = shared_context("the parts of a flow", parts)
-        shared_features(self, (*preprocessing, transform, base))
+        shared_features(self, parts)
         self.features = base.features
         self.eval()
 
     def parts(self) -> list[Transform]:
         """Return the preprocessing and the transform, data to latent."""
         return [*self.preprocessing, self.transform]
+
+    def forward(self, x: Any, context: Any = None) -> Tensor:
+        """Return `log_prob(x, context)`: what wrappers and hooks of modules, `torch.compile` and summaries call."""
+        return self.log_prob(x, context)
 
     # ---- density -------------------------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class Flow(Specified, nn.Module):
             ValueError: If a shape does not fit, context is missing or unwanted, or x holds integers.
         """
         x, context = self._check(x, context)
-        return _in_chunks(lambda *rows: self._encode_and_log_prob(*rows)[1], x, context, x.shape[:-1])
+        return in_chunks(lambda *rows: self._encode_and_log_prob(*rows)[1], x, context, x.shape[:-1])
 
     def _encode_and_log_prob(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_det = self._forward(x, context)
@@ -98,7 +103,7 @@ class Flow(Specified, nn.Module):
     def encode(self, x: Any, context: Any = None) -> Tensor:
         """Return the latent z of data x: (*batch, D) -> (*batch, D)."""
         x, context = self._check(x, context)
-        return _in_chunks(lambda *rows: self._forward(*rows)[0], x, context, x.shape)
+        return in_chunks(lambda *rows: self._forward(*rows)[0], x, context, x.shape)
 
     def encode_and_log_prob(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """Return `encode(x)` and `log_prob(x)` from one pass, for losses that need both."""
@@ -113,7 +118,7 @@ class Flow(Specified, nn.Module):
     def decode(self, z: Any, context: Any = None) -> Tensor:
         """Return the data x of latent z: (*batch, D) -> (*batch, D)."""
         z, context = self._check(z, context)
-        return _in_chunks(lambda *rows: self._inverse(*rows)[0], z.to(self._dtype), context, z.shape)
+        return in_chunks(lambda *rows: self._inverse(*rows)[0], z.to(self._dtype), context, z.shape)
 
     # ---- sampling ------------------------------------------------------------------------------------------------
 
@@ -138,7 +143,7 @@ class Flow(Specified, nn.Module):
             (num_samples, D), or (*B, num_samples, D) with context.
         """
         z, context = self._draw(num_samples, context, temperature, generator)
-        return _in_chunks(lambda *rows: self._inverse(*rows)[0], z, context, z.shape)
+        return in_chunks(lambda *rows: self._inverse(*rows)[0], z, context, z.shape)
 
     def sample_and_log_prob(
         self,
@@ -160,7 +165,7 @@ class Flow(Specified, nn.Module):
         self, num_samples: int, context: Any, temperature: float, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor | None]:
         """Draw latents, (*B, num_samples, D), and give context the axis that stretches over the samples."""
-        check_draw(num_samples, temperature)
+        num_samples = require_count("num_samples", num_samples, 0)
         batch: tuple[int, ...] = ()
         if context is not None:
             context = as_tensor(context)
@@ -202,6 +207,7 @@ class Flow(Specified, nn.Module):
 
         A left-out step keeps its fixed mixing (parts without parameters) and loses what was learned; the preprocessing
         stays. 0 gives the base in the units of the data, the number of learned steps the whole flow. Parts are shared.
+        Whether a step is left or not, context is taken (and needed) as by the whole flow.
 
         Raises:
             ValueError: If there are not that many learned steps.
@@ -209,8 +215,7 @@ class Flow(Specified, nn.Module):
         sequence = self.transform.in_sequence()
         steps = [step for _, step in sequence]
         learned = [position for position, step in enumerate(steps) if is_learned(step)]
-        if not isinstance(num_layers, int) or not 0 <= num_layers <= len(learned):
-            raise ValueError(f"num_layers must be from 0 to {len(learned)}, the learned steps; got {num_layers!r}.")
+        num_layers = require_count("num_layers, of the learned steps,", num_layers, 0, len(learned))
         for position in learned[: len(learned) - num_layers]:
             steps[position] = steps[position].fixed()
         flow = Flow(
@@ -219,6 +224,7 @@ class Flow(Specified, nn.Module):
             list(self.preprocessing),  # type: ignore[arg-type]
             context_preprocessing=list(self.context_preprocessing),  # type: ignore[arg-type]
         )
+        flow.context_features = self.context_features
         return flow.train(self.training)
 
     def distribution(self, context: Any = None) -> FlowDistribution:
@@ -291,9 +297,3 @@ class Flow(Specified, nn.Module):
             z, log_det = part.inverse(z, context if part.context_features else None)  # type: ignore[operator]
             total = total + log_det
         return z, total
-
-
-def _in_chunks(function: Callable[..., Tensor], rows: Tensor, context: Tensor | None, shape: Sequence[int]) -> Tensor:
-    """Return a function of rows and context, computed chunk by chunk where no gradient is wanted, in a shape."""
-    results = [function(*chunk) for chunk in chunks(rows, context)]
-    return results[0] if len(results) == 1 else torch.cat(results).reshape(tuple(shape))

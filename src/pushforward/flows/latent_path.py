@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pushforward.errors import require_count
+from pushforward.errors import require_choice, require_count, require_kind
 from pushforward.flows.flow import Flow
 
 LEAST_SINE = 1e-4  # of the angle between two latents: nearer to one line, the turning formula divides 0 by 0
@@ -58,11 +58,9 @@ def latent_path(
         Shoemake (1985), Animating rotation with quaternion curves, eq. 1. White (2016), Sampling generative networks.
         arXiv:1609.04468.
     """
-    if not isinstance(flow, Flow):
-        raise ValueError(f"flow must be a Flow; got {type(flow).__name__}.")
-    require_count("num_points", num_points, 2)  # both ends
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+    require_kind("flow", flow, Flow, "a Flow")
+    num_points = require_count("num_points", num_points, 2)  # both ends
+    require_choice("kind", kind, KINDS)
     start, end = torch.as_tensor(start), torch.as_tensor(end)
     if start.shape != end.shape:
         raise ValueError(f"start and end must have one shape; got {tuple(start.shape)} and {tuple(end.shape)}.")

@@ -8,6 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count, require_seed
+
+MOST_SEEDS = 2**32  # that scikit-learn tells apart
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -57,6 +61,7 @@ def random_forest(x: Any, labels: Any, *, num_trees: int = 500, seed: int = 0) -
     """Return a random forest of scikit-learn fitted to rows x (n, D) with integer labels (n,), for `judge`."""
     from sklearn.ensemble import RandomForestClassifier
 
+    num_trees, seed = require_count("num_trees", num_trees), require_seed(seed) % MOST_SEEDS
     return RandomForestClassifier(num_trees, random_state=seed).fit(_array(x), _array(labels))
 
 

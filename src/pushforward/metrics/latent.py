@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count, require_seed
+
 
 @dataclass(frozen=True)
 class LatentNormality:
@@ -67,6 +69,11 @@ def latent_normality(
         Baringhaus & Henze (1988), A consistent test for multivariate normality. Metrika 35, 339-348: the MMD, here
         with known mean and covariance and without its diagonal.
     """
+    num_quantiles, num_simulations = (
+        require_count("num_quantiles", num_quantiles),
+        require_count("num_simulations", num_simulations, 0),
+    )
+    max_rows, seed = require_count("max_rows", max_rows, 2), require_seed(seed)
     z = torch.as_tensor(z).detach().double().cpu()
     if z.ndim != 2 or len(z) < 8 or not bool(z.isfinite().all()):
         raise ValueError(f"z must be finite rows of shape (n, D) with n at least 8; got shape {tuple(z.shape)}.")

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pushforward.errors import require_count
+from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows.dequantization import dequantized
 from pushforward.transforms import Compose, Transform
-from pushforward.transforms.argument_checks import check_list
+from pushforward.transforms.base import check_transforms
 
 # Share of the rows left out at each end of a trimmed mean.
 _TRIM = 0.01
@@ -103,12 +103,13 @@ def nll(
             f"{type(flow).__name__} has no log_prob: nll scores flows. Of a model with a bound alone, take the mean of "
             "-model.iwae(x) (VAE) or -model.bound(x) (VariationalDequantization)."
         )
-    check_list("units", units)
+    units = check_transforms("units", units)
+    batch_size = require_count("batch_size", batch_size)
     x = _rows(x)
     generator = None
     if dequantize is not None:
-        _check_levels(x, dequantize)
-        generator = torch.Generator().manual_seed(seed)
+        _check_levels(x, require_count("dequantize", dequantize, 2))
+        generator = torch.Generator().manual_seed(require_seed(seed))
     context = None if context is None else torch.as_tensor(context)
     return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
 
@@ -149,6 +150,12 @@ def excess(
         >>> excess(flow, truth, 1000, 1, context_of_label=one_hot).mean > 0
         True
     """
+    num_samples, seed = require_count("num_samples", num_samples, 2), require_seed(seed)
+    batch_size = require_count("batch_size", batch_size)
+    if not hasattr(density, "log_prob") or not hasattr(density, "sample"):
+        raise InputError(
+            f"density must have log_prob and sample, such as pf.data.two_moons(2).density; got {described(density)}."
+        )
     if context_of_label is None:
         x, labels, context = density.sample(num_samples, seed), None, None
         true_log_prob = density.log_prob(x.double())
@@ -171,9 +178,8 @@ def bits_per_dim(nats: float, features: int, *, bin_width: float = 1.0) -> float
     Raises:
         ValueError: If features is below 1, or the width is not above 0.
     """
-    require_count("features", features)
-    if not 0 < bin_width < math.inf:
-        raise ValueError(f"bin_width must be above 0; got {bin_width}.")
+    features = require_count("features", features)
+    bin_width = require_number("bin_width", bin_width, above=0)
     return (nats / features - math.log(bin_width)) / math.log(2)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count
+
 
 def nearest_neighbour_distance(a: Any, b: Any, *, batch_size: int = 1024) -> Tensor:
     """Return the Euclidean distance of each row of a to the nearest row of b, (n,), float64.
@@ -24,6 +26,7 @@ def nearest_neighbour_distance(a: Any, b: Any, *, batch_size: int = 1024) -> Ten
         >>> nearest_neighbour_distance([[0.0, 0.0], [3.0, 5.0]], [[0.0, 1.0], [0.0, 0.0]])
         tensor([0., 5.], dtype=torch.float64)
     """
+    batch_size = require_count("batch_size", batch_size)
     a, b = torch.as_tensor(a).detach().double().cpu(), torch.as_tensor(b).detach().double().cpu()
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not len(b):
         raise ValueError(

@@ -1,6 +1,5 @@
 """Do two samples come from one law? Maximum mean discrepancy with its null, and the classifier two-sample test."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import require_count
+from pushforward.errors import require_count, require_number, require_seed
+from pushforward.metrics.classifier import MOST_SEEDS
 
 # Rows of a kernel matrix held at once: 10,000 x 10,000 needs 20 MB instead of 800.
 _CHUNK = 256
@@ -86,7 +86,7 @@ def mmd_null(
         num_permutations: Number of random splits.
         seed: Seed of the splits.
     """
-    require_count("num_permutations", num_permutations)
+    num_permutations, seed = require_count("num_permutations", num_permutations), require_seed(seed)
     a, b = _samples(a, b)
     widths = _bandwidths(a, b, bandwidth)
     pooled, generator = torch.cat([a, b]), torch.Generator().manual_seed(seed)
@@ -130,9 +130,9 @@ def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     a, b = _samples(a, b)
-    size, generator = min(len(a), len(b)), torch.Generator().manual_seed(seed)
-    if not 2 <= folds <= size:
-        raise ValueError(f"folds must lie between 2 and the smaller sample's size, {size}; got {folds}.")
+    size, generator = min(len(a), len(b)), torch.Generator().manual_seed(require_seed(seed))
+    folds = require_count("folds", folds, 2, size)  # a fold is a row of the smaller sample at least
+    seed %= MOST_SEEDS
     parts = [part[torch.randperm(len(part), generator=generator)[:size]] for part in (a, b)]
     scores = cross_val_score(
         classifier or HistGradientBoostingClassifier(random_state=seed),
@@ -157,10 +157,8 @@ def _samples(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def _bandwidths(a: Tensor, b: Tensor, bandwidth: float | Sequence[float] | None) -> list[float]:
     if bandwidth is None:
         return [median_bandwidth(a, b)]
-    widths = list(bandwidth) if isinstance(bandwidth, Sequence) else [bandwidth]
-    if not widths or not all(0 < width < math.inf for width in widths):
-        raise ValueError(f"bandwidth must be above 0; got {bandwidth}.")
-    return widths
+    widths = list(bandwidth) if isinstance(bandwidth, (list, tuple)) and bandwidth else [bandwidth]
+    return [float(require_number("bandwidth", width, above=0)) for width in widths]
 
 
 def _kernel(a: Tensor, b: Tensor, widths: list[float]) -> Iterator[Tensor]:

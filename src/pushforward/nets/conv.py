@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.nets.mlp import activation_named, check_sizes, zero_last
-from pushforward.specification import Specified, hold_structure, readable
+from pushforward.errors import require_count, require_image_shape
+from pushforward.nets.mlp import activation_named, require_dropout, zero_last
+from pushforward.specification import Specified, hold_structure, readable_mask
 
 
 class ConvNet(Specified, nn.Module):
@@ -63,27 +64,14 @@ class ConvNet(Specified, nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        values, shape = readable("mask", mask), tuple(shape)
-        if len(shape) != 3 or values.dtype != torch.bool or values.shape != (math.prod(shape),):
-            raise ValueError(
-                f"mask must be boolean with one value for each feature of an image of shape (C, H, W); got "
-                f"{str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)} for images of {shape}."
-            )
+        self.shape = channels, height, width = require_image_shape(shape)
+        values = readable_mask("mask", mask, math.prod(self.shape))
         num_kept = int(values.sum())
-        if not 0 < num_kept < len(values):
-            raise ValueError(
-                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(values)}."
-            )
-        check_sizes(
-            shape=shape,
-            num_params=num_params,
-            hidden_channels=hidden_channels,
-            num_blocks=num_blocks,
-            context_features=context_features,
-        )
-        channels, height, width = self.shape = shape
-        self.num_params, self.hidden_channels, self.num_blocks = num_params, hidden_channels, num_blocks
-        self.context_features, self.activation, self.dropout = context_features, activation, dropout
+        self.num_params = num_params = require_count("num_params", num_params)
+        self.hidden_channels = hidden_channels = require_count("hidden_channels", hidden_channels)
+        self.num_blocks = num_blocks = require_count("num_blocks", num_blocks)
+        self.context_features = context_features = require_count("context_features", context_features, 0)
+        self.activation, self.dropout = activation, require_dropout(dropout)
         self.num_kept = num_kept
         self._activation = activation_named(activation)
         hold_structure(self, mask, mask=values)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
-from pushforward.specification import Specified, hold_structure, readable
+from pushforward.errors import InputError, require_count, require_widths
+from pushforward.nets.mlp import Input, activation_named, require_dropout, zero_last
+from pushforward.specification import Specified, hold_structure, readable, shown
 
 
 def _masks(adjacency: Tensor, num_params: int, widths: Sequence[int], context: bool) -> list[Tensor]:
@@ -45,8 +46,8 @@ class MaskedMLP(Specified, nn.Module):
     Args:
         adjacency: Boolean matrix, (num_outputs, in_features).
         num_params: Numbers per output.
-        hidden_features: Widths of the hidden layers, at least one; fewer units than distinct rows of `adjacency` lose
-            connections that the matrix allows.
+        hidden_features: Widths of the hidden layers, at least one (an integer is two layers of that width); fewer units
+            than distinct rows of `adjacency` lose connections that the matrix allows.
         context_features: Size of the context, seen by every output; 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.
@@ -63,21 +64,19 @@ class MaskedMLP(Specified, nn.Module):
         adjacency: Tensor,
         num_params: int = 1,
         *,
-        hidden_features: Sequence[int] = (64, 64),
+        hidden_features: int | Sequence[int] = (64, 64),
         context_features: int = 0,
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        hidden_features = tuple(hidden_features)
-        check_sizes(num_params=num_params, hidden_features=hidden_features, context_features=context_features)
+        self.num_params = num_params = require_count("num_params", num_params)
+        self.hidden_features = hidden_features = require_widths("hidden_features", hidden_features)
+        self.context_features = context_features = require_count("context_features", context_features, 0)
         values = readable("adjacency", adjacency)
         if values.dtype != torch.bool or values.ndim != 2:
-            raise ValueError(f"adjacency must be a boolean matrix; got {values.dtype} of shape {tuple(values.shape)}.")
-        if not hidden_features:
-            raise ValueError("hidden_features must name at least one layer; got ().")
-        self.num_params, self.hidden_features, self.context_features = num_params, hidden_features, context_features
-        self.activation, self.dropout = activation, dropout
+            raise InputError(f"adjacency must be a boolean matrix; got {shown(values)}.")
+        self.activation, self.dropout = activation, require_dropout(dropout)
         self._activation = activation_named(activation)
         num_outputs, in_features = values.shape
         widths = (in_features, *hidden_features, num_outputs * num_params)

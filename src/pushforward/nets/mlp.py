@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.errors import require_count
+from pushforward.errors import require_choice, require_count, require_number, require_widths
 from pushforward.specification import Specified
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -21,21 +21,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def activation_named(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the activation function called `name`; ValueError lists the names there are."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}.")
-    return ACTIVATIONS[name]
+    """Return the activation function called `name`; InputError lists the names there are."""
+    return ACTIVATIONS[require_choice("activation", name, ACTIVATIONS)]
 
 
-def check_sizes(**sizes: int | Sequence[int]) -> None:
-    """Raise InputError naming the first size that is not a positive integer (context_features may be 0)."""
-    for name, value in sizes.items():
-        least = 0 if name in ("context_features", "in_features") else 1
-        if isinstance(value, Sequence):
-            for position, size in enumerate(value):
-                require_count(f"{name}[{position}]", size, least)
-        else:
-            require_count(name, value, least)
+def require_dropout(value: float) -> float:
+    """Return the share of hidden values dropped, or raise InputError unless it is from 0 to below 1."""
+    return require_number("dropout", value, least=0, below=1)
 
 
 class Input(nn.Module):
@@ -84,7 +76,7 @@ class MLP(Specified, nn.Module):
     Args:
         in_features: Size of the input; 0 if the context alone decides.
         out_features: Size of the output.
-        hidden_features: Widths of the hidden layers, at least one.
+        hidden_features: Widths of the hidden layers, at least one; an integer is two layers of that width.
         context_features: Size of the context, 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.
@@ -98,24 +90,17 @@ class MLP(Specified, nn.Module):
         in_features: int,
         out_features: int,
         *,
-        hidden_features: Sequence[int] = (64, 64),
+        hidden_features: int | Sequence[int] = (64, 64),
         context_features: int = 0,
         activation: str = "relu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        hidden_features = tuple(hidden_features)
-        check_sizes(
-            in_features=in_features,
-            out_features=out_features,
-            hidden_features=hidden_features,
-            context_features=context_features,
-        )
-        if not hidden_features:
-            raise ValueError("hidden_features must name at least one layer; got ().")
-        self.in_features, self.out_features = in_features, out_features
-        self.hidden_features, self.context_features = hidden_features, context_features
-        self.activation, self.dropout = activation, dropout
+        self.in_features = in_features = require_count("in_features", in_features, 0)
+        self.out_features = out_features = require_count("out_features", out_features)
+        self.hidden_features = hidden_features = require_widths("hidden_features", hidden_features)
+        self.context_features = context_features = require_count("context_features", context_features, 0)
+        self.activation, self.dropout = activation, require_dropout(dropout)
         self._activation = activation_named(activation)
         self.first = Input(in_features, hidden_features[0], context_features)
         self.hidden = nn.ModuleList(
@@ -164,16 +149,12 @@ class ResidualMLP(Specified, nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_sizes(
-            in_features=in_features,
-            out_features=out_features,
-            hidden_features=hidden_features,
-            num_blocks=num_blocks,
-            context_features=context_features,
-        )
-        self.in_features, self.out_features, self.hidden_features = in_features, out_features, hidden_features
-        self.num_blocks, self.context_features = num_blocks, context_features
-        self.activation, self.dropout = activation, dropout
+        self.in_features = in_features = require_count("in_features", in_features, 0)
+        self.out_features = out_features = require_count("out_features", out_features)
+        self.hidden_features = hidden_features = require_count("hidden_features", hidden_features)
+        self.num_blocks = num_blocks = require_count("num_blocks", num_blocks)
+        self.context_features = context_features = require_count("context_features", context_features, 0)
+        self.activation, self.dropout = activation, require_dropout(dropout)
         self._activation = activation_named(activation)
         self.first = Input(in_features, hidden_features, context_features)
         self.inner = nn.ModuleList(nn.Linear(hidden_features, hidden_features) for _ in range(num_blocks))

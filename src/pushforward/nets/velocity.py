@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.nets.mlp import Input, activation_named, check_sizes, zero_last
+from pushforward.errors import require_choice, require_count, require_widths
+from pushforward.nets.mlp import Input, zero_last
 from pushforward.specification import Specified
 
 Sloped = tuple[Tensor, Tensor]  # an activation's value and slope
@@ -34,6 +35,7 @@ def _tanh(a: Tensor) -> Sloped:
 
 # The activations of `nets.mlp`, each with its slope, which the divergence needs.
 SLOPED: dict[str, Callable[[Tensor], Sloped]] = {"relu": _relu, "gelu": _gelu, "silu": _silu, "tanh": _tanh}
+TIMES = ("concatenated", "film")
 TIME_FEATURES = 5
 
 
@@ -48,7 +50,7 @@ class TimeMLP(Specified, nn.Module):
 
     Args:
         features: Number of features D.
-        hidden_features: Widths of the hidden layers, at least one.
+        hidden_features: Widths of the hidden layers, at least one; an integer is two layers of that width.
         context_features: Size of the context, 0 for none.
         activation: "tanh", "silu", "gelu" or "relu".
         time: "concatenated": time enters beside x; "film": it scales and shifts every hidden layer (FiLM,
@@ -62,22 +64,17 @@ class TimeMLP(Specified, nn.Module):
         self,
         features: int,
         *,
-        hidden_features: Sequence[int] = (64, 64),
+        hidden_features: int | Sequence[int] = (64, 64),
         context_features: int = 0,
         activation: str = "tanh",
         time: str = "concatenated",
     ) -> None:
         super().__init__()
-        hidden_features = tuple(hidden_features)
-        check_sizes(features=features, hidden_features=hidden_features, context_features=context_features)
-        if time not in ("concatenated", "film"):
-            raise ValueError(f"time must be concatenated or film; got {time!r}.")
-        if not hidden_features:
-            raise ValueError("hidden_features must name at least one layer; got ().")
-        self.features, self.hidden_features, self.context_features = features, hidden_features, context_features
-        self.activation, self.time = activation, time
-        activation_named(activation)
-        self._sloped = SLOPED[activation]
+        self.features = features = require_count("features", features)
+        self.hidden_features = hidden_features = require_widths("hidden_features", hidden_features)
+        self.context_features = context_features = require_count("context_features", context_features, 0)
+        self.activation, self.time = activation, require_choice("time", time, TIMES)
+        self._sloped = SLOPED[require_choice("activation", activation, SLOPED)]
         self.first = Input(features, hidden_features[0], TIME_FEATURES + context_features)
         self.hidden = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(hidden_features[:-1], hidden_features[1:], strict=True)
@@ -146,8 +143,9 @@ class HyperNetwork(Specified, nn.Module):
 
     def __init__(self, features: int, *, width: int = 64, hidden: int = 32, context_features: int = 0) -> None:
         super().__init__()
-        check_sizes(features=features, width=width, hidden=hidden, context_features=context_features)
-        self.features, self.width, self.hidden, self.context_features = features, width, hidden, context_features
+        self.features = features = require_count("features", features)
+        self.width, self.hidden = width, hidden = require_count("width", width), require_count("hidden", hidden)
+        self.context_features = context_features = require_count("context_features", context_features, 0)
         self.first = nn.Linear(1 + context_features, hidden)
         self.second = nn.Linear(hidden, hidden)
         self.inner = nn.Linear(hidden, width * (features + 1))

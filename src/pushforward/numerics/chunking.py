@@ -1,7 +1,7 @@
 """Many rows on their way through a map, in chunks whose intermediate values stay in the processor's cache."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,3 +32,9 @@ def chunks(x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor |
         return
     for start in range(0, len(x), rows):
         yield x[start : start + rows], context
+
+
+def in_chunks(function: Callable[..., Tensor], rows: Tensor, context: Tensor | None, shape: Sequence[int]) -> Tensor:
+    """Return a function of rows and context, computed chunk by chunk where no gradient is wanted, in a shape."""
+    results = [function(*chunk) for chunk in chunks(rows, context)]
+    return results[0] if len(results) == 1 else torch.cat(results).reshape(tuple(shape))

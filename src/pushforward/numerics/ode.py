@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import RunError, require_count
+from pushforward.errors import InputError, RunError, require_choice, require_count
 
 __all__ = ["METHODS", "Tableau", "check_method", "integrate", "integrate_adjoint"]
 
@@ -80,14 +80,12 @@ METHODS: dict[str, Tableau] = {
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0  # of the next step against the last one
 
 
-def check_method(method: str, num_steps: int | None) -> None:
-    """Raise ValueError unless there is such a method, and it can do what is asked."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+def check_method(method: str, num_steps: int | None) -> int | None:
+    """Return the number of steps, or raise InputError unless there is such a method and it can do what is asked."""
+    require_choice("method", method, METHODS)
     if num_steps is None and not METHODS[method].errors:
-        raise ValueError(f"{method} has no error estimate: give num_steps, or use dopri5 or tsit5.")
-    if num_steps is not None:
-        require_count("num_steps", num_steps)
+        raise InputError(f"{method} has no error estimate: give num_steps, or use dopri5 or tsit5.")
+    return None if num_steps is None else require_count("num_steps", num_steps)
 
 
 def integrate(

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from pushforward.bases import Base, StandardNormal
-from pushforward.errors import require_count
+from pushforward.errors import require_choice, require_count, require_widths
 from pushforward.flows import Flow
-from pushforward.nets import MLP, MaskedMLP
-from pushforward.specification import readable
+from pushforward.nets import ACTIVATIONS, MLP, MaskedMLP
+from pushforward.nets.mlp import require_dropout
+from pushforward.specification import readable_mask
 from pushforward.transforms import (
     Autoregressive,
     Compose,
@@ -37,14 +38,14 @@ MIXINGS = ("swap", "flip", "permute", "orthogonal", "lu")
 
 
 def network_options(
-    hidden_features: Sequence[int], context_features: int, activation: str, dropout: float
+    hidden_features: int | Sequence[int], context_features: int, activation: str, dropout: float
 ) -> dict[str, Any]:
-    """Return the options that every conditioner of a recipe is made with."""
+    """Return the options that every conditioner of a recipe is made with, checked: there may be no conditioner."""
     return {
-        "hidden_features": hidden_features,
-        "context_features": context_features,
-        "activation": activation,
-        "dropout": dropout,
+        "hidden_features": require_widths("hidden_features", hidden_features),
+        "context_features": require_count("context_features", context_features, 0),
+        "activation": require_choice("activation", activation, ACTIVATIONS),
+        "dropout": require_dropout(dropout),
     }
 
 
@@ -71,11 +72,10 @@ def stepped_flow(steps: Steps, features: int, ends: Ends) -> Flow:
     return ends.around(transform, features)
 
 
-def _check(features: int, num_layers: int, mixing: str) -> None:
-    require_count("features", features)
-    require_count("num_layers", num_layers)
-    if mixing not in MIXINGS:
-        raise ValueError(f"mixing must be one of {', '.join(MIXINGS)}; got {mixing!r}.")
+def _checked(features: int, num_layers: int, mixing: str) -> tuple[int, int]:
+    """Return both counts, if they and the mixing are valid."""
+    require_choice("mixing", mixing, MIXINGS)
+    return require_count("features", features), require_count("num_layers", num_layers)
 
 
 def _mix(features: int, mixing: str) -> list[Transform]:
@@ -110,18 +110,10 @@ def _layer_masks(features: int, num_layers: int, mixing: str, mask: str | Tensor
 
     No feature is kept by two layers running; where permutations or rotations are random, they decide who is kept.
     """
-    if isinstance(mask, str) and mask not in masks.MASKS:
-        raise ValueError(f"mask must be a boolean tensor or one of {', '.join(masks.MASKS)}; got {mask!r}.")
-    mask = readable("mask", mask) if isinstance(mask, Tensor) else mask
-    if isinstance(mask, Tensor) and (mask.dtype != torch.bool or mask.shape != (features,)):
-        raise ValueError(
-            f"mask must be boolean of shape ({features},); got {str(mask.dtype).removeprefix('torch.')} of shape "
-            f"{tuple(mask.shape)}."
-        )
-    if isinstance(mask, Tensor) and not 0 < int(mask.sum()) < features:
-        raise ValueError(
-            f"mask must keep at least one feature and transform at least one; it keeps {int(mask.sum())} of {features}."
-        )
+    if isinstance(mask, str):
+        require_choice("mask, where it is a name,", mask, masks.MASKS)
+    else:
+        mask = readable_mask("mask", mask, features)
     layers: list[Tensor] = []
     for layer in range(num_layers):
         if layer % 2 == 0 or mixing in ("permute", "orthogonal"):
@@ -136,7 +128,7 @@ def coupling_steps(
     features: int, univariate: Univariate, num_layers: int, networks: dict[str, Any], mixing: str, mask: str | Tensor
 ) -> Steps:
     """Return couplings with their mixing, one step a layer; elementwise maps where there is one feature."""
-    _check(features, num_layers, mixing)
+    features, num_layers = _checked(features, num_layers, mixing)
     if features == 1:
         return _elementwise_steps(univariate, num_layers, networks)
     steps: Steps = []
@@ -162,7 +154,7 @@ def autoregressive_steps(
     inverted: bool = False,
 ) -> Steps:
     """Return autoregressive maps (or their inverses) with their mixing, one step a layer."""
-    _check(features, num_layers, mixing)
+    features, num_layers = _checked(features, num_layers, mixing)
     if features == 1:
         return _elementwise_steps(univariate, num_layers, networks)
     steps: Steps = []
@@ -179,9 +171,8 @@ def autoregressive_steps(
 
 def residual_steps(features: int, kind: str, num_layers: int, networks: dict[str, Any], *, inverted: bool) -> Steps:
     """Return planar, radial or Sylvester maps (or their inverses), one step a layer."""
-    _check(features, num_layers, "swap")
-    if kind not in ("planar", "radial", "sylvester"):
-        raise ValueError(f"kind must be planar, radial or sylvester; got {kind!r}.")
+    features, num_layers = _checked(features, num_layers, "swap")
+    require_choice("kind", kind, ("planar", "radial", "sylvester"))
     if kind == "sylvester" and networks["context_features"]:
         raise ValueError("sylvester maps take no context; use kind planar or radial, or context_features=0.")
     steps: Steps = []

@@ -12,7 +12,7 @@ def maf(
     features: int,
     *,
     num_layers: int = 5,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     context_features: int = 0,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -27,7 +27,7 @@ def maf(
     Args:
         features: Number of features D; with D = 1 each step becomes an elementwise map.
         num_layers: Number of learned steps, each with its mixing.
-        hidden_features: Widths of the conditioners' hidden layers.
+        hidden_features: Widths of the conditioners' hidden layers; an integer is two layers of that width.
         context_features: Size of the context seen by every conditioner; 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.
@@ -54,7 +54,7 @@ def iaf(
     features: int,
     *,
     num_layers: int = 5,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     context_features: int = 0,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -71,7 +71,7 @@ def iaf(
     Args:
         features: Number of features D; with D = 1 each step becomes an elementwise map.
         num_layers: Number of learned steps, each with its mixing.
-        hidden_features: Widths of the conditioners' hidden layers.
+        hidden_features: Widths of the conditioners' hidden layers; an integer is two layers of that width.
         context_features: Size of the context seen by every conditioner; 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.

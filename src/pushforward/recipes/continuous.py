@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pushforward.bases import Base
+from pushforward.errors import require_choice, require_widths
 from pushforward.flows import Flow
-from pushforward.nets import HyperNetwork, TimeMLP
+from pushforward.nets import ACTIVATIONS, HyperNetwork, TimeMLP
 from pushforward.recipes.assembly import Ends
 from pushforward.transforms import Continuous, Transform
 
@@ -12,7 +13,7 @@ from pushforward.transforms import Continuous, Transform
 def cnf(
     features: int,
     *,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     context_features: int = 0,
     activation: str = "tanh",
     velocity: str = "mlp",
@@ -32,7 +33,7 @@ def cnf(
 
     Args:
         features: Number of features D.
-        hidden_features: Widths of the velocity's hidden layers.
+        hidden_features: Widths of the velocity's hidden layers; an integer is two layers of that width.
         context_features: Size of the context seen by the velocity; 0 for none.
         activation: "tanh", "silu", "gelu" or "relu".
         velocity: "mlp" (time beside x), "film" (time scales every hidden layer), or "hypernetwork" (a mean of planar
@@ -58,11 +59,11 @@ def cnf(
         >>> cnf(2, method="rk4", num_steps=8).sample(3).shape
         torch.Size([3, 2])
     """
-    if velocity not in ("mlp", "film", "hypernetwork"):
-        raise ValueError(f"velocity must be mlp, film or hypernetwork; got {velocity!r}.")
-    hidden_features = tuple(hidden_features)
+    require_choice("velocity", velocity, ("mlp", "film", "hypernetwork"))
+    hidden_features = require_widths("hidden_features", hidden_features)
     network: TimeMLP | HyperNetwork
-    if velocity == "hypernetwork" and hidden_features:
+    if velocity == "hypernetwork":
+        require_choice("activation", activation, ACTIVATIONS)  # that of the other velocities
         network = HyperNetwork(
             features, width=hidden_features[-1], hidden=hidden_features[0], context_features=context_features
         )
@@ -85,4 +86,4 @@ def cnf(
         num_probes=num_probes,
         adjoint=adjoint,
     )
-    return Ends(base, preprocessing, context_preprocessing).around(transform, features)
+    return Ends(base, preprocessing, context_preprocessing).around(transform, network.features)

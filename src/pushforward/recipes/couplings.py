@@ -14,7 +14,7 @@ def nice(
     features: int,
     *,
     num_layers: int = 4,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     context_features: int = 0,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -29,7 +29,7 @@ def nice(
     Args:
         features: Number of features D; with D = 1 each coupling becomes an elementwise map.
         num_layers: Number of learned steps, each with its mixing; the last takes the scale along.
-        hidden_features: Widths of the conditioners' hidden layers.
+        hidden_features: Widths of the conditioners' hidden layers; an integer is two layers of that width.
         context_features: Size of the context seen by every conditioner; 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.
@@ -59,7 +59,7 @@ def realnvp(
     features: int,
     *,
     num_layers: int = 8,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     context_features: int = 0,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -75,7 +75,7 @@ def realnvp(
     Args:
         features: Number of features D; with D = 1 each coupling becomes an elementwise map.
         num_layers: Number of learned steps, each with its mixing.
-        hidden_features: Widths of the conditioners' hidden layers.
+        hidden_features: Widths of the conditioners' hidden layers; an integer is two layers of that width.
         context_features: Size of the context seen by every conditioner; 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.
@@ -106,7 +106,7 @@ def nsf(
     features: int,
     *,
     num_layers: int = 4,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     bins: int = 8,
     bound: float = 5.0,
     autoregressive: bool = False,
@@ -124,7 +124,7 @@ def nsf(
     Args:
         features: Number of features D; with D = 1 each step becomes an elementwise map.
         num_layers: Number of learned steps, each with its mixing.
-        hidden_features: Widths of the conditioners' hidden layers.
+        hidden_features: Widths of the conditioners' hidden layers; an integer is two layers of that width.
         bins: Number of bins K of each spline.
         bound: Half the side of the splines' box, in units of the preprocessed data; outside, the identity.
         autoregressive: Autoregressive steps instead of couplings: one pass to score, D passes to sample.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pushforward.bases import Base
-from pushforward.errors import require_count
+from pushforward.errors import require_count, require_image_shape
 from pushforward.flows import Flow
 from pushforward.nets import ConvNet
 from pushforward.recipes.assembly import Ends, Steps, stepped_flow
@@ -73,7 +73,8 @@ def glow(
         torch.Size([3, 64])
     """
     networks = _networks(hidden_channels, num_blocks, context_features, activation, dropout)
-    size, univariate = _checked(shape, num_levels, num_layers, num_levels), Affine(log_scale)
+    num_levels, num_layers = require_count("num_levels", num_levels), require_count("num_layers", num_layers)
+    size, univariate = _checked(shape, num_levels, num_levels), Affine(log_scale)
     features = math.prod(size)
     steps: Steps = []
     for _ in range(num_levels):
@@ -132,7 +133,8 @@ def realnvp_image(
         16
     """
     networks = _networks(hidden_channels, num_blocks, context_features, activation, dropout)
-    size, univariate = _checked(shape, num_levels, num_layers, num_levels - 1), Affine(log_scale)
+    num_levels, num_layers = require_count("num_levels", num_levels), require_count("num_layers", num_layers)
+    size, univariate = _checked(shape, num_levels, num_levels - 1), Affine(log_scale)
     features = math.prod(size)
     steps: Steps = []
     for level in range(num_levels):
@@ -166,17 +168,9 @@ def _networks(
     }
 
 
-def _checked(shape: Sequence[int], num_levels: int, num_layers: int, num_squeezes: int) -> Shape:
+def _checked(shape: Sequence[int], num_levels: int, num_squeezes: int) -> Shape:
     """Return the shape, if images of it can be squeezed so often."""
-    if (
-        not isinstance(shape, Sequence)
-        or len(shape) != 3
-        or not all(isinstance(size, int) and size > 0 for size in shape)
-    ):
-        raise ValueError(f"shape must be (channels, height, width), integers of at least 1; got {shape!r}.")
-    require_count("num_levels", num_levels)
-    require_count("num_layers", num_layers)
-    channels, height, width = shape
+    shape = channels, height, width = require_image_shape(shape)
     sizes = [f"{height} x {width}"]
     for squeezes in range(num_squeezes):
         if height % 2 or width % 2:
@@ -191,7 +185,7 @@ def _checked(shape: Sequence[int], num_levels: int, num_layers: int, num_squeeze
     if num_squeezes < num_levels and height * width < 2:
         remedy = f"use num_levels={num_levels - 1}" if num_levels > 1 else "use pf.recipes.realnvp"
         raise ValueError(f"num_levels={num_levels} leaves images of {sizes[-1]}, which have no chequerboard: {remedy}.")
-    return channels, shape[1], shape[2]
+    return shape
 
 
 def _squeezed(size: Shape) -> Shape:

@@ -14,7 +14,7 @@ def planar(
     num_layers: int = 16,
     kind: str = "planar",
     inverted: bool = False,
-    hidden_features: Sequence[int] = (64, 64),
+    hidden_features: int | Sequence[int] = (64, 64),
     context_features: int = 0,
     activation: str = "relu",
     dropout: float = 0.0,
@@ -30,7 +30,8 @@ def planar(
         kind: "planar", "radial" or "sylvester" (of full rank, at most 32).
         inverted: Whether the closed form goes from latent to data, as in variational inference, where samples are drawn
             and scored at every step. By default it goes from data to latent, as maximum likelihood needs it.
-        hidden_features: Widths of the hidden layers of the network that sees the context, where there is one.
+        hidden_features: Widths of the hidden layers of the network that sees the context, where there is one; an
+            integer is two layers of that width.
         context_features: Size of the context, which moves the maps' parameters; 0 for none.
         activation: "relu", "gelu", "silu" or "tanh".
         dropout: Share of hidden values dropped while training.

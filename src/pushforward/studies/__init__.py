@@ -1,12 +1,13 @@
 """Studies: reproducible experiments that answer the questions of a source text from numbers, each with a report."""
 
 import importlib
+import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_seed
 from pushforward.studies.registry import STUDIES, Study
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["STUDIES", "Study", "run"]
 
 
-def run(name: str, *, quick: bool = False, seed: int = 0, out: Path | None = None, progress: bool = True) -> "Record":
+def run(
+    name: str, *, quick: bool = False, seed: int = 0, out: str | os.PathLike[str] | None = None, progress: bool = True
+) -> "Record":
     """Run a study and write its numbers, pictures and report.
 
     Numbers and pictures are written as they are found; a study that is stopped leaves what it measured.
@@ -33,10 +36,11 @@ def run(name: str, *, quick: bool = False, seed: int = 0, out: Path | None = Non
     Raises:
         InputError: If there is no such study, or the folder cannot be written to.
     """
-    if name not in STUDIES:
+    if not isinstance(name, str) or name not in STUDIES:
         raise InputError(f"there is no study {name!r} (there are {', '.join(STUDIES)})")
+    seed, out = require_seed(seed), Path("pushforward-study", name) if out is None else Path(out)
     study = importlib.import_module(f"{__name__}.{STUDIES[name].module}")
-    kit, out = importlib.import_module(f"{__name__}.kit"), out or Path("pushforward-study", name)
+    kit = importlib.import_module(f"{__name__}.kit")
     record: Record = kit.Record(name, study.TITLE, study.SOURCE, out, seed=seed, quick=quick)
     if progress:
         record.say = partial(print, file=sys.stderr, flush=True)

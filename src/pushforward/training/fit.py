@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pushforward import losses
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_kind
 from pushforward.losses import Loss
 from pushforward.training.clock import Clock
 from pushforward.training.data.form import Form
@@ -113,15 +113,16 @@ def fit(
         'finished'
     """
     options = Options.among(locals())
+    _check_model(model, data)
     if resume and out is None:
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
     clock = Clock()
     with on_device(model, device), shown(progress) as display:
-        form = Form.of(model, dequantize)
+        form = Form.of(model, options.dequantize)
         check_needs(model, loss)
-        generator = torch.Generator(form.device).manual_seed(seed)
-        source = open_data(data, context, weight, validation, form, generator, batch_size)
+        generator = torch.Generator(form.device).manual_seed(options.seed)
+        source = open_data(data, context, weight, validation, form, generator, options.batch_size)
         if resume and not source.batches.resumable:
             raise InputError(NOT_RESUMABLE)
         folder = (
@@ -143,6 +144,16 @@ def fit(
                 )
                 run.finish()
     return run.history
+
+
+def _check_model(model: Any, data: Any) -> None:
+    """Raise InputError unless the model is a module, with the remedy where it was given second."""
+    remedy = "use one such as pf.recipes.realnvp(2)"
+    if isinstance(data, nn.Module):
+        remedy = "the model comes first, pf.fit(model, data)"
+    elif callable(model) and hasattr(model, "__name__"):
+        remedy = f"call it, {model.__name__}(...), and give what it makes"
+    require_kind("model", model, nn.Module, "a torch.nn.Module with what the loss calls, such as log_prob", remedy)
 
 
 def _fingerprint(model: nn.Module) -> str:

@@ -11,6 +11,9 @@ from pushforward.training.flat_weights import Weights
 
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
+OPTIMIZERS: dict[str, Any] = {"adam": (torch.optim.Adam, 0.0), "adamw": (torch.optim.AdamW, 0.01)}
+"""The optimizers that have a name, each with its usual weight decay."""
+
 
 def make_optimizer(
     optimizer: str | OptimizerFactory, weights: Weights, learning_rate: float, weight_decay: float | None
@@ -18,20 +21,14 @@ def make_optimizer(
     """Return Adam or AdamW over the flat vector, or the user's own optimizer over the parameters.
 
     Raises:
-        InputError: If the name is not known, or the factory does not return an optimizer.
+        InputError: If the factory does not return an optimizer.
     """
     if callable(optimizer):
         made = optimizer(list(weights.parameters.values()))
         if not isinstance(made, torch.optim.Optimizer):
             raise InputError(f"optimizer must make a torch.optim.Optimizer of parameters; got {type(made).__name__}.")
         return made
-    makers: dict[str, Any] = {"adam": (torch.optim.Adam, 0.0), "adamw": (torch.optim.AdamW, 0.01)}
-    if optimizer not in makers:
-        raise InputError(
-            f"optimizer must be one of {', '.join(makers)}, or a function parameters -> torch.optim.Optimizer; "
-            f"got {optimizer!r}."
-        )
-    kind, usual_decay = makers[optimizer]
+    kind, usual_decay = OPTIMIZERS[optimizer]
     decay = usual_decay if weight_decay is None else weight_decay
     return kind([weights.flat], lr=learning_rate, weight_decay=decay, fused=weights.flat.device.type in ("cpu", "cuda"))
 

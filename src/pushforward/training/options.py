@@ -1,15 +1,18 @@
 """The options of a run: named, checked and written down once."""
 
 import functools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
-from pushforward.errors import InputError, require_count
+from pushforward import losses
+from pushforward.errors import InputError, described, require_choice, require_count, require_number, require_seed
 from pushforward.losses import Loss
 from pushforward.training.learning_rate import SCHEDULES
-from pushforward.training.optimizer import OptimizerFactory
+from pushforward.training.optimizer import OPTIMIZERS, OptimizerFactory
+
+MOST_LEVELS = 2**16  # of integers that are dequantized
 
 
 @dataclass(frozen=True)
@@ -41,25 +44,36 @@ class Options:
         return cls(**{field.name: arguments[field.name] for field in fields(cls)})
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("epochs", "num_steps", "batch_size", "patience")}
+        self._check_loss()
+        if isinstance(self.optimizer, str) or not callable(self.optimizer):
+            require_choice("optimizer, where it is no function of the parameters,", self.optimizer, OPTIMIZERS)
+        require_choice("schedule", self.schedule, SCHEDULES)
+        positive = partial(require_number, above=0)
+        checks: dict[str, Callable[[str, Any], Any]] = {
+            **dict.fromkeys(("epochs", "num_steps", "batch_size", "patience"), require_count),
+            **dict.fromkeys(("max_seconds", "clip_norm"), positive),
+            "weight_decay": partial(require_number, least=0),
+            "dequantize": lambda name, value: require_count(f"{name}, the levels,", value, 2, MOST_LEVELS),
+        }
         if self.recorded_plan is not None:
-            del counts["num_steps"]
-        for name, value in counts.items():
-            if value is not None:
-                require_count(name, value)
-        seconds = self.max_seconds
-        if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
-            raise InputError(f"max_seconds must be a positive number; got {seconds!r}.")
-        if self.recorded_plan is not None and seconds is not None:
+            del checks["num_steps"]
+        for name, check in checks.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check(name, getattr(self, name)))
+        object.__setattr__(self, "learning_rate", positive("learning_rate", self.learning_rate))
+        object.__setattr__(self, "seed", require_seed(self.seed))
+        if self.recorded_plan is not None and self.max_seconds is not None:
             raise InputError("a recorded plan in num_steps and max_seconds exclude each other: give one of them.")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
-        for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be positive; got {value!r}.")
-        levels = self.dequantize
-        if levels is not None and (not isinstance(levels, int) or not 2 <= levels <= 2**16):
-            raise InputError(f"dequantize must be the number of integer levels, 2 to 65536; got {levels!r}.")
+
+    def _check_loss(self) -> None:
+        if callable(self.loss) and not isinstance(self.loss, type):
+            return
+        named = isinstance(self.loss, str) and self.loss in losses.__all__ and self.loss != "Batch"
+        name = self.loss if named else "nll"
+        raise InputError(
+            f"loss must be a function (model, batch, generator) -> one number a row; got {described(self.loss)}: use "
+            f"loss=pf.losses.{name}."
+        )
 
     @property
     def recorded_plan(self) -> Sequence[tuple[int, int]] | None:

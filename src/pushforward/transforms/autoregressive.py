@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pushforward.specification import Specified, hold_structure, readable_permutation
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.conditioning import parameters_from
+from pushforward.transforms.conditioning import check_conditioner, check_univariate, parameters_from
 from pushforward.transforms.univariate import Univariate
 
 
@@ -43,9 +43,10 @@ class Autoregressive(Specified, Transform):
 
     def __init__(self, order: Sequence[int] | Tensor, univariate: Univariate, conditioner: nn.Module) -> None:
         super().__init__()
+        check_univariate(univariate)
         values = readable_permutation("order", order)
         self.features, self.univariate, self.conditioner = len(values), univariate, conditioner
-        self.context_features = getattr(conditioner, "context_features", 0)
+        self.context_features = check_conditioner(conditioner)
         self.inverse_passes = len(values)
         hold_structure(self, order, order=values)
 

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pushforward.errors import InputError, described
 from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
-from pushforward.transforms.argument_checks import check_context, shared_context, shared_features
+from pushforward.transforms.argument_checks import (
+    check_context,
+    check_part,
+    check_parts,
+    shared_context,
+    shared_features,
+)
 from pushforward.transforms.module_structure import FromParts, outermost, twin_with
 
 
@@ -126,6 +133,16 @@ class Transform(nn.Module, ABC):
         return steps
 
 
+def check_transform(name: str, value: Any) -> None:
+    """Raise InputError unless `value` is a transform: says what was expected, what came and what to use."""
+    check_part(name, value, Transform)
+
+
+def check_transforms(name: str, values: Any) -> list[Transform]:
+    """Return transforms as a list, or raise InputError naming the first that is none."""
+    return check_parts(name, values, Transform)
+
+
 class Compose(Specified, Transform):
     """Several transforms, one after another: `forward` runs them first to last, `inverse` last to first.
 
@@ -137,7 +154,8 @@ class Compose(Specified, Transform):
         names: One name a part, used by `steps`; by default the part's type and position, "Scale 1".
 
     Raises:
-        ValueError: If the names are not unique or not one a part, or the parts disagree on features or context.
+        InputError: If a part is no transform, the names are not unique or not one a part, or the parts
+            disagree on features or context.
 
     Example:
         >>> import torch, pushforward as pf
@@ -148,12 +166,12 @@ class Compose(Specified, Transform):
 
     def __init__(self, transforms: Sequence[Transform], *, names: Sequence[str] | None = None) -> None:
         super().__init__()
-        transforms = list(transforms)
+        transforms = check_transforms("transforms", transforms)
         if names is None:
             names = [f"{type(part).__name__} {position}" for position, part in enumerate(transforms, 1)]
-        if len(names) != len(transforms) or len(set(names)) != len(names):
-            raise ValueError(
-                f"names must be unique, one a transform; got {list(names)} for {len(transforms)} transforms."
+        if isinstance(names, str) or len(names) != len(transforms) or len(set(names)) != len(names):
+            raise InputError(
+                f"names must be unique, one a transform; got {described(names)} for {len(transforms)} transforms."
             )
         self.context_features = shared_context("transforms in one Compose", transforms)
         self.transforms = nn.ModuleList(transforms)
@@ -235,10 +253,14 @@ class Inverse(Specified, Transform):
 
     Args:
         transform: The transform to invert.
+
+    Raises:
+        InputError: If it is no transform.
     """
 
     def __init__(self, transform: Transform) -> None:
         super().__init__()
+        check_transform("transform", transform)
         self.transform = transform
         self.features, self.context_features = transform.features, transform.context_features
 

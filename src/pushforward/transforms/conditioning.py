@@ -1,8 +1,12 @@
 """How the wrappers (Elementwise, Coupling, Autoregressive) ask a conditioner for parameters."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.errors import InputError, require_kind
+from pushforward.transforms.argument_checks import takes
 from pushforward.transforms.univariate import Univariate
 
 # What a conditioner sees is clamped to this: larger inputs overflow float32 inside a network, and inf - inf is NaN.
@@ -12,6 +16,30 @@ LARGEST_SEEN = 1e6
 def bounded(x: Tensor) -> Tensor:
     """Return what a conditioner sees of x."""
     return functional.hardtanh(x, -LARGEST_SEEN, LARGEST_SEEN)  # clamp with a cheaper gradient
+
+
+def check_univariate(univariate: Any) -> None:
+    """Raise InputError unless it is a family of one-dimensional maps."""
+    families = "use one such as pf.transforms.Affine()"
+    require_kind("univariate", univariate, Univariate, "a family of maps of one variable", families)
+
+
+def check_conditioner(conditioner: Any, *, optional: bool = False) -> int:
+    """Return the number of context features that a conditioner takes.
+
+    Raises:
+        InputError: If it is no module that takes (x, context), or, where it is not `optional`, None.
+    """
+    if conditioner is None and optional:
+        return 0
+    wanted, example = "a module (kept, context) -> parameters", "use one such as pf.nets.MLP(num_kept, num_outputs)"
+    require_kind("conditioner", conditioner, nn.Module, wanted + (" or None" if optional else ""), example)
+    if not takes(conditioner.forward, 2):
+        raise InputError(
+            f"conditioner must be {wanted}; {type(conditioner).__name__} takes no context: give its forward an "
+            "argument context=None, or use pf.nets.MLP."
+        )
+    return getattr(conditioner, "context_features", 0)
 
 
 def parameters_from(

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import require_count
+from pushforward.errors import InputError, require_choice, require_count, require_kind, require_number
 from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.specification import Specified
-from pushforward.transforms.argument_checks import check_context
+from pushforward.transforms.argument_checks import check_context, takes
 from pushforward.transforms.base import Step, Transform
 from pushforward.transforms.conditioning import bounded
 
@@ -71,23 +71,24 @@ class Continuous(Specified, Transform):
         adjoint: bool = False,
     ) -> None:
         super().__init__()
-        check_method(method, num_steps)
-        if train_steps is not None:
-            require_count("train_steps", train_steps)
-        if trace not in TRACES:
-            raise ValueError(f"trace must be one of {', '.join(TRACES)}; got {trace!r}.")
-        if not tolerance > 0:
-            raise ValueError(f"tolerance must be above 0; got {tolerance}.")
-        require_count("max_steps", max_steps)
-        require_count("num_probes", num_probes)
+        self.method, self.num_steps = method, check_method(method, num_steps)
+        self.train_steps = None if train_steps is None else require_count("train_steps", train_steps)
+        self.tolerance = require_number("tolerance", tolerance, above=0)
+        self.max_steps = require_count("max_steps", max_steps)
+        self.trace, self.adjoint = require_choice("trace", trace, TRACES), adjoint
+        self.num_probes = num_probes = require_count("num_probes", num_probes)
+        example = "such as pf.nets.TimeMLP(features)"
+        require_kind("velocity", velocity, nn.Module, "a module (t, x, context) -> dx/dt", example)
         features = getattr(velocity, "features", None)
         if not isinstance(features, int):
-            raise ValueError(f"{type(velocity).__name__} needs an integer attribute `features`, the number it moves.")
+            raise InputError(f"{type(velocity).__name__} needs an integer attribute `features`, the number it moves.")
         self.velocity, self.features = velocity, features
         self.context_features = getattr(velocity, "context_features", 0)
-        self.method, self.num_steps, self.train_steps = method, num_steps, train_steps
-        self.tolerance, self.max_steps = tolerance, max_steps
-        self.trace, self.num_probes, self.adjoint = trace, num_probes, adjoint
+        if not takes(velocity.forward, 3):
+            raise InputError(
+                f"velocity must take (t, x, context); {type(velocity).__name__} does not: give its forward these "
+                "arguments, context=None last."
+            )
         self.exact_log_det = trace == "exact"
         self.register_buffer("probes", torch.randint(0, 2, (num_probes, features)).float() * 2 - 1)
 

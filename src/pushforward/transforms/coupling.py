@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from pushforward.specification import Specified, hold_structure, readable
+from pushforward.specification import Specified, hold_structure, readable_mask
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.conditioning import parameters_from
+from pushforward.transforms.conditioning import check_conditioner, check_univariate, parameters_from
 from pushforward.transforms.univariate import Univariate
 
 
@@ -41,17 +41,12 @@ class Coupling(Specified, Transform):
 
     def __init__(self, mask: Tensor, univariate: Univariate, conditioner: nn.Module) -> None:
         super().__init__()
-        values = readable("mask", mask)
-        if values.dtype != torch.bool or values.ndim != 1:
-            raise ValueError(f"mask must be boolean of shape (D,); got {values.dtype} of shape {tuple(values.shape)}.")
+        check_univariate(univariate)
+        values = readable_mask("mask", mask)
         kept, transformed = values.nonzero().squeeze(-1), (~values).nonzero().squeeze(-1)
         self.num_kept, self.num_transformed = num_kept, num_transformed = len(kept), len(transformed)
-        if not num_kept or not num_transformed:
-            raise ValueError(
-                f"mask must keep at least one feature and transform at least one; it keeps {num_kept} of {len(values)}."
-            )
         self.features, self.univariate, self.conditioner = len(values), univariate, conditioner
-        self.context_features = getattr(conditioner, "context_features", 0)
+        self.context_features = check_conditioner(conditioner)
         hold_structure(self, mask, mask=values)
         # Where the kept features are the first or the last ones, two views stand for three copies by index.
         self.layout = "first" if values[:num_kept].all() else "last" if values[num_transformed:].all() else "any"

@@ -5,20 +5,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.specification import Specified, readable
+from pushforward.errors import InputError, described, require_count
+from pushforward.specification import Specified, readable, shown
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.conditioning import parameters_from
+from pushforward.transforms.conditioning import check_conditioner, check_univariate, parameters_from
 from pushforward.transforms.univariate import Univariate
 
 
 def _hold(owner: nn.Module, name: str, value: float | Sequence[float] | Tensor, learned: bool) -> None:
     """Keep `value` as a floating-point parameter or buffer of shape () or (D,)."""
-    tensor = torch.as_tensor(value)
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} must be a number or one number a feature; got {described(value)}.") from error
+    if tensor.ndim > 1 or tensor.dtype == torch.bool or tensor.is_complex() or not tensor.numel():
+        raise InputError(f"{name} must be a number or one number a feature; got {shown(tensor)}.")
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.get_default_dtype())
-    if tensor.ndim > 1:
-        raise ValueError(f"{name} must be a number or one number a feature; got shape {tuple(tensor.shape)}.")
     if tensor.ndim:
         owner.features = len(tensor)  # type: ignore[assignment]
     if learned:
@@ -55,7 +59,7 @@ class Scale(Specified, Transform):
         _hold(self, "factor", factor, learned)
         values = readable("factor", factor)
         if not bool((values.isfinite() & (values != 0)).all()):
-            raise ValueError(f"factor must be finite and not zero; got {values.tolist()}.")
+            raise InputError(f"factor must be finite and not zero; got {values.tolist()}.")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
@@ -115,9 +119,11 @@ class Elementwise(Specified, Transform):
 
     def __init__(self, features: int, univariate: Univariate, conditioner: nn.Module | None = None) -> None:
         super().__init__()
-        self.features, self.univariate, self.conditioner = features, univariate, conditioner
+        self.features = features = require_count("features", features)
+        check_univariate(univariate)
+        self.univariate, self.conditioner = univariate, conditioner
+        self.context_features = check_conditioner(conditioner, optional=True)
         self.params = None if conditioner is not None else nn.Parameter(torch.zeros(features, univariate.num_params))
-        self.context_features = getattr(conditioner, "context_features", 0)
 
     def _params(self, x: Tensor, context: Tensor | None) -> Tensor:
         check_context(self, context, x.shape[:-1])

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pushforward.errors import InputError, require_image_shape
 from pushforward.specification import Specified, hold_structure, readable_indices
 from pushforward.transforms.argument_checks import check_context
-from pushforward.transforms.base import Transform
+from pushforward.transforms.base import Transform, check_transform
 from pushforward.transforms.linear import Permutation
 
 
@@ -29,9 +30,9 @@ def squeeze(shape: Sequence[int]) -> Permutation:
         >>> squeeze((1, 2, 4))(torch.arange(8.0))[0]  # 0 1 2 3 above 4 5 6 7
         tensor([0., 2., 1., 3., 4., 6., 5., 7.])
     """
-    channels, height, width = shape
+    channels, height, width = require_image_shape(shape)
     if height % 2 or width % 2:
-        raise ValueError(f"squeeze needs an even height and width; got an image of {height} x {width}.")
+        raise InputError(f"squeeze needs an even height and width; got an image of {height} x {width}.")
     places = torch.arange(channels * height * width, device="cpu").reshape(channels, height // 2, 2, width // 2, 2)
     return Permutation(places.permute(0, 2, 4, 1, 3).flatten())
 
@@ -62,11 +63,10 @@ class PerPixel(Specified, Transform):
 
     def __init__(self, shape: Sequence[int], transform: Transform) -> None:
         super().__init__()
-        self.shape = tuple(shape)
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"shape must be (channels, height, width), each at least 1; got {self.shape}.")
+        self.shape = require_image_shape(shape)
+        check_transform("transform", transform)
         if transform.features not in (None, self.shape[0]):
-            raise ValueError(
+            raise InputError(
                 f"the map of a pixel must have as many features as there are channels, {self.shape[0]}; got "
                 f"{type(transform).__name__} with {transform.features}."
             )
@@ -126,10 +126,11 @@ class OnFeatures(Specified, Transform):
     def __init__(self, indices: Sequence[int] | Tensor, transform: Transform) -> None:
         super().__init__()
         values = readable_indices("indices", indices)
+        check_transform("transform", transform)
         if int(values.min()) < 0 or len(values.unique()) < len(values):
-            raise ValueError(f"indices must be different and at least 0; got {values.tolist()}.")
+            raise InputError(f"indices must be different and at least 0; got {values.tolist()}.")
         if transform.features not in (None, len(values)):
-            raise ValueError(
+            raise InputError(
                 f"the map must have as many features as there are indices, {len(values)}; got "
                 f"{type(transform).__name__} with {transform.features}."
             )

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.errors import require_count
+from pushforward.numerics.generators import check_generator
 from pushforward.specification import Specified, hold_structure, readable_permutation
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
@@ -37,16 +39,19 @@ class Permutation(Specified, Transform):
     @classmethod
     def reverse(cls, features: int) -> "Permutation":
         """Return the one that turns the order around."""
-        return cls(torch.arange(features, device="cpu").flip(0))
+        return cls(torch.arange(require_count("features", features), device="cpu").flip(0))
 
     @classmethod
     def swap_halves(cls, features: int) -> "Permutation":
         """Return the one that puts the second half first."""
+        features = require_count("features", features)
         return cls(torch.arange(features, device="cpu").roll(features // 2))
 
     @classmethod
     def random(cls, features: int, *, generator: torch.Generator | None = None) -> "Permutation":
         """Return a random one, drawn once."""
+        features = require_count("features", features)
+        check_generator(generator)
         return cls(torch.randperm(features, generator=generator, device="cpu"))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
@@ -71,11 +76,12 @@ class Orthogonal(Specified, Transform):
 
     def __init__(self, features: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
+        self.features = features = require_count("features", features)
+        check_generator(generator)
         drawn_on = None if generator is None else generator.device
         drawn = torch.randn(features, features, dtype=torch.float64, generator=generator, device=drawn_on)
         q, r = torch.linalg.qr(drawn.to(torch.empty(0).device))
         # Signs from R make Q uniform on the orthogonal group (Mezzadri 2007, arXiv:math-ph/0609050).
-        self.features = features
         # Contiguous, as a model file brings it back: another layout is multiplied with other rounding.
         self.register_buffer("matrix", (q * r.diagonal().sign()).contiguous())
 
@@ -105,7 +111,7 @@ class LULinear(Specified, Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = features
+        self.features = features = require_count("features", features)
         self.lower = nn.Parameter(torch.zeros(features, features))
         self.upper = nn.Parameter(torch.zeros(features, features))
         self.log_diagonal = nn.Parameter(torch.zeros(features))

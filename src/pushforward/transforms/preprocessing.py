@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import require_count, require_number
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
@@ -42,7 +43,7 @@ class Standardize(Specified, Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = features
+        self.features = features = require_count("features", features)
         self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
         self.register_buffer("std", torch.ones(features, dtype=torch.float64))
         self.register_buffer("initialized", torch.tensor(False))
@@ -89,7 +90,7 @@ class Asinh(Specified, Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = features
+        self.features = features = require_count("features", features)
         for name, value in (("median", 0.0), ("range", 1.0), ("mean", 0.0), ("std", 1.0)):
             self.register_buffer(name, torch.full((features,), value, dtype=torch.float64))
         self.register_buffer("initialized", torch.tensor(False))
@@ -139,7 +140,7 @@ class ActNorm(Specified, Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = features
+        self.features = features = require_count("features", features)
         self.shift = nn.Parameter(torch.zeros(features))
         self.log_scale = nn.Parameter(torch.zeros(features))
         self.register_buffer("initialized", torch.tensor(False))
@@ -176,9 +177,7 @@ class Logit(Specified, Transform):
 
     def __init__(self, alpha: float = 1e-6) -> None:
         super().__init__()
-        if not 0 <= alpha < 0.5:
-            raise ValueError(f"alpha must be at least 0 and below 0.5; got {alpha}.")
-        self.alpha = alpha
+        self.alpha = require_number("alpha", alpha, least=0, below=0.5)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

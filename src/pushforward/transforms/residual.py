@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.errors import require_count
+from pushforward.errors import require_choice, require_count
 from pushforward.numerics.roots import bracketed_root, newton_step
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.conditioning import bounded
+from pushforward.transforms.conditioning import bounded, check_conditioner
 
 MARGIN = 0.05  # the slope along which a map could fold stays above this, so that float32 can invert it
 _ZERO = math.log(math.expm1(1 - MARGIN))  # softplus(_ZERO) = 1 - MARGIN
@@ -53,9 +53,9 @@ class Planar(Specified, Transform):
 
     def __init__(self, features: int, *, conditioner: nn.Module | None = None) -> None:
         super().__init__()
-        self.features = require_count("features", features)
+        self.features = features = require_count("features", features)
         self.conditioner = conditioner
-        self.context_features = getattr(conditioner, "context_features", 0)
+        self.context_features = check_conditioner(conditioner, optional=True)
         # u is zero, so the map starts as the identity; w is not, or nothing would ever train.
         self.u = nn.Parameter(torch.zeros(features))
         self.w = nn.Parameter(torch.randn(features) / features**0.5)
@@ -115,9 +115,9 @@ class Radial(Specified, Transform):
 
     def __init__(self, features: int, *, conditioner: nn.Module | None = None) -> None:
         super().__init__()
-        self.features = require_count("features", features)
+        self.features = features = require_count("features", features)
         self.conditioner = conditioner
-        self.context_features = getattr(conditioner, "context_features", 0)
+        self.context_features = check_conditioner(conditioner, optional=True)
         self.centre = nn.Parameter(torch.randn(features))
         self.raw_alpha = nn.Parameter(torch.zeros(1))
         self.raw_beta = nn.Parameter(torch.zeros(1))  # zero: the identity
@@ -188,13 +188,9 @@ class Sylvester(Specified, Transform):
 
     def __init__(self, features: int, *, rank: int | None = None, mode: str = "householder") -> None:
         super().__init__()
-        self.features = require_count("features", features)
-        self.rank = features if rank is None else require_count("rank", rank)
-        if self.rank > features:
-            raise ValueError(f"rank must be at most the number of features, {features}; got {rank}.")
-        if mode not in ("householder", "orthogonal"):
-            raise ValueError(f"mode must be householder or orthogonal; got {mode!r}.")
-        self.mode = mode
+        self.features = features = require_count("features", features)
+        self.rank = features if rank is None else require_count("rank", rank, most=features)
+        self.mode = require_choice("mode", mode, ("householder", "orthogonal"))
         self.directions = nn.Parameter(torch.randn(features, self.rank))
         # R is zero, so the map starts as the identity; S is not, or nothing would ever train.
         self.outer = nn.Parameter(torch.zeros(self.rank, self.rank))

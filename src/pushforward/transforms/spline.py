@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pushforward.errors import require_count, require_number
 from pushforward.specification import Specified
 from pushforward.transforms.univariate import Univariate
 
+MOST_BINS = 500
 MIN_SHARE = 1e-3  # the least width and height of a bin, as a share of the box
 MIN_SLOPE = 1e-3  # the least slope at a knot
 # softplus(SLOPE_AT_ZERO) + MIN_SLOPE = 1: zero parameters give slope 1 at every knot
@@ -30,17 +32,15 @@ class RationalQuadratic(Specified, Univariate):
         bound: Half the side of the box, in units of x, positive.
 
     Raises:
-        ValueError: If `bins` < 2, `bins` > 500, or `bound` <= 0.
+        InputError: If `bins` is not an integer from 2 to 500, or `bound` not above 0 and finite.
     """
 
     bins: int = 8
     bound: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bins <= 500:
-            raise ValueError(f"bins must be from 2 to 500; got {self.bins}.")
-        if not 0 < self.bound < math.inf:
-            raise ValueError(f"bound must be positive and finite; got {self.bound}.")
+        object.__setattr__(self, "bins", require_count("bins", self.bins, 2, MOST_BINS))
+        object.__setattr__(self, "bound", require_number("bound", self.bound, above=0))
 
     @property
     def num_params(self) -> int:  # noqa: D102

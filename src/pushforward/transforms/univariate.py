@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_choice
 from pushforward.specification import Specified
 
 
@@ -61,8 +62,7 @@ class Affine(Specified, Univariate):
     log_scale: str = "soft"
 
     def __post_init__(self) -> None:
-        if self.log_scale not in LOG_SCALES:
-            raise ValueError(f"log_scale must be one of {', '.join(LOG_SCALES)}; got {self.log_scale!r}.")
+        require_choice("log_scale", self.log_scale, LOG_SCALES)
 
     @property
     def num_params(self) -> int:  # noqa: D102

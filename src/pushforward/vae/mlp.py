@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from pushforward.bases import Base
+from pushforward.errors import require_choice, require_count, require_widths
 from pushforward.flows import Flow
 from pushforward.nets import MLP
-from pushforward.nets.mlp import check_sizes
 from pushforward.transforms import Transform
 from pushforward.vae.model import VAE
 from pushforward.vae.priors import PRIORS, VampPrior
@@ -20,7 +20,7 @@ def mlp_vae(
     latent_features: int = 32,
     prior: str | Flow | Base = "normal",
     posterior_flow: Flow | Transform | None = None,
-    hidden_features: Sequence[int] = (512, 512),
+    hidden_features: int | Sequence[int] = (512, 512),
     activation: str = "relu",
 ) -> VAE:
     """Return a VAE whose encoder and decoder are perceptrons of the same widths, the decoder's in reverse order.
@@ -33,7 +33,7 @@ def mlp_vae(
             features.
         posterior_flow: Any transform or `Flow` over L features that refines the posterior, such as
             `pf.recipes.planar(L)`; one with `context_features=C` sees C outputs of the encoder.
-        hidden_features: Widths of the encoder's hidden layers.
+        hidden_features: Widths of the encoder's hidden layers; an integer is two layers of that width.
         activation: "relu", "gelu", "silu" or "tanh".
 
     Raises:
@@ -44,10 +44,11 @@ def mlp_vae(
         >>> vae.sample(3).shape
         torch.Size([3, 784])
     """
-    check_sizes(features=features, latent_features=latent_features, hidden_features=hidden_features)
+    features = require_count("features", features)
+    latent_features = require_count("latent_features", latent_features)
+    widths = require_widths("hidden_features", hidden_features)
     if isinstance(prior, (Flow, Base)) and prior.features != latent_features:
         raise ValueError(f"prior has {prior.features} features, latent_features is {latent_features}: make them equal.")
-    widths = tuple(hidden_features)
     context = getattr(posterior_flow, "context_features", 0)
     encoder = MLP(features, 2 * latent_features + context, hidden_features=widths, activation=activation)
     decoder = MLP(latent_features, features, hidden_features=widths[::-1], activation=activation)
@@ -56,10 +57,7 @@ def mlp_vae(
     if prior == "vampprior":
         prior = VampPrior(encoder, latent_features, features)
     elif isinstance(prior, str):
-        if prior not in PRIORS:
-            names = ", ".join([*PRIORS, "vampprior"])
-            raise ValueError(f"prior must be a Flow, a base or one of {names}; got {prior!r}.")
-        prior = PRIORS[prior](latent_features)
+        prior = PRIORS[require_choice("prior, where it is a name,", prior, [*PRIORS, "vampprior"])](latent_features)
     return VAE(encoder, decoder, prior, posterior_flow=posterior_flow)
 
 

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.bases import Base
-from pushforward.bases.density import check_draw, normal_log_prob
-from pushforward.errors import InputError, require_count
+from pushforward.bases.density import normal_log_prob
+from pushforward.errors import InputError, require_count, require_kind
 from pushforward.flows import Flow
 from pushforward.flows.binarization import check_binary, grey
 from pushforward.numerics.arrays import as_tensor
+from pushforward.numerics.generators import check_generator
 from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified, nodes
 from pushforward.transforms import Transform
+from pushforward.transforms.base import check_transform
 from pushforward.vae.priors import vamps_in
 from pushforward.vae.terms import Terms
 
@@ -71,12 +73,13 @@ class VAE(Specified, nn.Module):
         posterior_flow: Flow | Transform | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(prior, (Flow, Base)):
-            raise ValueError(f"prior must be a Flow or a base; got {type(prior).__name__}.")
-        if not isinstance(posterior_flow, (Flow, Transform, type(None))):
-            raise ValueError(
-                f"posterior_flow must be a Flow, a transform or None; got {type(posterior_flow).__name__}."
-            )
+        require_kind("encoder", encoder, nn.Module, "a module x -> (mean, log standard deviation)")
+        require_kind("decoder", decoder, nn.Module, "a module z -> logits")
+        require_kind("prior", prior, (Flow, Base), "a Flow or a base", 'names such as "flow" are for pf.vae.mlp_vae')
+        kinds, wanted = (Flow, Transform, type(None)), "a Flow, a transform or None"
+        require_kind("posterior_flow", posterior_flow, kinds, wanted, "use one such as pf.recipes.planar(features)")
+        if isinstance(posterior_flow, Transform):
+            check_transform("posterior_flow", posterior_flow)
         if prior.context_features:
             raise ValueError(f"prior must take no context; it needs {prior.context_features} features of it.")
         vamps = vamps_in(prior)
@@ -129,6 +132,8 @@ class VAE(Specified, nn.Module):
         self, x: Any, num_samples: int = 1, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draw z from q(z|x), differentiably: (n, D) -> z (n, num_samples, L) and log q(z|x) (n, num_samples), nats."""
+        num_samples = require_count("num_samples", num_samples)
+        check_generator(generator)
         mean, log_std, context = self.posterior(x)
         mean, log_std = mean.unsqueeze(-2), log_std.unsqueeze(-2)
         shape = (*mean.shape[:-2], num_samples, self.latent_features)
@@ -165,7 +170,6 @@ class VAE(Specified, nn.Module):
         x = as_tensor(x)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (n, D); got {tuple(x.shape)}: flatten images with x.flatten(1).")
-        require_count("num_samples", num_samples)
         z, log_q = self.encode(x, num_samples, generator=generator)
         logits = self.decoder(z)
         if logits.shape[-1] != x.shape[-1]:  # one logit would be shared by all pixels, silently
@@ -198,7 +202,7 @@ class VAE(Specified, nn.Module):
         self, part: Callable[[Terms], Tensor], x: Any, num_samples: int, generator: torch.Generator | None
     ) -> Tensor:
         """Return a part of the terms, (n, num_samples), computed piece by piece where no gradient is wanted."""
-        x = as_tensor(x)
+        x, num_samples = as_tensor(x), require_count("num_samples", num_samples)
         if torch.is_grad_enabled() or len(x) * num_samples <= CHUNK_ROWS:
             return part(self.terms(x, num_samples, generator=generator))
         rows, samples = max(CHUNK_ROWS // num_samples, 1), min(num_samples, CHUNK_ROWS)
@@ -230,9 +234,7 @@ class VAE(Specified, nn.Module):
         Raises:
             ValueError: If the number of samples or the temperature is not valid.
         """
-        if isinstance(self.prior, Base):
-            check_draw(num_samples, temperature)
-            return self.prior.sample((num_samples,), temperature=temperature, generator=generator)
+        num_samples = require_count("num_samples", num_samples, 0)
         return self.prior.sample(num_samples, temperature=temperature, generator=generator)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Priors of a variational autoencoder: those that have a name, and the VampPrior."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pushforward import recipes
 from pushforward.bases import Base, GaussianMixture, StandardNormal
 from pushforward.bases.density import mixture_log_prob
-from pushforward.errors import require_count
+from pushforward.errors import require_count, require_kind
 from pushforward.flows import Flow
 from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified
@@ -40,10 +40,11 @@ class VampPrior(Specified, Base):
     def __init__(self, encoder: nn.Module | None, features: int, data_features: int, num_components: int = 500) -> None:
         super().__init__()
         self.features = require_count("features", features)
-        self.data_features = require_count("data_features", data_features)
-        self.num_components = require_count("num_components", num_components)
+        self.data_features = data_features = require_count("data_features", data_features)
+        self.num_components = num_components = require_count("num_components", num_components)
         self.encoder = None
         if encoder is not None:
+            require_kind("encoder", encoder, nn.Module, "a module x -> (mean, log standard deviation) or None")
             self.share(encoder)
         self.pseudo_logits = nn.Parameter(torch.randn(num_components, data_features))
         self.register_buffer("initialized", torch.tensor(False))
@@ -75,13 +76,8 @@ class VampPrior(Specified, Base):
         mean, log_std = self.components()
         return mixture_log_prob(z, mean, log_std, -math.log(self.num_components))
 
-    def sample(  # noqa: D102
-        self,
-        shape: Sequence[int],
-        *,
-        context: Tensor | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
+    def _draw(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         mean, log_std = self.components()
         chosen = torch.randint(self.num_components, tuple(shape), generator=generator, device=mean.device)
