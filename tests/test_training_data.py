@@ -86,11 +86,6 @@ def test_numpy_arrays_of_any_order_and_unsigned_type_are_read():
     assert try_fit(np.arange(80, dtype=np.uint16).reshape(40, 2) % 7, dequantize=7).steps == 3
 
 
-def no_loss(model, batch, generator):
-    """Stand for a loss that is never called."""
-    raise AssertionError
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

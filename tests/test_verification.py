@@ -445,7 +445,7 @@ def test_bad_contexts_and_tolerances_are_refused():
         pf.verify(layer, torch.zeros(4, 2))
     with pytest.raises(ValueError, match="takes no context"):
         pf.verify(Double(), X, torch.zeros(3))
-    with pytest.raises(ValueError, match="tolerance must be positive; got 0"):
+    with pytest.raises(ValueError, match="tolerance must be above 0; got 0"):
         pf.verify(Double(), X, tolerance=0)
 
 

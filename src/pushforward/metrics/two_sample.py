@@ -130,7 +130,7 @@ def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     a, b = _samples(a, b)
-    size, generator = min(len(a), len(b)), torch.Generator().manual_seed(require_seed(seed))
+    size, generator = min(len(a), len(b)), torch.Generator().manual_seed(seed := require_seed(seed))
     folds = require_count("folds", folds, 2, size)  # a fold is a row of the smaller sample at least
     seed %= MOST_SEEDS
     parts = [part[torch.randperm(len(part), generator=generator)[:size]] for part in (a, b)]

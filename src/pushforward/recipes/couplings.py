@@ -150,7 +150,8 @@ def nsf(
     univariate = RationalQuadratic(bins, bound)
     networks = network_options(hidden_features, context_features, activation, dropout)
     if autoregressive:
-        steps = autoregressive_steps(features, univariate, num_layers, networks, mixing or "flip")
+        steps = autoregressive_steps(features, univariate, num_layers, networks, "flip" if mixing is None else mixing)
     else:
-        steps = coupling_steps(features, univariate, num_layers, networks, mixing or "swap", mask)
+        mixing = "swap" if mixing is None else mixing
+        steps = coupling_steps(features, univariate, num_layers, networks, mixing, mask)
     return stepped_flow(steps, features, Ends(base, preprocessing, context_preprocessing))

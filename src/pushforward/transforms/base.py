@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pushforward.errors import InputError, described
+from pushforward.errors import InputError, described, require_count
 from pushforward.numerics.chunking import chunks
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import (
@@ -199,7 +199,7 @@ class Compose(Specified, Transform):
 
     def prefix(self, num_transforms: int) -> "Compose":
         """Return the first parts only, counted from the data."""
-        return self[:num_transforms]
+        return self[: require_count("num_transforms", num_transforms, 0, len(self))]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

@@ -82,6 +82,9 @@ class Shift(Specified, Transform):
     Args:
         offset: One number, or one a feature.
         learned: Whether `fit` changes it.
+
+    Raises:
+        InputError: If an offset is not finite.
     """
 
     offset: Tensor
@@ -90,6 +93,9 @@ class Shift(Specified, Transform):
         super().__init__()
         self.learned = learned
         _hold(self, "offset", offset, learned)
+        values = readable("offset", offset)
+        if not bool(values.isfinite().all()):
+            raise InputError(f"offset must be finite; got {values.tolist()}.")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

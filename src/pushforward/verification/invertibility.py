@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import require_number
 from pushforward.flows import Flow
 from pushforward.numerics.jacobian import Map, sensitivity
 from pushforward.transforms.argument_checks import check_context
@@ -53,8 +54,7 @@ def verify(
         parts = subject.modules() if isinstance(subject, nn.Module) else ()
         stated = [getattr(part, "tolerance", None) for part in parts]
         tolerance = max(TOLERANCE, *(10 * value for value in stated if isinstance(value, float)), 0.0)
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be positive; got {tolerance}.")
+    tolerance = require_number("tolerance", tolerance, above=0)
     report = Verification(type(subject).__name__, (x[..., 0].numel(), x.shape[-1]), x.dtype, tolerance)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
