@@ -453,7 +453,7 @@ def test_the_report_reads_well():
     assert_close(pf.verify(Scale((2.0, -0.5)), X[:, :2]).log_det_error, 0.0, rtol=0, atol=1e-12)
     assert str(pf.verify(Scale(-2.0), torch.ones(4, 2, dtype=torch.float64))) == (
         "Scale: 4 rows, 2 features, float64, tolerance 1e-06: nothing is wrong\n"
-        "  round trip, in units of x                 at most 0.0e+00\n"
+        "  round trip, in units of the spread        at most 0.0e+00\n"
         "  inverse log_det + forward log_det, nats   at most 0.0e+00\n"
         "  log_det - log|det Jacobian|, nats         at most 0.0e+00"
     )

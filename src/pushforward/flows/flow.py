@@ -1,7 +1,6 @@
 """A flow: a base density carried through an invertible map, in the units of the user's data."""
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,15 +8,17 @@ from torch import Tensor, nn
 
 from pushforward.bases import Base
 from pushforward.bases.acceptance import check_base
-from pushforward.errors import require_count
+from pushforward.errors import require_choice, require_count
+from pushforward.flows.from_base import nearest_base
 from pushforward.flows.torch_distribution import FlowDistribution
+from pushforward.flows.units import DATA_DTYPES, digits_kept, in_data_dtype, latent_dtype, prepared
 from pushforward.flows.user_rows import rows_of
 from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.chunking import in_chunks
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context, shared_context, shared_features
-from pushforward.transforms.base import Compose, Step, Transform, check_transform, check_transforms
-from pushforward.transforms.module_structure import FromParts, is_learned
+from pushforward.transforms.base import Step, Transform, check_transform, check_transforms
+from pushforward.transforms.module_structure import FromParts
 
 
 class Flow(Specified, nn.Module):
@@ -25,14 +26,17 @@ class Flow(Specified, nn.Module):
 
     `log_prob` and `encode` go from data to latent, `sample` and `decode` from latent to data. Made in eval() mode.
 
-    float64 data (and numpy arrays) pass the preprocessing in float64 and are then cast to the flow's dtype, so that
-    columns of very different scales keep their digits.
+    What is in the units of the data keeps its digits, both ways: float64 data (and numpy arrays) pass the preprocessing
+    in float64 and are then cast to the flow's dtype, and a flow initialized from such data gives them back in float64,
+    whatever its own dtype. `flow.float()` and `flow.half()` do not round what the preprocessing holds.
 
     Args:
         transform: Data (after preprocessing) -> latent. In a `Compose`, each part is one step.
         base: Density of the latent, such as `StandardNormal(features)`.
         preprocessing: Transforms next to the data, first one first.
         context_preprocessing: Transforms of the context, such as `[Standardize(C)]`; their log_dets do not count.
+        data_dtype: The dtype whose digits data come back with where there is a preprocessing, "float32" or "float64".
+            By default that of the data that `initialize` learns from; before, that of the preprocessing's numbers.
 
     Raises:
         ValueError: If the parts need data or contexts of different sizes.
@@ -56,6 +60,7 @@ class Flow(Specified, nn.Module):
         preprocessing: Sequence[Transform] = (),
         *,
         context_preprocessing: Sequence[Transform] = (),
+        data_dtype: str | None = None,
     ) -> None:
         super().__init__()
         check_transform("transform", transform)
@@ -68,6 +73,7 @@ class Flow(Specified, nn.Module):
         self.context_features = shared_context("the parts of a flow", parts)
         shared_features(self, parts)
         self.features = base.features
+        self.data_dtype = None if data_dtype is None else require_choice("data_dtype", data_dtype, DATA_DTYPES)
         self.eval()
 
     def parts(self) -> list[Transform]:
@@ -200,6 +206,8 @@ class Flow(Specified, nn.Module):
         for part in reversed(self.parts()):
             steps += part.steps_inverse(z, context if part.context_features else None)
             z = steps[-1].value if steps else z
+            if part is self.transform:
+                z = in_data_dtype(z, self.preprocessing, self.data_dtype)
         return steps
 
     def from_base(self, num_layers: int) -> "Flow":
@@ -212,17 +220,12 @@ class Flow(Specified, nn.Module):
         Raises:
             ValueError: If there are not that many learned steps.
         """
-        sequence = self.transform.in_sequence()
-        steps = [step for _, step in sequence]
-        learned = [position for position, step in enumerate(steps) if is_learned(step)]
-        num_layers = require_count("num_layers, of the learned steps,", num_layers, 0, len(learned))
-        for position in learned[: len(learned) - num_layers]:
-            steps[position] = steps[position].fixed()
         flow = Flow(
-            Compose(steps, names=[name for name, _ in sequence]),
+            nearest_base(self.transform, num_layers),
             self.base,
             list(self.preprocessing),  # type: ignore[arg-type]
             context_preprocessing=list(self.context_preprocessing),  # type: ignore[arg-type]
+            data_dtype=self.data_dtype,
         )
         flow.context_features = self.context_features
         return flow.train(self.training)
@@ -237,11 +240,9 @@ class Flow(Specified, nn.Module):
     def initialize(self, x: Any, context: Any = None) -> None:
         """Let every part learn from training rows what it learns from data, once; data -> latent."""
         if context is not None:
-            given = as_tensor(context)
-            for part in self.context_preprocessing:
-                part.initialize(given)  # type: ignore[operator]
-                given, _ = part(given)
+            prepared(as_tensor(context), self.context_preprocessing, self._dtype, initialize=True)
         x, context = self._check(x, context)
+        self.data_dtype = "float64" if x.dtype == torch.float64 else self.data_dtype or "float32"
         for part in self.parts():
             own = context if part.context_features else None
             if part is self.transform:
@@ -260,8 +261,12 @@ class Flow(Specified, nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         """The dtype of the latent: that of the transform's and the base's numbers."""
-        numbers = chain(self.transform.parameters(), self.base.parameters(), self.base.buffers())
-        return next((tensor.dtype for tensor in numbers if tensor.is_floating_point()), torch.get_default_dtype())
+        return latent_dtype(self.transform, self.base)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Flow":
+        """Move or cast every tensor; the preprocessing keeps the digits of the data."""
+        with digits_kept(self.preprocessing, self.context_preprocessing):
+            return super()._apply(fn, recurse)
 
     def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
         x = rows_of(x, self.features)
@@ -270,13 +275,7 @@ class Flow(Specified, nn.Module):
     def _check_context(self, context: Tensor | None, batch: Sequence[int]) -> Tensor | None:
         """Return the context as the parts see it: checked, preprocessed, in the flow's dtype."""
         check_context(self, context, batch)
-        if context is None:
-            return None
-        if not context.is_floating_point():
-            context = context.to(self._dtype)
-        for part in self.context_preprocessing:
-            context, _ = part(context)
-        return context.to(self._dtype)
+        return None if context is None else prepared(context, self.context_preprocessing, self._dtype)
 
     def _preprocessed(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return x as the transform sees it and the log_det so far, None where nothing comes before."""
@@ -293,7 +292,8 @@ class Flow(Specified, nn.Module):
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, total = self.transform.inverse(z, context if self.transform.context_features else None)
+        x = in_data_dtype(z, self.preprocessing, self.data_dtype)
         for part in reversed(self.preprocessing):
-            z, log_det = part.inverse(z, context if part.context_features else None)  # type: ignore[operator]
+            x, log_det = part.inverse(x, context if part.context_features else None)  # type: ignore[operator]
             total = total + log_det
-        return z, total
+        return x, total.to(z.dtype)

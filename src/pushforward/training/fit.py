@@ -12,6 +12,7 @@ from torch import nn
 from pushforward import losses
 from pushforward.errors import InputError, require_kind
 from pushforward.losses import Loss
+from pushforward.specification import nodes
 from pushforward.training.clock import Clock
 from pushforward.training.data.form import Form
 from pushforward.training.data.loader import NOT_RESUMABLE
@@ -133,8 +134,7 @@ def fit(
             source.notes.append(f"no checkpoint in {out}: starting afresh")
         dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
         with threads_for(model, source.batches.batch_size), forked(form.device, seed=dropout_seed):
-            if state is None:
-                initialize(model, source.batches)
+            initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
             with laid_flat(model) as weights:
                 learner = Learner(weights, options, generator)
                 run = (
@@ -160,6 +160,8 @@ def _fingerprint(model: nn.Module) -> str:
     """Return a fingerprint of what a model is: its specification, and the sizes of its tensors."""
     describe = getattr(model, "specification", None)
     specification = type(model).__name__ if describe is None else describe()
+    for node in nodes(specification):
+        node.pop("data_dtype", None)  # learned from the data
     tensors = [*model.named_parameters(), *model.named_buffers()]
     sizes = [(name, tuple(value.shape), str(value.dtype)) for name, value in tensors]
     text = json.dumps([specification, sizes], default=lambda value: type(value).__name__)

@@ -29,8 +29,8 @@ def verify(
     autodiff Jacobian, whatever the orientation; a flow's log_prob is its base's plus all log_dets. They run on a copy
     in eval mode, in the dtype of its parameters; no global state is touched.
 
-    An error is a problem where it exceeds `tolerance` (times the larger of |x| and the feature's median |x| for the
-    round trip, of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
+    An error is a problem where it exceeds `tolerance` (times the column's spread over these rows for the round trip,
+    times the larger of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
 
     Args:
         transform_or_flow: A `Transform` or `Flow`, or any object with the `forward` and `inverse` of one.
@@ -131,7 +131,9 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
     x_size, y_size, ld_size = _size(x_), _size(y_), ld.abs().clamp(min=1)
     # First-order rounding: a relative error eps in y becomes eps |J^-1| |y| in x, in J it becomes eps tr(|J^-1| |J|) in
     # log|det J|, and an error of x changes log_det by its slope.
-    rounding_x, rounding_ld, true_ld, slope = unit * x_size, unit * ld_size, None, torch.zeros_like(x_)
+    spread, unit_x = _spread(x_), ROUNDINGS * torch.finfo(back.dtype).eps  # in the units of the data may be more digits
+    in_x = unit_x * x_size + unit * spread
+    rounding_x, rounding_ld, true_ld, slope = in_x, unit * ld_size, None, torch.zeros_like(x_)
     if getattr(subject, "exact_log_det", True):
         own = [flat(x), *(flat(part.expand(*x.shape[:-1], -1)) for part in given)]
         try:
@@ -148,7 +150,8 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
     else:
         report.notes.append("log_det is an estimate, so it was not compared with the Jacobian's.")
     problem = "inverse(forward(x)) differs from x"
-    report.round_trip_error = findings.compare("round trip", problem, back_, x_, number, x_size, rounding_x)
+    findings.compare("round trip", problem, back_, x_, number, spread, rounding_x)
+    report.round_trip_error = float(((back_ - x_).abs() / spread).max())
     problem = "the inverse's log_det is not minus the forward's"
     both = rounding_ld + (slope.abs() * rounding_x).sum(-1)
     report.inverse_log_det_error = findings.compare("inverse log_det", problem, inverse_ld, -ld, number, ld_size, both)
@@ -163,7 +166,7 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
             log_prob = flat(subject.log_prob(x, *given)).double()
         problem = "it is not the last step's value"
         findings.compare("encode", problem, encoded, y_, number, y_size, unit * y_size)
-        findings.compare("decode", problem, decoded, back_, number, x_size, unit * x_size)
+        findings.compare("decode", problem, decoded, back_, number, spread, in_x)
         problem, size = "it is not the base's plus all log_dets", base.abs() + ld_size
         findings.compare("log_prob", problem, log_prob, base + ld, number, size, unit * size)
 
@@ -172,3 +175,11 @@ def _size(rows: Tensor) -> Tensor:
     """Return the magnitude that errors are measured against: |x|, at least the feature's median (1 where that is 0)."""
     typical = rows.abs().median(0).values
     return torch.maximum(rows.abs(), torch.where(typical > 0, typical, 1.0))
+
+
+def _spread(rows: Tensor) -> Tensor:
+    """Return what a round trip is measured against: the column's standard deviation, at least the distance from its
+    mean; the magnitude where all rows are equal.
+    """
+    std = rows.std(0, correction=0)
+    return torch.where(std > 0, torch.maximum((rows - rows.mean(0)).abs(), std), _size(rows))

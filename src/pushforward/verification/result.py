@@ -17,7 +17,8 @@ class Verification:
         tolerance: The error allowed beyond rounding.
         problems: What is wrong, in words: which check, where, by how much.
         notes: What the checks do not show (the identity, an estimated log_det, rows outside the domain).
-        round_trip_error: Largest |inverse(forward(x)) - x|, in units of x; NaN where it could not be measured.
+        round_trip_error: Largest |inverse(forward(x)) - x| in units of the column's spread: its standard deviation over
+            these rows, or the row's distance from their mean if that is larger; NaN where it was not measured.
         log_det_error: Largest |log_det - log|det J|| in nats, J by automatic differentiation.
         inverse_log_det_error: Largest |inverse's log_det + forward's log_det| in nats.
     """
@@ -50,7 +51,7 @@ class Verification:
         ]
         lines += [f"  wrong: {problem}" for problem in self.problems] + [f"  note: {note}" for note in self.notes]
         for label, error in (
-            ("round trip, in units of x", self.round_trip_error),
+            ("round trip, in units of the spread", self.round_trip_error),
             ("inverse log_det + forward log_det, nats", self.inverse_log_det_error),
             ("log_det - log|det Jacobian|, nats", self.log_det_error),
         ):

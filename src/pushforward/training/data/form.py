@@ -86,7 +86,8 @@ class Form:
         context = as_numbers(value, name)
         check_finite(context, name)
         context = context[:, None] if context.ndim == 1 else context
-        return self._float(context if context.is_floating_point() else context.to(self.dtype))
+        wide = torch.float64 if self.keeps_float64 else self.dtype  # integers beyond 2^24 are not float32's
+        return self._float(context if context.is_floating_point() else context.to(wide))
 
     def _float(self, x: Tensor) -> Tensor:
         keep = self.keeps_float64 and x.dtype == torch.float64
