@@ -457,3 +457,71 @@ def test_the_report_reads_well():
         "  inverse log_det + forward log_det, nats   at most 0.0e+00\n"
         "  log_det - log|det Jacobian|, nats         at most 0.0e+00"
     )
+
+
+# ---- what a layer must take, and what rows are -----------------------------------------------------------------------
+
+
+def test_a_layer_without_context_is_named_since_it_fails_in_a_compose():
+    def forward(self, x):
+        return 2 * x + 1, self.log_det(x)
+
+    def inverse(self, y):
+        return (y - 1) / 2, -self.log_det(y)
+
+    assert only_problem(pf.verify(broken(forward=forward), X)) == (
+        "forward takes no context, so that it fails as a part of a Compose or Flow, which call forward(x, context): "
+        "write def forward(self, x, context=None)."
+    )
+    assert only_problem(pf.verify(broken(inverse=inverse), X)).startswith("inverse takes no context")
+    assert [p.split(" ")[0] for p in pf.verify(broken(forward=forward, inverse=inverse), X).problems] == [
+        "forward",
+        "inverse",
+    ]
+    with pytest.raises(ValueError, match="forward takes no context"):
+        Compose([broken(forward=forward)])
+
+    def keyword_only(self, x, *, context=None):
+        return 2 * x + 1, self.log_det(x)
+
+    assert "forward takes no context" in only_problem(pf.verify(broken(forward=keyword_only), X))
+    assert pf.verify(broken(forward=lambda self, *rows: Double.forward(self, rows[0])), X).ok
+
+
+def test_an_object_that_is_no_module_is_told_that_it_cannot_be_a_part():
+    class Plain:
+        def forward(self, z):
+            return -2 * z, torch.full((len(z),), z.shape[1] * math.log(2))
+
+        def inverse(self, z):
+            return z / -2, torch.full((len(z),), -z.shape[1] * math.log(2))
+
+    report = pf.verify(Plain(), torch.randn(5, 3))
+    assert report.ok
+    assert [note.split(",")[0] for note in report.notes] == ["forward takes no context", "inverse takes no context"]
+
+
+@pytest.mark.parametrize("make", [tuple, list])
+@pytest.mark.parametrize("sizes", [(1, 2), (2, 2)])
+def test_the_two_halves_of_an_event_are_refused_with_the_remedy(make, sizes):
+    halves = make(torch.randn(5, size) for size in sizes)
+    shapes = ", ".join(f"(5, {size})" for size in sizes)
+    with pytest.raises(ValueError, match="x must be one array, with an event on its last axis; got a ") as error:
+        pf.verify(Double(), halves)
+    assert f"{make.__name__} of arrays of shapes {shapes}: join the parts" in str(error.value)
+    assert "torch.cat(parts, -1)" in str(error.value)
+    with pytest.raises(ValueError, match="context must be one array"):
+        pf.verify(Double(), X, halves)
+    with pytest.raises(ValueError, match="x must be one array"):
+        pf.verify(Double(), tuple(half.numpy() for half in halves))
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 2.0], [3.0]], "rows", [None, 1.0], {"a": 1.0}])
+def test_what_is_no_array_of_numbers_is_refused(rows):
+    with pytest.raises(ValueError, match="x must be an array of numbers with rows of one length; got "):
+        pf.verify(Double(), rows)
+
+
+def test_rows_in_a_list_are_rows():
+    assert pf.verify(Double(), list(X)).shape == (10, 3)
+    assert pf.verify(Double(), [tuple(row) for row in X.tolist()]).ok

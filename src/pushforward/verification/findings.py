@@ -1,13 +1,15 @@
 """What a check of a map finds: problems in words, with the check, the row and the size of the error."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.numerics.jacobian import Map
+from pushforward.transforms.argument_checks import takes
 from pushforward.verification.result import Verification
 
 # Roundings allowed for: a flow makes a few dozen operations on a number.
@@ -28,6 +30,23 @@ class Findings:
         """Add a problem after which nothing more can be checked."""
         self.report.problems.append(problem)
         raise Stopped
+
+    def takes_context(self, subject: Any) -> None:
+        """Report a layer that cannot be a part: a `Compose` or `Flow` calls each with a context, which may be None."""
+        for name in ("forward", "inverse"):
+            if not takes(getattr(subject, name), 2):
+                found = self.report.problems if isinstance(subject, nn.Module) else self.report.notes
+                found.append(
+                    f"{name} takes no context, so that it fails as a part of a Compose or Flow, which call {name}(x, "
+                    f"context): write def {name}(self, x, context=None)."
+                )
+
+    def attempt(self, name: str, function: Callable[[], Tensor]) -> Tensor:
+        """Call a function; stop where it raises."""
+        try:
+            return function()
+        except Exception as error:
+            self.stop(f"{name} raised {type(error).__name__}: {error}")
 
     def call(self, name: str, function: Map, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """Call twice on a copy; stop where the call raises or the result has another shape than the contract's."""
@@ -108,3 +127,9 @@ class Findings:
                 f"{int(wrong.reshape(len(error), -1).any(1).sum())} of {len(error)} rows are wrong.{cause}"
             )
         return float(error.max())
+
+
+def typical_size(rows: Tensor) -> Tensor:
+    """Return the magnitude that errors are measured against: |x|, at least the feature's median (1 where that is 0)."""
+    typical = rows.abs().median(0).values
+    return torch.maximum(rows.abs(), torch.where(typical > 0, typical, 1.0))

@@ -2,18 +2,21 @@
 
 import copy
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import require_number
+from pushforward.errors import InputError, described, require_number
 from pushforward.flows import Flow
 from pushforward.numerics.jacobian import Map, sensitivity
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Step, Transform
-from pushforward.verification.findings import ROUNDINGS, Findings, Stopped
+from pushforward.verification.base_side import check_base_side
+from pushforward.verification.findings import ROUNDINGS, Findings, Stopped, typical_size
 from pushforward.verification.result import Verification
 
 TOLERANCE = 1e-6
@@ -29,6 +32,10 @@ def verify(
     autodiff Jacobian, whatever the orientation; a flow's log_prob is its base's plus all log_dets. They run on a copy
     in eval mode, in the dtype of its parameters; no global state is touched.
 
+    A flow is checked from its base's side too: draws of the base, from a generator of its own, decode to finite rows
+    and encode back; they fit the base's log_prob, in any dimension; the base's mass is one. These are statistics: each
+    says how often it is false by chance, at most; docs/verification.md says what they cannot see.
+
     An error is a problem where it exceeds `tolerance` (times the column's spread over these rows for the round trip,
     times the larger of |log_det| and 1 for a log_det) plus what rounding explains through the row's own Jacobian.
 
@@ -39,10 +46,10 @@ def verify(
         tolerance: 1e-6 by default, or ten times the largest `tolerance` of a part whose inverse is found numerically.
 
     Returns:
-        The report: `ok`, `problems`, three errors; `str(report)` is for reading.
+        The report: `ok`, `problems`, what was `checked`, three errors; `str(report)` is for reading.
 
     Raises:
-        ValueError: If x has no rows or holds integers, NaN or infinities, or the context does not fit.
+        ValueError: If x is no one array, has no rows or holds integers, NaN or infinities, or the context does not fit.
 
     Example:
         >>> import torch, pushforward as pf
@@ -58,19 +65,20 @@ def verify(
     report = Verification(type(subject).__name__, (x[..., 0].numel(), x.shape[-1]), x.dtype, tolerance)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
-        try:
-            _check(subject, x, context, report)
-        except Stopped:
-            pass
+        findings = Findings(report)
+        map_works = False
+        with suppress(Stopped):
+            _check(subject, x, context, findings)
+            map_works = True
+        if isinstance(subject, Flow):
+            with suppress(Stopped):
+                check_base_side(subject, _maps(subject)[0], x, context, findings, map_works=map_works)
     return report
 
 
 def _prepare(subject: Any, x: Any, context: Any) -> tuple[Any, Tensor, Tensor | None]:
     """Return a copy of the subject in eval mode, and x and context as tensors that fit its parameters."""
-    x, context = (
-        value.detach() if isinstance(value, Tensor) else None if value is None else torch.from_numpy(np.array(value))
-        for value in (x, context)
-    )
+    x, context = _rows("x", x), None if context is None else _rows("context", context)
     if x.ndim == 0 or x.numel() == 0:
         raise ValueError(f"x must hold at least one row of at least one feature; got shape {tuple(x.shape)}.")
     if not x.is_floating_point():
@@ -91,6 +99,33 @@ def _prepare(subject: Any, x: Any, context: Any) -> tuple[Any, Tensor, Tensor | 
     return subject, x, context
 
 
+def _rows(name: str, value: Any) -> Tensor:
+    """Return rows that a user gave as a tensor; InputError, with the remedy, where they are no one array."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    parts = (
+        [tuple(getattr(part, "shape", ())) for part in value]
+        if isinstance(value, (list, tuple)) and _holds_arrays(value)
+        else []
+    )
+    if parts:
+        raise InputError(
+            f"{name} must be one array, with an event on its last axis; got a {type(value).__name__} of arrays of "
+            f"shapes {', '.join(map(str, parts))}: join the parts of an event with torch.cat(parts, -1); a context is "
+            "given on its own, verify(transform, x, context)."
+        )
+    try:
+        return torch.from_numpy(np.array(value))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} must be an array of numbers with rows of one length; got {described(value)}."
+        ) from None
+
+
+def _holds_arrays(values: Sequence[Any]) -> bool:
+    return any(isinstance(part, (Tensor, np.ndarray)) and part.ndim > 1 for part in values)
+
+
 def _maps(subject: Any) -> tuple[Map, Map]:
     """Return forward and inverse as functions of x and, perhaps, context."""
     if not isinstance(subject, Flow):
@@ -102,9 +137,11 @@ def _maps(subject: Any) -> tuple[Map, Map]:
     return lambda x, *c: total(x, subject.steps(x, *c)), lambda z, *c: total(z, subject.steps_inverse(z, *c))
 
 
-def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification) -> None:
-    findings = Findings(report)
+def _check(subject: Any, x: Tensor, context: Tensor | None, findings: Findings) -> None:
+    report = findings.report
     forward, inverse = _maps(subject)
+    if context is None and not isinstance(subject, Flow):
+        findings.takes_context(subject)
     given = () if context is None else (context,)
     with torch.no_grad():
         y, log_det = findings.call("forward", forward, x, *given)
@@ -128,7 +165,7 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
         return values.reshape(rows.numel(), *values.shape[rows.ndim :])[number]
 
     x_, y_, back_, ld, inverse_ld = (flat(t).double() for t in (x, y, back, log_det, inverse_log_det))
-    x_size, y_size, ld_size = _size(x_), _size(y_), ld.abs().clamp(min=1)
+    x_size, y_size, ld_size = typical_size(x_), typical_size(y_), ld.abs().clamp(min=1)
     # First-order rounding: a relative error eps in y becomes eps |J^-1| |y| in x, in J it becomes eps tr(|J^-1| |J|) in
     # log|det J|, and an error of x changes log_det by its slope.
     spread, unit_x = _spread(x_), ROUNDINGS * torch.finfo(back.dtype).eps  # in the units of the data may be more digits
@@ -171,15 +208,9 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, report: Verification
         findings.compare("log_prob", problem, log_prob, base + ld, number, size, unit * size)
 
 
-def _size(rows: Tensor) -> Tensor:
-    """Return the magnitude that errors are measured against: |x|, at least the feature's median (1 where that is 0)."""
-    typical = rows.abs().median(0).values
-    return torch.maximum(rows.abs(), torch.where(typical > 0, typical, 1.0))
-
-
 def _spread(rows: Tensor) -> Tensor:
     """Return what a round trip is measured against: the column's standard deviation, at least the distance from its
     mean; the magnitude where all rows are equal.
     """
     std = rows.std(0, correction=0)
-    return torch.where(std > 0, torch.maximum((rows - rows.mean(0)).abs(), std), _size(rows))
+    return torch.where(std > 0, torch.maximum((rows - rows.mean(0)).abs(), std), typical_size(rows))

@@ -16,6 +16,8 @@ class Verification:
         dtype: The dtype of the latent, whose precision is expected.
         tolerance: The error allowed beyond rounding.
         problems: What is wrong, in words: which check, where, by how much.
+        checked: What was checked of a flow from its base's side, what could not be, and how often each check is false
+            by chance.
         notes: What the checks do not show (the identity, an estimated log_det, rows outside the domain).
         round_trip_error: Largest |inverse(forward(x)) - x| in units of the column's spread: its standard deviation over
             these rows, or the row's distance from their mean if that is larger; NaN where it was not measured.
@@ -29,6 +31,7 @@ class Verification:
     tolerance: float
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
     round_trip_error: float = math.nan
     log_det_error: float = math.nan
     inverse_log_det_error: float = math.nan
@@ -50,6 +53,7 @@ class Verification:
             f"{self.name}: {rows} rows, {features} features, {self.precision}, tolerance {self.tolerance:g}: {found}"
         ]
         lines += [f"  wrong: {problem}" for problem in self.problems] + [f"  note: {note}" for note in self.notes]
+        lines += [f"  checked: {check}" for check in self.checked]
         for label, error in (
             ("round trip, in units of the spread", self.round_trip_error),
             ("inverse log_det + forward log_det, nats", self.inverse_log_det_error),
