@@ -1,5 +1,6 @@
 """Base densities: log_prob against torch.distributions, support, temperature, reproducible samples."""
 
+import copy
 import math
 
 import pytest
@@ -11,6 +12,7 @@ import pushforward as pf
 import zoo
 from pushforward.bases import (
     SAVEABLE_DISTRIBUTIONS,
+    Base,
     Box,
     DiagonalNormal,
     FromTorch,
@@ -19,6 +21,7 @@ from pushforward.bases import (
     StandardNormal,
     density,
 )
+from pushforward.errors import InputError
 
 UNIVARIATE = {
     "Beta": distributions.Beta(2.0, 3.0),
@@ -76,14 +79,100 @@ def test_samples_are_the_generators_and_leave_the_global_state_alone(name):
     assert base.sample(()).shape == (2,)
 
 
-@pytest.mark.parametrize("name", UNIVARIATE)
-def test_no_sample_is_infinite_whatever_the_generator_gives(name, monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=torch.float32))
+@every
+def test_a_number_of_samples_is_one_axis(name):
     base = make(name)
-    x = base.sample((5,), generator=torch.Generator().manual_seed(0))
+    ten, same = (base.sample(shape, generator=torch.Generator().manual_seed(1)) for shape in (10, (10,)))
+    assert ten.shape == (10, 2)
+    assert torch.equal(ten, same)
+    with pytest.raises(InputError, match="shape's sizes must be an integer of at least 0; got -1"):
+        base.sample((3, -1))
+    with pytest.raises(InputError, match=f"{type(base).__name__} takes no context; got one of shape"):
+        base.sample(3, context=torch.zeros(3, 1))
+
+
+# Two with all of their mass so near an end that float32 rounds much of it there.
+STEEP = {
+    "Kumaraswamy near 0": distributions.Kumaraswamy(0.2, 40.0),
+    "Kumaraswamy near 1": distributions.Kumaraswamy(40.0, 0.2),
+    "Kumaraswamy at both ends": distributions.Kumaraswamy(0.5, 0.5),
+    "Weibull near 0": distributions.Weibull(1.0, 0.2),
+}
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2.0**-24])
+@pytest.mark.parametrize("name", sorted({*UNIVARIATE, *STEEP} - {"VonMises"}))  # whose draws are accepted or rejected
+def test_no_sample_is_infinite_whatever_the_generator_gives(name, uniform, monkeypatch):
+    base = FromTorch(STEEP[name], 2) if name in STEEP else make(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, uniform, dtype=torch.float32))
+        x = base.sample(5, generator=torch.Generator().manual_seed(0))
     assert x.isfinite().all()
-    if name != "Kumaraswamy":  # whose icdf in torch rounds to 0
-        assert base.log_prob(x).isfinite().all()
+    assert base.log_prob(x).isfinite().all()
+
+
+@pytest.mark.parametrize("name", STEEP)
+def test_the_density_near_an_end_is_the_one_of_float64(name):
+    base = FromTorch(STEEP[name], 1)
+    x = base.sample(2000, generator=torch.Generator().manual_seed(0))
+    right = copy.deepcopy(base).double().log_prob(x.double())
+    assert_close(base.log_prob(x).double(), right, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "end"),
+    [
+        (distributions.Kumaraswamy(0.5, 2.0), 0.0),
+        (distributions.Kumaraswamy(2.0, 2.0), 1.0),
+        (distributions.Beta(0.5, 0.5), 1.0),
+        (distributions.Gamma(0.5, 1.0), 0.0),
+        (distributions.Weibull(1.0, 0.5), 0.0),
+    ],
+)
+def test_an_end_with_an_infinite_density_or_none_is_outside(distribution, end):
+    base, z = FromTorch(distribution, 2), torch.tensor([[end, 0.3], [0.3, 0.3]], requires_grad=True)
+    log_prob = base.log_prob(z)
+    assert log_prob[0] == -math.inf
+    assert log_prob[1].isfinite()
+    assert torch.autograd.grad(log_prob[1], z)[0].isfinite().all()
+
+
+def test_an_end_with_a_finite_density_is_inside():
+    assert FromTorch(distributions.Exponential(2.0), 1).log_prob(torch.zeros(1)) == math.log(2.0)
+    assert_close(
+        FromTorch(distributions.Kumaraswamy(1.0, 1.0), 1).log_prob(torch.tensor([[0.0], [1.0]])), torch.zeros(2)
+    )
+
+
+class Shifted(Base):
+    """A base of a user's own: `log_prob` and `sample`, and nothing else."""
+
+    features, context_features = 2, 1
+
+    def log_prob(self, z, context=None):
+        return StandardNormal(2).log_prob(z - context)
+
+    def sample(self, shape, *, context=None, temperature=1.0, generator=None):
+        return StandardNormal(2).sample(shape, temperature=temperature, generator=generator) + context
+
+
+def test_a_base_of_ones_own_needs_log_prob_and_sample_alone():
+    flow, context = pf.Flow(pf.transforms.Scale(2.0), Shifted()), torch.tensor([[50.0], [-50.0]])
+    x = flow.sample(5, context)
+    assert x.shape == (2, 5, 2)
+    assert (x[0] > 10).all()
+    assert flow.log_prob(x, context[:, None]).shape == (2, 5)
+
+
+def test_a_base_without_sample_says_so():
+    class Half(Base):
+        features = 2
+
+        def log_prob(self, z, context=None):
+            return z.sum(-1)
+
+    with pytest.raises(NotImplementedError, match="Half must implement sample"):
+        Half().sample(3)
 
 
 @every

@@ -35,6 +35,8 @@ SAVEABLE_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
 class FromTorch(Specified, Base):
     """Independent features, each with a univariate torch distribution; -inf outside its support.
 
+    An end of the support is inside only where the density there is finite; samples never lie on an end.
+
     The distribution is fixed. Sampling inverts the CDF of the generator's uniforms where torch has `icdf`, and
     otherwise draws in a fork of the global random state seeded from the generator.
 
@@ -113,10 +115,13 @@ class FromTorch(Specified, Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: D102
         distribution = self.distribution
-        inside = distribution.support.check(z) & z.isfinite()  # type: ignore[union-attr]
-        if self._name == "VonMises":  # torch calls its support the whole line, on which it has infinite mass
-            inside = inside & (z.abs() <= math.pi)
-        log_prob = distribution.log_prob(torch.where(inside, z, self._inside.to(z.dtype)))
+        support, point = _support(distribution), self._inside.to(z.dtype)
+        inside = support.check(z) & z.isfinite()
+        for end in _ends(support, point):
+            # An end counts where its density is finite; torch gives NaN or inf at ends of Kumaraswamy, Beta, Gamma.
+            density = _log_density(distribution, torch.where(support.check(end), end, point))
+            inside = inside & ((z != end) | density.isfinite())
+        log_prob = _log_density(distribution, torch.where(inside, z, point))
         log_prob = torch.where(inside, log_prob, -math.inf)
         return torch.where(z.isnan(), z, log_prob).sum(-1)
 
@@ -128,14 +133,46 @@ class FromTorch(Specified, Base):
             return self._inside.new_empty(size)
         uniform = torch.rand(size, generator=generator, dtype=self._inside.dtype, device=self._inside.device)
         try:
-            # rand gives [0, 1): 0 would be an end of the support, often infinite; the next number is half of eps
-            return distribution.icdf(uniform.clamp(min=torch.finfo(uniform.dtype).eps / 2))
+            # rand gives [0, 1): 0 would be an end of the support, often infinite; the next number is half of eps. In
+            # float64, because many an inverse takes 1 - u or (1 + u) / 2, which float32 rounds to 1.
+            value = distribution.icdf(uniform.clamp(min=torch.finfo(uniform.dtype).eps / 2).double()).to(uniform.dtype)
         except NotImplementedError:
-            pass
+            value = self._drawn_by_torch(shape, generator)
+        lower, upper = _ends(_support(distribution), self._inside)
+        return value.clamp(min=_next(lower, 1.0), max=_next(upper, -1.0))
+
+    def _drawn_by_torch(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         seed = int(torch.randint(2**62, (), generator=generator, device=self._inside.device))
         with torch.random.fork_rng(devices=[self._inside.device] if self._inside.is_cuda else []):
             torch.manual_seed(seed)
-            return distribution.expand((self.features,)).sample(torch.Size(shape))
+            return self.distribution.expand((self.features,)).sample(torch.Size(shape))
+
+
+def _support(distribution: distributions.Distribution) -> Any:
+    """Return where the density is above zero; torch calls VonMises' support the whole line, with infinite mass."""
+    if isinstance(distribution, distributions.VonMises):
+        return distributions.constraints.interval(-math.pi, math.pi)
+    return distribution.support
+
+
+def _log_density(distribution: distributions.Distribution, x: Tensor) -> Tensor:
+    """Return the log density inside the support; torch's Kumaraswamy takes 1 - x^a, which rounds near both ends."""
+    if not isinstance(distribution, distributions.Kumaraswamy):
+        return distribution.log_prob(x)
+    a, b = distribution.concentration1, distribution.concentration0
+    return a.log() + b.log() + torch.xlogy(a - 1, x) + torch.xlogy(b - 1, -torch.expm1(a * x.log()))
+
+
+def _ends(support: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the lower and the upper end of a support, infinite where it has none."""
+    lower, upper = getattr(support, "lower_bound", -math.inf), getattr(support, "upper_bound", math.inf)
+    return torch.as_tensor(lower).to(like), torch.as_tensor(upper).to(like)
+
+
+def _next(end: Tensor, sign: float) -> Tensor:
+    """Return the next number after an end, upwards (1) or downwards (-1), but none below the normal ones."""
+    step = torch.where(end == 0, torch.finfo(end.dtype).tiny, 0.0)
+    return torch.where(step > 0, sign * step, torch.nextafter(end, torch.full_like(end, sign * math.inf)))
 
 
 def _point_inside(distribution: distributions.Distribution) -> Tensor:
