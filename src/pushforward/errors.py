@@ -2,7 +2,9 @@
 
 import math
 import operator
+import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "require_image_shape",
     "require_kind",
     "require_number",
+    "require_path",
     "require_seed",
     "require_widths",
 ]
@@ -163,6 +166,13 @@ def require_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: s
     if isinstance(value, type) and issubclass(value, kind):
         remedy = f"make an object of it, {value.__name__}(...)"
     raise InputError(f"{name} must be {wanted}; got {described(value)}{': ' if remedy else ''}{remedy}.")
+
+
+def require_path(name: str, value: Any) -> Path:
+    """Return a path, or raise InputError unless it is text or a path already."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise InputError(f"{name} must be a path; got {described(value)}.")
+    return Path(value)
 
 
 def described(value: Any) -> str:

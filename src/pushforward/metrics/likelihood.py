@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows.dequantization import dequantized
@@ -98,11 +98,7 @@ def nll(
     Raises:
         ValueError: If x is not (n, D) with at least 2 rows, or not integers in range with `dequantize`.
     """
-    if not hasattr(flow, "log_prob"):
-        raise ValueError(
-            f"{type(flow).__name__} has no log_prob: nll scores flows. Of a model with a bound alone, take the mean of "
-            "-model.iwae(x) (VAE) or -model.bound(x) (VariationalDequantization)."
-        )
+    _check_flow(flow)
     units = check_transforms("units", units)
     batch_size = require_count("batch_size", batch_size)
     x = _rows(x)
@@ -150,6 +146,7 @@ def excess(
         >>> excess(flow, truth, 1000, 1, context_of_label=one_hot).mean > 0
         True
     """
+    _check_flow(flow)
     num_samples, seed = require_count("num_samples", num_samples, 2), require_seed(seed)
     batch_size = require_count("batch_size", batch_size)
     if not hasattr(density, "log_prob") or not hasattr(density, "sample"):
@@ -181,6 +178,19 @@ def bits_per_dim(nats: float, features: int, *, bin_width: float = 1.0) -> float
     features = require_count("features", features)
     bin_width = require_number("bin_width", bin_width, above=0)
     return (nats / features - math.log(bin_width)) / math.log(2)
+
+
+def _check_flow(flow: Any) -> None:
+    if hasattr(flow, "log_prob") and not isinstance(flow, type):
+        return
+    if isinstance(flow, nn.Module):
+        raise InputError(
+            f"{type(flow).__name__} has no log_prob: nll scores flows. Of a model with a bound alone, take the mean of "
+            "-model.iwae(x) (VAE) or -model.bound(x) (VariationalDequantization)."
+        )
+    kind = flow if isinstance(flow, type) else type(flow)
+    remedy = f": make an object of it, {kind.__name__}(...)" if isinstance(flow, type) else ""
+    raise InputError(f"flow must be an object with log_prob; got {described(flow)}{remedy}.")
 
 
 def _rows(x: Any) -> Tensor:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pushforward.errors import InputError, require_seed
+from pushforward.errors import InputError, require_path, require_seed
 from pushforward.studies.registry import STUDIES, Study
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run(
     """
     if not isinstance(name, str) or name not in STUDIES:
         raise InputError(f"there is no study {name!r} (there are {', '.join(STUDIES)})")
-    seed, out = require_seed(seed), Path("pushforward-study", name) if out is None else Path(out)
+    seed, out = require_seed(seed), Path("pushforward-study", name) if out is None else require_path("out", out)
     study = importlib.import_module(f"{__name__}.{STUDIES[name].module}")
     kit = importlib.import_module(f"{__name__}.kit")
     record: Record = kit.Record(name, study.TITLE, study.SOURCE, out, seed=seed, quick=quick)

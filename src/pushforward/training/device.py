@@ -31,5 +31,5 @@ def _choose(device: str | torch.device, home: torch.device) -> torch.device:
         return torch.device("cuda") if home.type == "cpu" and torch.cuda.is_available() else home
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error

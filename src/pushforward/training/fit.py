@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pushforward import losses
-from pushforward.errors import InputError, require_kind
+from pushforward.errors import InputError, require_kind, require_path
 from pushforward.losses import Loss
 from pushforward.specification import nodes
 from pushforward.training.clock import Clock
@@ -21,7 +21,7 @@ from pushforward.training.device import on_device
 from pushforward.training.flat_weights import laid_flat
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
-from pushforward.training.loss_needs import check_needs
+from pushforward.training.loss_needs import check_call, check_needs
 from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
 from pushforward.training.progress import shown
@@ -115,6 +115,7 @@ def fit(
     """
     options = Options.among(locals())
     _check_model(model, data)
+    out = None if out is None else require_path("out", out)
     if resume and out is None:
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
@@ -122,6 +123,7 @@ def fit(
     with on_device(model, device), shown(progress) as display:
         form = Form.of(model, options.dequantize)
         check_needs(model, loss)
+        check_call(loss)
         generator = torch.Generator(form.device).manual_seed(options.seed)
         source = open_data(data, context, weight, validation, form, generator, options.batch_size)
         if resume and not source.batches.resumable:

@@ -1,6 +1,7 @@
 """Whether a model has what a loss says it needs, before the first batch."""
 
 import functools
+import inspect
 
 from torch import nn
 
@@ -8,6 +9,15 @@ from pushforward import losses
 from pushforward.errors import InputError
 
 MOST_PASSES = 64  # that a step of likelihood training may take
+
+
+def check_call(loss: losses.Loss) -> None:
+    """Raise InputError unless the loss can be called as `fit` does: an option without a default must be bound to it."""
+    function = loss.forward if isinstance(loss, nn.Module) else loss
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except (TypeError, ValueError) as error:  # ValueError: an option is bound to it that it does not have
+        raise InputError(f"loss must be callable as loss(model, batch, generator): {error}.") from error
 
 
 def check_needs(model: nn.Module, loss: losses.Loss) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
+import torch
+
 from pushforward import losses
 from pushforward.errors import InputError, described, require_choice, require_count, require_number, require_seed
 from pushforward.losses import Loss
@@ -45,8 +47,7 @@ class Options:
 
     def __post_init__(self) -> None:
         self._check_loss()
-        if isinstance(self.optimizer, str) or not callable(self.optimizer):
-            require_choice("optimizer, where it is no function of the parameters,", self.optimizer, OPTIMIZERS)
+        self._check_optimizer()
         require_choice("schedule", self.schedule, SCHEDULES)
         positive = partial(require_number, above=0)
         checks: dict[str, Callable[[str, Any], Any]] = {
@@ -74,6 +75,16 @@ class Options:
             f"loss must be a function (model, batch, generator) -> one number a row; got {described(self.loss)}: use "
             f"loss=pf.losses.{name}."
         )
+
+    def _check_optimizer(self) -> None:
+        if isinstance(self.optimizer, torch.optim.Optimizer):
+            name = type(self.optimizer).__name__
+            raise InputError(
+                "optimizer must be a name, or a function of the parameters, which are those of the run; got "
+                f"{name}: give what makes it, lambda parameters: torch.optim.{name}(parameters)."
+            )
+        if not callable(self.optimizer):
+            require_choice("optimizer, where it is no function of the parameters,", self.optimizer, OPTIMIZERS)
 
     @property
     def recorded_plan(self) -> Sequence[tuple[int, int]] | None:

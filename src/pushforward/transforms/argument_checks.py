@@ -85,9 +85,10 @@ def check_part(name: str, part: Any, kind: type) -> None:
 def check_parts(name: str, parts: Any, kind: type) -> list[Any]:
     """Return transforms as a list, or raise InputError unless each is one that can be composed with others."""
     if isinstance(parts, (str, bytes)) or not isinstance(parts, Iterable):
+        remedy = f": put it into a list, [{type(parts).__name__}(...)]" if isinstance(parts, kind) else ""
         raise InputError(
             f"{name} must be a list of transforms, such as [pf.transforms.Scale(2.0)] or "
-            f"pf.data.pixel_units('logit'); got {described(parts)}."
+            f"pf.data.pixel_units('logit'); got {described(parts)}{remedy}."
         )
     found = list(parts)
     for position, part in enumerate(found):
@@ -106,6 +107,8 @@ def _in_its_place(value: Any) -> str:
         return "use pf.transforms.LULinear(features)"
     if isinstance(value, Univariate):
         return "put it into pf.transforms.Elementwise, Coupling or Autoregressive"
+    if hasattr(value, "_orig_mod"):  # what torch.compile makes of a module
+        return "compile the whole flow, torch.compile(flow)"
     if isinstance(getattr(value, "transform", None), nn.Module):
         return "use its .transform"
     return "use one of pf.transforms, or a class of your own that inherits from pf.transforms.Transform"
