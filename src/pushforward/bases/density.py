@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from pushforward.errors import InputError, require_count, require_number
 from pushforward.numerics.generators import check_generator
 from pushforward.numerics.normal_noise import normal_noise
+from pushforward.numerics.precision import in_own_dtype
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context
 
@@ -76,6 +78,10 @@ class Base(nn.Module, ABC):
     has_rsample: bool = True
     has_temperature: bool = True
     support: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        in_own_dtype(cls, "log_prob")  # not rounded by autocast
 
     @abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputError, RunError, require_choice, require_count
+from pushforward.numerics.precision import own_dtype
 
 __all__ = ["METHODS", "Tableau", "check_method", "integrate", "integrate_adjoint"]
 
@@ -277,7 +278,7 @@ class _Adjoint(torch.autograd.Function):
                 )
             return torch.cat([value.detach().reshape(-1), *(part.reshape(-1) for part in pulled)])[None]
 
-        with torch.no_grad():
+        with torch.no_grad(), own_dtype(result):
             parts = [result.reshape(-1), adjoint.reshape(-1), *(result.new_zeros(size) for size in sizes[2:])]
             state, _ = integrate(joint, torch.cat(parts)[None], ctx.end, ctx.start, **ctx.options)
         _, flat_adjoint, *flat = state.squeeze(0).split(sizes)

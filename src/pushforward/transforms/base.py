@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pushforward.errors import InputError, described, require_count
 from pushforward.numerics.chunking import chunks
+from pushforward.numerics.precision import in_own_dtype
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import (
     check_context,
@@ -18,7 +19,7 @@ from pushforward.transforms.argument_checks import (
     shared_context,
     shared_features,
 )
-from pushforward.transforms.module_structure import FromParts, outermost, twin_with
+from pushforward.transforms.module_structure import FromParts, hands_on, outermost, twin_with
 
 
 class Step(NamedTuple):
@@ -34,6 +35,8 @@ class Transform(nn.Module, ABC):
 
     A subclass implements `forward` and `inverse`; nothing else is needed. Both are pure: they depend on x, context and
     the module's own tensors alone, and branch on no tensor's value.
+
+    Under autocast both compute in the dtype of their numbers; a module named `conditioner` runs in half precision.
 
     A subclass that wraps other transforms keeps them as modules and says its own `features` and `context_features`;
     what else it does not say follows from `parts()`.
@@ -56,6 +59,10 @@ class Transform(nn.Module, ABC):
     exact_log_det = FromParts[bool](all)
     forward_passes = FromParts[int](lambda passes: max(passes, default=1))
     inverse_passes = FromParts[int](lambda passes: max(passes, default=1))
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        in_own_dtype(cls, "forward", "inverse", unless=hands_on)
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,20 +2,24 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.errors import InputError, require_kind
+from pushforward.numerics.precision import seen_dtype
 from pushforward.transforms.argument_checks import takes
 from pushforward.transforms.univariate import Univariate
 
 # What a conditioner sees is clamped to this: larger inputs overflow float32 inside a network, and inf - inf is NaN.
 LARGEST_SEEN = 1e6
+LARGEST_IN_HALF = 1e3  # float16 ends at 65504
 
 
 def bounded(x: Tensor) -> Tensor:
     """Return what a conditioner sees of x."""
-    return functional.hardtanh(x, -LARGEST_SEEN, LARGEST_SEEN)  # clamp with a cheaper gradient
+    most = LARGEST_IN_HALF if seen_dtype(x) == torch.float16 else LARGEST_SEEN
+    return functional.hardtanh(x, -most, most)  # clamp with a cheaper gradient
 
 
 def check_univariate(univariate: Any) -> None:
@@ -42,6 +46,11 @@ def check_conditioner(conditioner: Any, *, optional: bool = False) -> int:
     return getattr(conditioner, "context_features", 0)
 
 
+def asked(conditioner: nn.Module, x: Tensor, context: Tensor | None) -> Tensor:
+    """Return what a conditioner says of x and context in the dtype of x, however autocast runs its layers."""
+    return conditioner(bounded(x), None if context is None else bounded(context)).to(x.dtype)
+
+
 def parameters_from(
     conditioner: nn.Module, x: Tensor, context: Tensor | None, num_transformed: int, univariate: Univariate
 ) -> Tensor:
@@ -50,7 +59,7 @@ def parameters_from(
     Raises:
         ValueError: If the conditioner's output has another size.
     """
-    params = conditioner(bounded(x), None if context is None else bounded(context))
+    params = asked(conditioner, x, context)
     size = num_transformed * univariate.num_params
     if params.shape[-1] != size:
         raise ValueError(

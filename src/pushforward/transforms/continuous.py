@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import InputError, require_choice, require_count, require_kind, require_number
 from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
+from pushforward.numerics.precision import own_dtype
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context, takes
 from pushforward.transforms.base import Step, Transform
@@ -173,11 +174,12 @@ class Continuous(Specified, Transform):
             "tolerance": self.tolerance,
             "max_steps": self.max_steps,
         }
-        if self.adjoint and torch.is_grad_enabled():
-            parameters: Sequence[Tensor] = [value for value in self.velocity.parameters() if value.requires_grad]
-            result, number = integrate_adjoint(derivative, rows, start, end, parameters, context=context, **options)
-        else:
-            result, number = integrate(derivative, rows, start, end, context=context, **options)  # type: ignore[arg-type]
+        with own_dtype(x):
+            if self.adjoint and torch.is_grad_enabled():
+                parameters: Sequence[Tensor] = [value for value in self.velocity.parameters() if value.requires_grad]
+                result, number = integrate_adjoint(derivative, rows, start, end, parameters, context=context, **options)
+            else:
+                result, number = integrate(derivative, rows, start, end, context=context, **options)  # type: ignore[arg-type]
         return result.reshape(*batch, self.features + num_integrals), number.reshape(batch)
 
     def _with_divergence(self, t: Tensor, state: Tensor, context: Tensor | None) -> Tensor:

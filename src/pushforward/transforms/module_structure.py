@@ -54,3 +54,8 @@ def twin_with(module: Whole, replacements: Mapping[nn.Module, nn.Module]) -> Who
 def is_learned(module: nn.Module) -> bool:
     """Return whether the module has parameters."""
     return any(True for _ in module.parameters())
+
+
+def hands_on(transform: Any) -> bool:
+    """Return whether a transform hands rows on to its parts, or asks a conditioner, which autocast may run."""
+    return bool(transform.parts()) or getattr(transform, "conditioner", None) is not None

@@ -11,7 +11,7 @@ from pushforward.numerics.roots import bracketed_root, newton_step
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
-from pushforward.transforms.conditioning import bounded, check_conditioner
+from pushforward.transforms.conditioning import asked, check_conditioner
 
 MARGIN = 0.05  # the slope along which a map could fold stays above this, so that float32 can invert it
 _ZERO = math.log(math.expm1(1 - MARGIN))  # softplus(_ZERO) = 1 - MARGIN
@@ -253,7 +253,7 @@ def _ridge(v: Tensor, target: Tensor, outer: Tensor, inner: Tensor, offset: Tens
 
 def _conditioned(conditioner: nn.Module, x: Tensor, context: Tensor | None, size: int) -> Tensor:
     """Return what the conditioner adds to the parameters, (*batch, size)."""
-    more = conditioner(x[..., :0], None if context is None else bounded(context))
+    more = asked(conditioner, x[..., :0], context)
     if more.shape[-1] != size:
         raise ValueError(f"the conditioner must return {size} numbers; got {more.shape[-1]}.")
     return more

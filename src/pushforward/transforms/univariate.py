@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pushforward.errors import require_choice
+from pushforward.numerics.precision import in_own_dtype
 from pushforward.specification import Specified
 
 
@@ -17,6 +19,10 @@ class Univariate(ABC):
         x, y: (*batch, n). params: (*batch, n, num_params), where a batch axis of size 1 stretches. log_det: log dy/dx
         of each feature, (*batch, n), or what stretches to it where x does not matter.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        in_own_dtype(cls, "forward", "inverse")
 
     @property
     @abstractmethod

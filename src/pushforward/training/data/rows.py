@@ -117,5 +117,6 @@ class OwnSamples:
 
 
 def _fingerprint(x: Tensor) -> str:
-    array = x.detach().cpu().contiguous().numpy()
-    return f"{array.dtype}{list(array.shape)} {hashlib.sha256(array.tobytes()).hexdigest()[:32]}"
+    content = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()  # numpy has no bfloat16
+    name = str(x.dtype).removeprefix("torch.")
+    return f"{name}{list(x.shape)} {hashlib.sha256(content.tobytes()).hexdigest()[:32]}"
