@@ -136,3 +136,18 @@ def test_a_study_takes_a_path_as_text(tmp_path):
     record = pf.studies.run("layers", quick=True, out=str(tmp_path / "text"), progress=False)
     assert (tmp_path / "text" / "report.html").exists()
     assert record.quick
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pf.save(flow(), 3),
+        lambda: pf.load(3),
+        lambda: pf.data.images(3),
+        lambda: pf.tables.read_table(3),
+        lambda: pf.tables.write_table(3, ["a"], ROWS.numpy()[:, :1]),
+    ],
+)
+def test_what_is_no_path_is_refused(call):
+    with pytest.raises(InputError, match="path must be a path; got 3"):
+        call()

@@ -75,7 +75,8 @@ def require_number(
         limits = (("at least", least), ("above", above), ("at most", most), ("below", below))
         rules = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
         if number is None or isinstance(number, bool):
-            rules = [" ".join(["a number", *rules[:1]]), *rules[1:]]
+            words = " and ".join(rules)
+            rules = [f"a number {'of ' if words.startswith('at') else ''}{words}".strip()]
         elif math.isinf(number) or not rules:
             rules.append("finite")
         raise InputError(f"{name} must be {' and '.join(rules)}; got {described(value)}.")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.errors import InputError, require_choice, require_count
+from pushforward.errors import InputError, require_choice, require_count, require_path
 from pushforward.transforms import Logit, Scale, Transform
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -67,7 +67,7 @@ def images(
         >>> noise.x.shape, noise.shape, noise.labels
         (torch.Size([5, 64]), (1, 8, 8), tensor([0, 1, 2, 3, 4]))
     """
-    path = Path(path)
+    path = require_path("path", path)
     target = _target(size)
     channels = None if channels is None else require_count("channels", channels)
     if channels not in (None, 1, 3):

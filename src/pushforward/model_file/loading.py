@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from torch import Tensor, nn
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_path
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
 from pushforward.model_file import format_1
@@ -74,7 +73,7 @@ def read_metadata(path: File) -> dict[str, Any]:
     Raises:
         InputError: If the file cannot be read, is damaged, or is from a newer version.
     """
-    return _metadata(path, json_and_tensors.read(Path(path), MODEL_FILE)[0])
+    return _metadata(path, json_and_tensors.read(require_path("path", path), MODEL_FILE)[0])
 
 
 def _metadata(path: File, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[s
     for name in types:
         if name in TYPES or name == "Tensor":
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
-    document, tensors = json_and_tensors.read(Path(path), MODEL_FILE)
+    document, tensors = json_and_tensors.read(require_path("path", path), MODEL_FILE)
     try:
         return _restore(document, tensors, {**TYPES, **types}, kind), document
     except InputError as error:

@@ -4,14 +4,13 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pushforward import __version__
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_path
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
 from pushforward.model_file.format import (
@@ -103,7 +102,7 @@ def save(
     document = {
         "flow": specification, "schema": schema, "seed": seed, "versions": versions, "plan": plan, "summary": summary,
     }  # fmt: skip
-    json_and_tensors.write(Path(path), document, tensors, MODEL_FILE)
+    json_and_tensors.write(require_path("path", path), document, tensors, MODEL_FILE)
 
 
 def _check_savable(node: Any, owner: Any, place: str, tensors: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_path
 from pushforward.tables.columns import Table, check_names
 from pushforward.tables.csv_reader import parse_csv
 from pushforward.tables.data_frames import from_array, from_frame
@@ -34,7 +34,7 @@ def read_table(path: str | os.PathLike[str], *, columns: str | Sequence[str] | N
         InputError: If the file cannot be read, or its cells are not a rectangle of finite numbers: names the file, the
             column, the row counted from 1, the cell and the remedy.
     """
-    path = Path(path)
+    path = require_path("path", path)
     if os.path.isdir(path):
         raise InputError(f"{path}: is a folder, not a file (name a file in it)")
     suffix = suffix_of(path)

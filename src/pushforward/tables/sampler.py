@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_seed
 from pushforward.flows import Flow
 from pushforward.tables.schema import Schema
 
@@ -39,7 +40,7 @@ class Sampler:
         Returns:
             (n, columns), or (rows * n, columns): all columns in the table's order.
         """
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(require_seed(seed))
         values = self.exact.sample(n, context, temperature=temperature, generator=generator).numpy()
         if context is not None:
             values = np.concatenate((values.reshape(-1, values.shape[-1]), np.repeat(context, n, axis=0)), axis=1)
@@ -53,7 +54,7 @@ class Sampler:
 
     def points_to_check(self, seed: int) -> tuple[Tensor, Tensor | None]:
         """Return up to 64 rows of the flow's own, (rows, D), and their context, (rows, C), on which to verify it."""
-        flow, generator = self.flow, torch.Generator().manual_seed(seed)
+        flow, generator = self.flow, torch.Generator().manual_seed(require_seed(seed))
         rows = max(min(CHECKED_ROWS, 4096 // flow.features), 4)
         if not flow.context_features:
             return self.exact.sample(rows, generator=generator), None

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_number
 from pushforward.tables.columns import Table, listing
 
 MOST_TEST_ROWS = 20_000  # no more than tells the figures to three digits
@@ -71,8 +71,7 @@ def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float =
     Raises:
         InputError: If the share is another, or a column is constant in the training rows.
     """
-    if not 0 <= test <= LARGEST_TEST:
-        raise InputError(f"test must be a share of the rows from 0 to {LARGEST_TEST}; got {test}")
+    test = require_number("test", test, least=0, most=LARGEST_TEST)
     num_rows = len(modelled.values)
     order = np.random.default_rng(seed).permutation(num_rows)
     num_test = max(min(int(test * num_rows), MOST_TEST_ROWS), 2) if test else 0

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pushforward.data import Density
-from pushforward.errors import InputError
+from pushforward.errors import require_number, require_seed
 from pushforward.flows import Flow
 from pushforward.metrics import Score, nll
 from pushforward.report.wording import number
@@ -131,8 +131,7 @@ def fit_flow(
     Columns are scaled inside the flow (asinh of robustly standardized values), so densities are in the table's units.
     """
     check_recipe(recipe)
-    if not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed must be an integer of at least 0; got {seed!r}")
+    seed, max_seconds = require_seed(seed), require_number("max_seconds", max_seconds, above=0)
     modelled, given = table.split(context)
     check_for_fitting(table)
     schema = Schema(table.columns, () if given is None else given.columns)

@@ -4,12 +4,11 @@ import gzip
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_path
 from pushforward.storage.atomic_files import replacing
 from pushforward.tables.columns import Table, check_names, numbered
 from pushforward.tables.file_reader import suffix_of
@@ -34,7 +33,7 @@ def write_table(
             have to hold text.
         RunError: If writing fails, for example because the disk is full.
     """
-    path = Path(path)
+    path = require_path("path", path)
     suffix = suffix_of(path)
     frame = _assemble(columns, values, like, as_text=suffix.startswith(".csv"), source=str(path))
     if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
