@@ -160,18 +160,30 @@ def reverse_kl(
     `pf.fit(flow, None, loss=partial(reverse_kl, log_density=...), num_steps=...)`.
 
     Args:
-        model: A flow whose base can be differentiated through its samples.
+        model: A flow. What its base chooses without a gradient (the component of a mixture) gets one from the loss of
+            the rows against that of the others (score function, arXiv:1506.05254, 3.1).
         batch: Only its size counts, and its context where the flow takes one: one sample for each row.
         generator: Source of the samples.
         log_density: x (size, D) -> log p(x) up to a constant, (size,), nats.
         temperature: Weight of log p, raised from near 0 to 1 to find separate modes (annealing).
     """
+    draw = model.sample_with_choice if isinstance(model, Flow) else model.sample_and_log_prob
     if batch.context is None:
-        x, log_q = model.sample_and_log_prob(batch.size, generator=generator)  # type: ignore[operator]
+        x, log_q, *choice = draw(batch.size, generator=generator)  # type: ignore[operator]
     else:
-        x, log_q = model.sample_and_log_prob(1, batch.context, generator=generator)  # type: ignore[operator]
-        x, log_q = x.squeeze(-2), log_q.squeeze(-1)
-    return log_q - temperature * log_density(x)
+        drawn = draw(1, batch.context, generator=generator)  # type: ignore[operator]
+        x, log_q, *choice = (drawn[0].squeeze(-2), *(None if part is None else part.squeeze(-1) for part in drawn[1:]))
+    loss = log_q - temperature * log_density(x)
+    return loss + _through_choice(loss.detach(), *choice) if choice and choice[0] is not None else loss
+
+
+def _through_choice(loss: Tensor, choice: Tensor) -> Tensor:
+    """Return zeros whose gradient is that of the mean loss through the probability of each row's choice, (n,).
+
+    What the other rows lose on average is subtracted: the mean gradient stays, its noise shrinks.
+    """
+    others = (loss.sum() - loss) / max(len(loss) - 1, 1)
+    return (choice - choice.detach()) * (loss - others).nan_to_num(0.0, 0.0, 0.0)
 
 
 def flow_matching(

@@ -106,6 +106,29 @@ class Base(nn.Module, ABC):
         Raises:
             InputError: If an argument is not valid, or the base has no temperature and it is not 1.
         """
+        shape, temperature = self._checked(shape, context, temperature, generator)
+        return self._draw(shape, context, temperature, generator)
+
+    def sample_with_choice(
+        self,
+        shape: int | Sequence[int],
+        *,
+        context: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw what `sample` draws, and log p of what was chosen on the way without a gradient, (*shape,).
+
+        That is None where gradients pass through the samples. Elsewhere the gradient of E[f(z)] is E[grad f(z) + f(z)
+        grad choice] (arXiv:1506.05254, eq. 3). By default the whole sample is chosen.
+        """
+        shape, temperature = self._checked(shape, context, temperature, generator)
+        return self._draw_with_choice(shape, context, temperature, generator)
+
+    def _checked(
+        self, shape: int | Sequence[int], context: Tensor | None, temperature: float, generator: torch.Generator | None
+    ) -> tuple[tuple[int, ...], float]:
+        """Return shape and temperature; InputError if one of the arguments is not valid."""
         axes = shape if isinstance(shape, (tuple, list)) else (shape,)
         shape = tuple(require_count("shape" if axes is not shape else "shape's sizes", size, 0) for size in axes)
         temperature = require_number("temperature", temperature, above=0)
@@ -114,7 +137,16 @@ class Base(nn.Module, ABC):
         check_generator(generator)
         if context is not None:
             check_context(self, context, shape)
-        return self._draw(shape, context, temperature, generator)
+        return shape, temperature
+
+    def _draw_with_choice(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw (*shape, D), and the log p of what was chosen, (*shape,); the arguments are checked."""
+        z = self.sample(shape, context=context, temperature=temperature, generator=generator)
+        if self.has_rsample or not torch.is_grad_enabled():
+            return z, None
+        return z.detach(), self.log_prob(z.detach(), context)
 
     def _draw(
         self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
@@ -194,13 +226,20 @@ class GaussianMixture(Specified, Base):
     def _draw(
         self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
+        return self._draw_with_choice(shape, context, temperature, generator)[0]
+
+    def _draw_with_choice(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        # Only the component is chosen; given it, gradients pass through its mean and deviation.
         count = math.prod(shape)
         noise = normal_noise((*shape, self.features), self.mean, generator)
         if count == 0:
-            return noise
+            return noise, None
         component = torch.multinomial(self.logits.detach().softmax(-1), count, True, generator=generator)
         component = component.reshape(tuple(shape))
-        return self.mean[component] + temperature * self.log_std.exp()[component] * noise
+        z = self.mean[component] + temperature * self.log_std.exp()[component] * noise
+        return z, self.logits.log_softmax(-1)[component]
 
 
 class Box(Specified, Base):

@@ -45,7 +45,8 @@ class FromTorch(Specified, Base):
         features: Number of features D.
 
     Raises:
-        ValueError: If the distribution is discrete or not univariate, or its batch shape does not fit.
+        ValueError: If the distribution is discrete or not univariate, its batch shape does not fit, or its numbers
+            require gradients.
 
     Example:
         >>> base = FromTorch(distributions.Uniform(0.0, 1.0), 2)
@@ -73,6 +74,11 @@ class FromTorch(Specified, Base):
         self._name = type(distribution).__name__
         names = SAVEABLE_DISTRIBUTIONS.get(self._name, ())
         self._fixed = None if names else distribution
+        if _learns(distribution, names):
+            raise InputError(
+                f"distribution must be fixed; the numbers of this {self._name} require gradients, and a FromTorch base "
+                "does not learn: give them detached, or use pf.bases.DiagonalNormal or GaussianMixture."
+            )
         for name in names:
             self.register_buffer(name, getattr(distribution, name).detach().clone())
         # Stands in for points outside the support, so that their gradients are zero and not NaN.
@@ -173,6 +179,13 @@ def _next(end: Tensor, sign: float) -> Tensor:
     """Return the next number after an end, upwards (1) or downwards (-1), but none below the normal ones."""
     step = torch.where(end == 0, torch.finfo(end.dtype).tiny, 0.0)
     return torch.where(step > 0, sign * step, torch.nextafter(end, torch.full_like(end, sign * math.inf)))
+
+
+def _learns(distribution: distributions.Distribution, names: tuple[str, ...]) -> bool:
+    """Return whether the distribution's numbers, or what it says of a point, require gradients."""
+    if names:
+        return any(getattr(distribution, name).requires_grad for name in names)
+    return distribution.log_prob(_point_inside(distribution)).requires_grad
 
 
 def _point_inside(distribution: distributions.Distribution) -> Tensor:

@@ -50,8 +50,17 @@ class Joint(Specified, Base):
     def _draw(
         self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
-        parts = []
+        return self._draw_with_choice(shape, context, temperature, generator)[0]
+
+    def _draw_with_choice(
+        self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        parts, choices = [], []
         for base in self.bases:
             own = context if base.context_features else None
-            parts.append(base.sample(shape, context=own, temperature=temperature, generator=generator))  # type: ignore[operator]
-        return torch.cat(parts, -1)
+            part, choice = base.sample_with_choice(  # type: ignore[operator]
+                shape, context=own, temperature=temperature, generator=generator
+            )
+            parts.append(part)
+            choices += [] if choice is None else [choice]
+        return torch.cat(parts, -1), torch.stack(choices).sum(0) if choices else None

@@ -26,25 +26,24 @@ class Flow(Specified, nn.Module):
 
     `log_prob` and `encode` go from data to latent, `sample` and `decode` from latent to data. Made in eval() mode.
 
-    What is in the units of the data keeps its digits, both ways: float64 data (and numpy arrays) pass the preprocessing
-    in float64 and are then cast to the flow's dtype, and a flow initialized from such data gives them back in float64,
-    whatever its own dtype. `flow.float()` and `flow.half()` do not round what the preprocessing holds.
+    float64 data (numpy arrays too) pass the preprocessing in float64, and come back so from a flow initialized on such:
+    they keep their digits both ways. In between all is in the flow's dtype.
 
     Args:
         transform: Data (after preprocessing) -> latent. In a `Compose`, each part is one step.
         base: Density of the latent, such as `StandardNormal(features)`.
         preprocessing: Transforms next to the data, first one first.
         context_preprocessing: Transforms of the context, such as `[Standardize(C)]`; their log_dets do not count.
-        data_dtype: The dtype whose digits data come back with where there is a preprocessing, "float32" or "float64".
-            By default that of the data that `initialize` learns from; before, that of the preprocessing's numbers.
+        data_dtype: "float32" or "float64", with whose digits data come back through a preprocessing. By default that of
+            the data that `initialize` learns from; before, that of the preprocessing's numbers.
 
     Raises:
         ValueError: If the parts need data or contexts of different sizes.
 
     Example:
         >>> import pushforward as pf
-        >>> affine = pf.transforms.Inverse(pf.transforms.Compose([
-        ...     pf.transforms.Scale((0.5, 1.0)), pf.transforms.Shift((1.0, -1.0))]))
+        >>> scale, shift = pf.transforms.Scale((0.5, 1.0)), pf.transforms.Shift((1.0, -1.0))
+        >>> affine = pf.transforms.Inverse(pf.transforms.Compose([scale, shift]))
         >>> flow = pf.Flow(affine, pf.bases.StandardNormal(2))
         >>> round(flow.log_prob(torch.tensor([1.0, -1.0])).item(), 4)
         -1.1447
@@ -83,8 +82,6 @@ class Flow(Specified, nn.Module):
     def forward(self, x: Any, context: Any = None) -> Tensor:
         """Return `log_prob(x, context)`: what wrappers and hooks of modules, `torch.compile` and summaries call."""
         return self.log_prob(x, context)
-
-    # ---- density -------------------------------------------------------------------------------------------------
 
     def log_prob(self, x: Any, context: Any = None) -> Tensor:
         """Return log p(x | context) in nats per row, in the units of x.
@@ -126,8 +123,6 @@ class Flow(Specified, nn.Module):
         z, context = self._check(z, context)
         return in_chunks(lambda *rows: self._inverse(*rows)[0], z.to(self._dtype), context, z.shape)
 
-    # ---- sampling ------------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def sample(
         self,
@@ -148,7 +143,7 @@ class Flow(Specified, nn.Module):
         Returns:
             (num_samples, D), or (*B, num_samples, D) with context.
         """
-        z, context = self._draw(num_samples, context, temperature, generator)
+        z, _, context = self._draw(num_samples, context, temperature, generator)
         return in_chunks(lambda *rows: self._inverse(*rows)[0], z, context, z.shape)
 
     def sample_and_log_prob(
@@ -163,14 +158,25 @@ class Flow(Specified, nn.Module):
 
         Arguments and the samples' shape are those of `sample`. The log_prob is the flow's own, at temperature 1.
         """
-        z, context = self._draw(num_samples, context, temperature, generator)
+        return self.sample_with_choice(num_samples, context, temperature=temperature, generator=generator)[:2]
+
+    def sample_with_choice(
+        self,
+        num_samples: int,
+        context: Any = None,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return `sample_and_log_prob` and log p of what the base chose without a gradient, if anything, (*batch,)."""
+        z, choice, context = self._draw(num_samples, context, temperature, generator)
         x, log_det = self._inverse(z, context)
-        return x, self.base.log_prob(z, context if self.base.context_features else None) - log_det
+        return x, self.base.log_prob(z, context if self.base.context_features else None) - log_det, choice
 
     def _draw(
         self, num_samples: int, context: Any, temperature: float, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Draw latents, (*B, num_samples, D), and give context the axis that stretches over the samples."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Draw latents, (*B, num_samples, D), and what was chosen; give context the axis that stretches over them."""
         num_samples = require_count("num_samples", num_samples, 0)
         batch: tuple[int, ...] = ()
         if context is not None:
@@ -179,10 +185,10 @@ class Flow(Specified, nn.Module):
             context = context.unsqueeze(-2) if batch else context
         context = self._check_context(context, (*batch, num_samples))
         own = context if self.base.context_features else None
-        z = self.base.sample((*batch, num_samples), context=own, temperature=temperature, generator=generator)
-        return z.to(self._dtype), context
-
-    # ---- every step ----------------------------------------------------------------------------------------------
+        z, choice = self.base.sample_with_choice(
+            (*batch, num_samples), context=own, temperature=temperature, generator=generator
+        )
+        return z.to(self._dtype), choice, context
 
     def steps(self, x: Any, context: Any = None) -> list[Step]:
         """Return every step from data to latent: `Step(name, value, log_det)`.
@@ -234,8 +240,6 @@ class Flow(Specified, nn.Module):
         """Return the flow as a `torch.distributions.Distribution`, whose batch shape is the context's."""
         return FlowDistribution(self, None if context is None else as_tensor(context))
 
-    # ---- hooks of `fit` ------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def initialize(self, x: Any, context: Any = None) -> None:
         """Let every part learn from training rows what it learns from data, once; data -> latent."""
@@ -256,11 +260,8 @@ class Flow(Specified, nn.Module):
         for part in self.parts():
             part.redraw(generator)
 
-    # ---- inside --------------------------------------------------------------------------------------------------
-
     @property
     def _dtype(self) -> torch.dtype:
-        """The dtype of the latent: that of the transform's and the base's numbers."""
         return latent_dtype(self.transform, self.base)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Flow":
