@@ -121,7 +121,7 @@ def make_flow(seed: int) -> tuple[dict[str, Any], pf.Flow]:
     first = (1, side, side) if image else features
     make = getattr(pf.recipes, recipe)
     flow = make(first, base=base, preprocessing=preprocessing, context_features=context, **options)
-    size = choose.choice((0.1, 0.3))
+    size = choose.choice((0.1, 0.3)) if before != "Logit" else 0.1
     with torch.no_grad():
         for parameter in flow.parameters():
             fan_in = parameter[0].numel() if parameter.ndim in (2, 4) else 1

@@ -337,3 +337,22 @@ def test_no_warning_leaves_verify():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         verified(broken.base_of("tails", "of a Student t, for a normal", 5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("before", [[pf.transforms.Logit(0.0)], [pf.transforms.Scale(0.1), pf.transforms.Logit()]])
+def test_latents_at_the_end_of_the_domain_are_no_fault(before, dtype):
+    # Two draws of a hundred have a logit beyond 36, where float64 knows nothing but 1.
+    flow = pf.Flow(pf.transforms.Scale(1 / 18), pf.bases.StandardNormal(3), preprocessing=before).to(dtype)
+    report = pf.verify(flow, flow.decode(torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) / 18))
+    assert report.ok, report
+
+
+def test_preprocessing_that_clamps_is_a_fault():
+    class Clamped(pf.transforms.Logit):
+        def inverse(self, y, context=None):
+            return super().inverse(y.clamp(-3, 3))
+
+    flow = pf.Flow(IDENTITY, pf.bases.StandardNormal(2), preprocessing=[Clamped()])
+    for dtype in (torch.float32, torch.float64):
+        assert pf.verify(flow.to(dtype), data(2)).problems[0].startswith("cover: "), dtype

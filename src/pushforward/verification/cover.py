@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pushforward.flows import Flow
 from pushforward.numerics.jacobian import Map, sensitivity
+from pushforward.transforms.base import Transform
 from pushforward.verification.findings import ROUNDINGS, Findings, typical_size
 
 MANY, FEW = 1024, 256  # draws, for up to two features and for more
@@ -113,10 +114,11 @@ def _is_rounding(
     typical = float(decoded.nan_to_num(posinf=0.0, neginf=0.0).abs().median())
     if not torch.allclose(again, decoded, ALIKE, ALIKE * typical, equal_nan=True):
         return explained  # `sample` does not decode the base's draws
+    exact, wide = copy.deepcopy(flow).double(), z.double()
     if error.dtype != torch.float64:
-        exact, wide = copy.deepcopy(flow).double(), z.double()
         back = exact.encode(exact.decode(wide, *context), *context)
         explained = ((back - wide).abs() <= EXACT * size).all(-1)
+    explained |= _at_the_end_of_the_domain(exact, wide, size, decoded.double(), *context)
     finite = error.isfinite().all(-1) & ~explained
     if bool(finite.any()):
         x, own = decoded[finite], [part[finite] for part in context]
@@ -127,6 +129,39 @@ def _is_rounding(
         unit = tolerance + ROUNDINGS * torch.finfo(error.dtype).eps
         explained[finite] = (error[finite] <= unit * (size[finite] + of_y)).all(-1)
     return explained
+
+
+def _at_the_end_of_the_domain(flow: Flow, z: Tensor, size: Tensor, x: Tensor, *context: Tensor) -> Tensor:
+    """Return of latents whether preprocessing alone does not bring them back, where numbers lie too far apart, (n,).
+
+    A `Logit` puts all beyond 36 at 1. There, steps of the last digit are large in what the transform gave.
+
+    Args:
+        flow: In float64.
+        z: (n, D).
+        size: Their magnitude, (n, D).
+        x: Rows of data, (n, D), for which the context is meant.
+        context: Nothing, or (n, C).
+    """
+    _, _, seen = flow.preprocess(x, *context)
+
+    def part_of(part: Transform) -> Tensor | None:
+        return seen if part.context_features else None
+
+    def decoded(u: Tensor) -> Tensor:
+        for part in reversed(flow.parts()[:-1]):
+            u, _ = part.inverse(u, part_of(part))
+        return u
+
+    transform = flow.parts()[-1]
+    u, _ = transform.inverse(z, part_of(transform))
+    back, _ = transform(u, part_of(transform))
+    end, inside = decoded(u), decoded(torch.zeros_like(u))
+    step = ROUNDINGS * torch.finfo(u.dtype).eps * (inside - end)
+    again, near, further = (flow.preprocess(end + times * step, *context)[0] for times in (0, 1, 2))
+    comes_back = (again - u).abs() <= EXACT * (1 + u.abs())
+    too_far_apart = (u - near).abs() <= ROUNDINGS * (near - further).abs()
+    return (comes_back | too_far_apart).all(-1) & ((back - z).abs() <= EXACT * size).all(-1)
 
 
 def _shown(row: Tensor, most: int = 4) -> str:
