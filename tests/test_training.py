@@ -2,6 +2,7 @@
 
 import functools
 import math
+import random
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from pushforward.training import fit
 from pushforward.training.data import batches
 from pushforward.training.learning_rate import rate_factor
 from pushforward.training.plan import Plan
+from pushforward.training.train_loss import TrainLoss
 
 
 class Normal(nn.Module):
@@ -43,7 +45,8 @@ def data(num_rows=400, seed=0):
 
 
 def quick(model, x, *args, **options):
-    return fit(model, x, *args, **{"num_steps": 300, "learning_rate": 0.05, "progress": False, **options})
+    rate = {} if callable(options.get("optimizer")) else {"learning_rate": 0.05}
+    return fit(model, x, *args, **{"num_steps": 300, "progress": False, **rate, **options})
 
 
 def numbers(model):
@@ -53,7 +56,8 @@ def numbers(model):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)])
 def test_fit_finds_the_maximum_of_the_likelihood(optimizer):
     model, x = Normal(), data()
-    quick(model, x, optimizer=optimizer, validation=None, batch_size=400, weight_decay=0.0)
+    decay = None if callable(optimizer) else 0.0
+    quick(model, x, optimizer=optimizer, validation=None, batch_size=400, weight_decay=decay)
     torch.testing.assert_close(model.mean.detach(), x.mean(0), atol=5e-3, rtol=0)
     torch.testing.assert_close(model.log_scale.detach().exp(), x.std(0, correction=0), atol=5e-3, rtol=0)
 
@@ -264,7 +268,8 @@ def test_a_validation_loss_that_stays_the_same_is_no_improvement():
     assert (history.stopped_because, history.best_step, len(history)) == ("no improvement", 0, 5)
 
 
-def test_the_train_loss_of_a_report_is_the_mean_since_the_one_before():
+@pytest.mark.parametrize("num_steps", [300, 4000])
+def test_the_train_loss_of_a_report_is_the_mean_since_the_one_before_or_of_20_steps(num_steps):
     steps = []
 
     def spy(model, batch, generator):
@@ -273,9 +278,23 @@ def test_the_train_loss_of_a_report_is_the_mean_since_the_one_before():
             steps.append(found.mean().item())
         return found
 
-    table = quick(Normal(), data(), loss=spy, validation=None).to_numpy()
-    first, last = (int(step) for step in table["step"][4:6])
-    assert table["train_loss"][5] == pytest.approx(np.mean(steps[first:last]), rel=1e-6)
+    table = quick(Normal(), data(), loss=spy, validation=None, num_steps=num_steps).to_numpy()
+    first, last = (int(step) for step in table["step"][-2:])
+    looked_at = steps[min(first, last - 20) : last]
+    assert len(looked_at) == max(20, num_steps // 100)
+    assert table["train_loss"][-1] == pytest.approx(np.mean(looked_at), rel=1e-6)
+    assert table["train_error"][-1] == pytest.approx(np.std(looked_at, ddof=1) / len(looked_at) ** 0.5, rel=1e-6)
+
+
+def test_the_train_loss_of_few_steps_and_of_none_is_what_they_say():
+    loss = TrainLoss()
+    assert all(math.isnan(value) for value in loss.report())
+    loss.add([1.0])
+    mean, error = loss.report()
+    assert mean == 1.0
+    assert math.isnan(error)
+    loss.add([3.0])
+    assert loss.report() == (2.0, pytest.approx(1.0))
 
 
 def test_patience_ends_a_run_that_no_longer_improves():
@@ -422,7 +441,7 @@ def test_a_plan_follows_a_machine_that_slows_down_and_stops_when_time_is_up():
         step, seconds = step + 1, seconds + (0.01 if step < 300 else 0.05)
     assert 9.0 < seconds < 9.6
     assert plan.changes[-1][1] == step < 500
-    assert len(plan.changes) < 8
+    assert len(plan.changes) < 10
 
 
 @pytest.mark.parametrize(("seconds_a_step", "steps"), [(0.03, 466), (0.0025, 3400)])
@@ -445,18 +464,102 @@ def test_a_step_is_taken_at_the_rate_of_its_middle():
     assert plan.rate_factor(9) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.9 / 0.95)))
 
 
+def simulated(first, budget, seconds_a_step, *, closing=0.1, report=0.0, start=0.0):
+    """Run a plan by a clock of its own; return steps, seconds used and the rate factors of the steps taken.
+
+    Args:
+        first: Number of steps planned at first.
+        seconds_a_step: step, seconds so far -> seconds that the step takes.
+        report: Seconds that each hundredth of the run takes besides.
+    """
+    plan = Plan([(0, first)], schedule="cosine", max_seconds=budget)
+    step, seconds, rates = 0, start, []
+    plan.revise(step, seconds, closing)
+    while step < plan.num_steps:
+        rates.append(plan.rate_factor(step))
+        seconds += seconds_a_step(step, seconds)
+        step += 1
+        seconds += report if step % max(math.ceil(plan.num_steps / 100), 1) == 0 else 0.0
+        plan.revise(step, seconds, closing)
+    return step, seconds, rates
+
+
+def scattered(mean, spread):
+    draw = random.Random(0)
+    return lambda step, seconds: mean * draw.lognormvariate(0.0, spread)
+
+
+@pytest.mark.parametrize(
+    ("first", "seconds_a_step", "options"),
+    [
+        (1000, lambda k, s: 0.01, {}),
+        (10_000, lambda k, s: 0.01, {}),
+        (100, lambda k, s: 0.01, {}),
+        (1, lambda k, s: 0.01, {}),
+        (500, lambda k, s: 0.01, {"report": 0.05}),
+        (1000, scattered(0.01, 1.0), {}),
+        (1000, scattered(0.002, 2.0), {}),
+        (50, lambda k, s: 0.2 if s < 2 else 0.01, {}),
+        (1000, lambda k, s: 2.0 if k == 400 else 0.01, {}),
+        (100, lambda k, s: 0.1 if s < 7 else 0.01, {}),
+        (100, lambda k, s: 0.1 if s < 9.3 else 0.01, {}),
+        (1000, lambda k, s: 0.01 if s < 7 else 0.1, {}),
+        (1000, lambda k, s: 0.01 if s < 9 else 0.1, {}),
+        (1000, lambda k, s: 0.1 if int(s) % 2 else 0.01, {}),
+    ],
+    ids=[
+        "steady", "a tenth of the steps fit", "ten times as many fit", "a thousand times as many fit", "slow reports",
+        "scattered", "widely scattered", "a slow start", "a stall", "faster late", "faster at the very end",
+        "slower late", "slower at the very end", "fast and slow by turns",
+    ],
+)  # fmt: skip
+def test_a_timed_run_uses_its_time_and_no_more_and_ends_at_a_small_rate(first, seconds_a_step, options):
+    step, seconds, rates = simulated(first, 10.0, seconds_a_step, **options)
+    assert 9.8 <= seconds < 10.1
+    assert rates[-1] < 0.01
+    assert sum(rates) > 0.3 * step  # not by creeping along at a small rate
+
+
+def test_a_run_of_few_planned_steps_finds_that_many_more_fit():
+    step, seconds, _ = simulated(11, 35.0, lambda k, s: 0.17, start=9.85)
+    assert step == 147
+    assert 34.5 < seconds <= 35
+
+
+def test_a_run_ends_rather_than_begin_a_step_that_does_not_fit():
+    step, seconds, _ = simulated(5, 10.0, lambda k, s: 1.5)
+    assert (step, seconds) == (6, 9.0)
+
+
 def test_a_plan_leaves_time_for_the_last_validation():
-    plan = Plan([(0, 1000)], schedule="cosine", max_seconds=10.0)
-    plan.revise(0, 0.0, closing=2.0)
-    plan.revise(50, 5.0, closing=2.0)  # ten steps a second, and three seconds left
-    assert plan.num_steps == 80
+    step, seconds, _ = simulated(1000, 10.0, lambda k, s: 0.1, closing=2.0)
+    assert step == pytest.approx(80, abs=1)
+    assert seconds == pytest.approx(8.0, abs=0.1)
 
 
 def test_a_plan_in_time_never_exceeds_the_most_steps():
     plan = Plan([(0, 50)], schedule="cosine", max_seconds=10.0, most=100)
     plan.revise(0, 0.0, closing=0.0)
-    plan.revise(40, 1.0, closing=0.0)  # 400 would fit in
+    plan.revise(40, 0.1, closing=0.0)  # some 4,000 would fit in
     assert plan.num_steps == 100
+    plan.revise(100, 1.0, closing=0.0)
+    assert plan.num_steps == 100
+
+
+def test_a_timed_run_of_few_steps_says_so_with_the_remedy():
+    class Slow(Normal):
+        def log_prob(self, x, context=None):
+            time.sleep(0.05 if self.training else 0.0)
+            return super().log_prob(x, context)
+
+    history = quick(Slow(), data(), num_steps=None, max_seconds=1.0)
+    assert history.steps < 100
+    assert history.notes == [
+        f"only {history.steps} steps fitted into 1 s, too few to learn from: give more time (max_seconds, "
+        "--max-seconds), fewer or narrower layers, or the number of steps (num_steps, --steps)"
+    ]
+    assert quick(Normal(), data(), num_steps=20).notes == []
+    assert quick(Normal(), data(), num_steps=20, max_seconds=60.0).notes == []
 
 
 def test_a_slow_validation_is_part_of_the_time():
@@ -504,10 +607,11 @@ def test_the_compiled_step_learns_what_the_eager_step_learns(optimizer, monkeypa
     monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, **options))
     models = [pf.recipes.realnvp(2, num_layers=2, hidden_features=(8,), dropout=1e-9) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
+    options = {} if callable(optimizer) else {"learning_rate": 0.01, "weight_decay": 0.1}
     # One compilation a run, whatever was compiled in the runs before: torch refuses an eighth.
     with torch._dynamo.config.patch(recompile_limit=1):
         for model, flag in zip(models, (False, True), strict=True):
-            quick(model, data(), num_steps=25, learning_rate=0.01, optimizer=optimizer, compile=flag, weight_decay=0.1)
+            quick(model, data(), num_steps=25, optimizer=optimizer, compile=flag, **options)
     torch.testing.assert_close(numbers(models[1]), numbers(models[0]), atol=2e-4, rtol=1e-3)
 
 

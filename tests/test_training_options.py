@@ -116,3 +116,50 @@ def test_a_model_that_suits_no_loss_is_told_so():
 def test_losses_of_flows_are_refused_for_a_model_that_is_none(loss):
     with pytest.raises(InputError, match=f"the loss {loss.__name__} needs a model with .*VAE has none"):
         try_fit(pf.vae.mlp_vae(2, latent_features=1), loss)
+
+
+# ---- options that would not be used, or not work ---------------------------------------------------------------------
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": sgd, "learning_rate": 0.1}, "learning_rate=0.1 would not be used: .*set it there"),
+        ({"optimizer": sgd, "weight_decay": 0.0}, "weight_decay=0.0 would not be used: .*set it there"),
+        ({"patience": 3, "validation": None}, "patience= counts reports .*: give validation="),
+        (
+            {"optimizer": torch.optim.LBFGS},
+            "LBFGS evaluates the loss several times a step, .*: use an optimizer",
+        ),
+    ],
+)
+def test_what_would_be_ignored_or_fail_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        pf.fit(pf.recipes.nice(2), torch.randn(50, 2), num_steps=1, progress=False, **options)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_fit_trains_where_gradients_are_switched_off(mode):
+    flow, free = pf.recipes.nice(2), pf.recipes.nice(2)
+    free.load_state_dict(flow.state_dict())
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    with mode():
+        inside = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+        history = pf.fit(flow, inside, num_steps=5, progress=False)
+        assert not torch.is_grad_enabled()
+    assert history.rows[-1] | {"seconds": 0} == pf.fit(free, x, num_steps=5, progress=False).rows[-1] | {"seconds": 0}
+
+
+def test_a_distribution_is_a_log_density():
+    target = torch.distributions.MultivariateNormal(torch.tensor([1.0, -1.0]), torch.eye(2))
+    found = []
+    for log_density in (target, target.log_prob):
+        torch.manual_seed(0)
+        flow = pf.recipes.nice(2)
+        loss = functools.partial(pf.losses.reverse_kl, log_density=log_density)
+        found.append(pf.fit(flow, None, loss=loss, num_steps=3, progress=False).rows[-1]["train_loss"])
+    assert found[0] == found[1]

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pushforward.errors import require_choice, require_count, require_number
 from pushforward.flows import Flow
@@ -151,7 +152,7 @@ def reverse_kl(
     batch: Batch,
     generator: torch.Generator | None = None,
     *,
-    log_density: Callable[[Tensor], Tensor],
+    log_density: Callable[[Tensor], Tensor] | Distribution,
     temperature: float = 1.0,
 ) -> Tensor:
     """Fit a flow to an unnormalized density: log q(x) - temperature log p(x) at samples of the flow, (size,).
@@ -164,7 +165,7 @@ def reverse_kl(
             the rows against that of the others (score function, arXiv:1506.05254, 3.1).
         batch: Only its size counts, and its context where the flow takes one: one sample for each row.
         generator: Source of the samples.
-        log_density: x (size, D) -> log p(x) up to a constant, (size,), nats.
+        log_density: x (size, D) -> log p(x) up to a constant, (size,), nats; or a distribution whose `log_prob` is it.
         temperature: Weight of log p, raised from near 0 to 1 to find separate modes (annealing).
     """
     draw = model.sample_with_choice if isinstance(model, Flow) else model.sample_and_log_prob
@@ -173,7 +174,8 @@ def reverse_kl(
     else:
         drawn = draw(1, batch.context, generator=generator)  # type: ignore[operator]
         x, log_q, *choice = (drawn[0].squeeze(-2), *(None if part is None else part.squeeze(-1) for part in drawn[1:]))
-    loss = log_q - temperature * log_density(x)
+    log_p = log_density.log_prob(x) if isinstance(log_density, Distribution) else log_density(x)
+    loss = log_q - temperature * log_p
     return loss + _through_choice(loss.detach(), *choice) if choice and choice[0] is not None else loss
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count, require_seed
+from pushforward.numerics.threads import one_thread_everywhere
 
 MOST_SEEDS = 2**32  # that scikit-learn tells apart
 
@@ -57,6 +58,7 @@ class Judgement:
         return labels
 
 
+@one_thread_everywhere()
 def random_forest(x: Any, labels: Any, *, num_trees: int = 500, seed: int = 0) -> Any:
     """Return a random forest of scikit-learn fitted to rows x (n, D) with integer labels (n,), for `judge`."""
     from sklearn.ensemble import RandomForestClassifier
@@ -65,6 +67,7 @@ def random_forest(x: Any, labels: Any, *, num_trees: int = 500, seed: int = 0) -
     return RandomForestClassifier(num_trees, random_state=seed).fit(_array(x), _array(labels))
 
 
+@one_thread_everywhere()
 def judge(classifier: Any, x: Any) -> Judgement:
     """Ask a classifier trained on real rows for the labels of other rows, such as generated ones.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count, require_seed
+from pushforward.numerics.threads import threads
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class LatentNormality:
     num_rows_tested: int
 
 
+@threads(1)
 def latent_normality(
     z: Any, *, num_quantiles: int = 99, num_simulations: int = 99, max_rows: int = 500, seed: int = 0
 ) -> LatentNormality:

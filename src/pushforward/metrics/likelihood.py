@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows.dequantization import dequantized
+from pushforward.numerics.threads import threads
 from pushforward.transforms import Compose, Transform
 from pushforward.transforms.base import check_transforms
 
@@ -72,6 +73,7 @@ class Score:
         return f"{self.mean:.4f} ± {self.standard_error:.4f} nats{outside}"
 
 
+@threads(1)
 def nll(
     flow: HasLogProb,
     x: Any,
@@ -110,6 +112,7 @@ def nll(
     return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
 
 
+@threads(1)
 def excess(
     flow: HasLogProb,
     density: TrueDensity,

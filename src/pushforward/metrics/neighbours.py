@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count
+from pushforward.numerics.threads import threads
 
 
+@threads(1)
 def nearest_neighbour_distance(a: Any, b: Any, *, batch_size: int = 1024) -> Tensor:
     """Return the Euclidean distance of each row of a to the nearest row of b, (n,), float64.
 

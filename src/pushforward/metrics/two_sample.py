@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import require_count, require_number, require_seed
 from pushforward.metrics.classifier import MOST_SEEDS
+from pushforward.numerics.threads import one_thread_everywhere, threads
 
 # Rows of a kernel matrix held at once: 10,000 x 10,000 needs 20 MB instead of 800.
 _CHUNK = 256
@@ -36,6 +37,7 @@ class NullTest:
         return self.null.quantile(0.95).item()
 
 
+@threads(1)
 def median_bandwidth(a: Any, b: Any) -> float:
     """Return the median distance between pooled points (of at most 2,000, evenly picked): the usual kernel width."""
     pooled = torch.cat(_samples(a, b))
@@ -46,6 +48,7 @@ def median_bandwidth(a: Any, b: Any) -> float:
     return median
 
 
+@threads(1)
 def mmd(a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None) -> float:
     r"""Return the *squared* maximum mean discrepancy of two samples, unbiased: about 0, at times below, for equal laws.
 
@@ -72,6 +75,7 @@ def mmd(a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None) -> 
     return _unbiased(within_a, within_b, across, len(a), len(b))
 
 
+@threads(1)
 def mmd_null(
     a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None, num_permutations: int = 200, seed: int = 0
 ) -> NullTest:
@@ -107,6 +111,7 @@ def mmd_null(
     return NullTest(values[0].item(), values[1:], (1 + num_as_large) / (1 + num_permutations))
 
 
+@one_thread_everywhere()
 def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 0) -> float:
     """Return the cross-validated accuracy of a classifier that tells two samples apart: 0.5 if equal, 1 if disjoint.
 

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
+
+from pushforward.numerics.threads import available, threads
 
 # Without gradients, rows pass through in chunks of about this many numbers: the intermediate values stay in the cache.
 CHUNK_NUMBERS = 1 << 17
@@ -35,6 +38,31 @@ def chunks(x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor |
 
 
 def in_chunks(function: Callable[..., Tensor], rows: Tensor, context: Tensor | None, shape: Sequence[int]) -> Tensor:
-    """Return a function of rows and context, computed chunk by chunk where no gradient is wanted, in a shape."""
-    results = [function(*chunk) for chunk in chunks(rows, context)]
+    """Return a function of rows and context, computed chunk by chunk where no gradient is wanted, in a shape.
+
+    On the CPU each chunk runs on one thread, and as many side by side as torch has threads: no operator waits for a
+    core that another program holds, and the numbers do not depend on how many threads there are.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or rows.device.type != "cpu":
+        results = [function(*chunk) for chunk in chunks(rows, context)]
+    else:
+        with threads(1):
+            results = _side_by_side(function, list(chunks(rows, context)))
     return results[0] if len(results) == 1 else torch.cat(results).reshape(tuple(shape))
+
+
+def _side_by_side(function: Callable[..., Tensor], pieces: list[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    """Return the function of each piece, computed by several threads of Python, which share nothing to wait for."""
+    workers = min(available(), len(pieces))
+    if workers < 2:
+        return [function(*piece) for piece in pieces]
+    # What torch keeps for each thread of its own, a worker is told.
+    inference, half = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+    half_dtype = torch.get_autocast_dtype("cpu")
+
+    def work(piece: tuple[Tensor, Tensor | None]) -> Tensor:
+        with torch.inference_mode(inference), torch.no_grad(), torch.autocast("cpu", half_dtype, enabled=half):
+            return function(*piece)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, pieces))

@@ -14,6 +14,7 @@ from torch import Tensor
 from pushforward import __version__
 from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality, Score
+from pushforward.numerics.threads import threads
 from pushforward.report import plots
 from pushforward.report.rendering import page
 from pushforward.report.wording import seconds
@@ -77,6 +78,7 @@ class TableReport:
     seconds: Mapping[str, float]
 
 
+@threads(1)
 def write_report(report: TableReport, path: str | os.PathLike[str]) -> None:
     """Write the page, whole or not at all.
 

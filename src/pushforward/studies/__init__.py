@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError, require_path, require_seed
+from pushforward.numerics.threads import one_thread_everywhere
 from pushforward.studies.registry import STUDIES, Study
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run(
     record: Record = kit.Record(name, study.TITLE, study.SOURCE, out, seed=seed, quick=quick)
     if progress:
         record.say = partial(print, file=sys.stderr, flush=True)
-    study.run(record)
-    record.finish()
+    with one_thread_everywhere():
+        study.run(record)
+        record.finish()
     return record

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from pushforward.numerics.threads import one_thread_everywhere
 from pushforward.transforms import Asinh, Standardize, Transform
 
 MIXTURE_SIZES = (1, 3, 8, 20)
@@ -43,6 +44,7 @@ class Baseline:
         return self.density.log_prob(y, context) + log_det
 
 
+@one_thread_everywhere()
 def fit_baselines(x: Tensor, context: Tensor | None, validation: Tensor | None) -> list[Baseline]:
     """Fit Gaussians to z-scored and asinh-scaled rows and, without context, a Gaussian mixture and a kernel density.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from pushforward.data import Density
 from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality, Score, excess, latent_normality, nll
+from pushforward.numerics.threads import threads
 from pushforward.report.wording import number
 from pushforward.tables.splitting import Part
 
@@ -79,6 +80,7 @@ class Evaluation:
 
 
 @torch.no_grad()
+@threads(1)
 def evaluate(
     flow: Flow,
     part: Part,
@@ -113,6 +115,7 @@ def evaluate(
 
 
 @torch.no_grad()
+@threads(1)
 def round_trip(flow: Flow, x: Tensor, context: Tensor | None = None) -> RoundTrip:
     """Send rows to the latent and back and compare, x (n, D) in float64."""
     z = flow.encode(x, context)

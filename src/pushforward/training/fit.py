@@ -28,7 +28,7 @@ from pushforward.training.progress import shown
 from pushforward.training.random_states import forked
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.start import initialize, resume_run, start_run
-from pushforward.training.threads import threads_for
+from pushforward.training.threads import StepThreads
 
 
 def fit(
@@ -40,7 +40,7 @@ def fit(
     validation: Any = 0.1,
     loss: Loss = losses.nll,
     optimizer: str | OptimizerFactory = "adam",
-    learning_rate: float = 5e-3,
+    learning_rate: float | None = None,
     schedule: str = "cosine",
     epochs: int | None = None,
     num_steps: int | Sequence[tuple[int, int]] | None = None,
@@ -79,7 +79,7 @@ def fit(
             model that it calls, for a check before the first batch: `my_loss.needs = "log_prob"`.
         optimizer: "adam", "adamw", or a function from parameters to an optimizer, whose rates, one a group, then stand
             in place of `learning_rate`. `schedule` shapes them; a scheduler of your own would be overwritten.
-        learning_rate: Largest learning rate.
+        learning_rate: Largest learning rate; by default 0.005.
         schedule: "cosine" (warm-up over 5 % of the steps, then half a cosine to 0) or "constant".
         epochs: Passes through the data.
         num_steps: Number of steps, or the `plan` of a `History`, to repeat a run that was limited by time.
@@ -120,12 +120,15 @@ def fit(
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
     clock = Clock()
-    with on_device(model, device), shown(progress) as display:
+    # Whoever scores under no_grad() may train there too.
+    with torch.inference_mode(False), torch.enable_grad(), on_device(model, device), shown(progress) as display:
         form = Form.of(model, options.dequantize)
         check_needs(model, loss)
         check_call(loss)
         generator = torch.Generator(form.device).manual_seed(options.seed)
         source = open_data(data, context, weight, validation, form, generator, options.batch_size)
+        if options.patience is not None and source.validation is None:
+            raise InputError("patience= counts reports without a better validation loss: give validation=.")
         if resume and not source.batches.resumable:
             raise InputError(NOT_RESUMABLE)
         folder = (
@@ -135,10 +138,11 @@ def fit(
         if resume and state is None:
             source.notes.append(f"no checkpoint in {out}: starting afresh")
         dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
-        with threads_for(model, source.batches.batch_size), forked(form.device, seed=dropout_seed):
+        threads = StepThreads(model, source.batches.batch_size, timed=max_seconds is not None)
+        with threads.in_use(), forked(form.device, seed=dropout_seed):
             initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
             with laid_flat(model) as weights:
-                learner = Learner(weights, options, generator)
+                learner = Learner(weights, options, generator, threads)
                 run = (
                     start_run(learner, source, options, clock=clock, folder=folder, progress=display)
                     if state is None

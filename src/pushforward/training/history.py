@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-COLUMNS = ("step", "epoch", "seconds", "train_loss", "validation_loss", "learning_rate")
+COLUMNS = ("step", "epoch", "seconds", "train_loss", "train_error", "validation_loss", "learning_rate")
 
 
 @dataclass
@@ -15,8 +15,8 @@ class History:
     """A training run as a table with one row a report (about a hundred a run), and its summary. Losses are in nats.
 
     Attributes:
-        rows: Dicts of step, epoch, seconds, train_loss (mean since the row before), validation_loss (None without
-            validation) and learning_rate.
+        rows: Dicts of step, epoch, seconds, train_loss (mean over the steps since the row before, or the last 20),
+            train_error (its standard error), validation_loss (None without validation) and learning_rate.
         plan: [(step, num_steps), ...]: the number of steps planned at step 0 and every change. Given as `num_steps` it
             repeats a run that was limited by `max_seconds`.
         steps: Steps taken.

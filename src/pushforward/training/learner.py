@@ -5,11 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.losses import Batch
 from pushforward.training.flat_weights import Weights
 from pushforward.training.optimizer import copy_state, load_state, make_optimizer
 from pushforward.training.options import Options
 from pushforward.training.random_states import global_noise, set_global_noise
 from pushforward.training.step import CompiledStep, EagerStep
+from pushforward.training.threads import StepThreads
 
 
 class Learner:
@@ -19,21 +21,27 @@ class Learner:
         weights: The model's parameters, laid flat.
         options: Loss, optimizer, its rate and decay, clipping, and whether the step is compiled.
         generator: Source of all noise but dropout, on the device of the training.
+        threads: How many of them a step uses.
 
     Attributes:
         rates: The largest learning rate of each group of parameters.
     """
 
-    def __init__(self, weights: Weights, options: Options, generator: torch.Generator) -> None:
+    def __init__(self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads) -> None:
         self.model, self.weights, self.loss, self.generator = weights.model, weights, options.loss, generator
+        self.threads = threads
         self.optimizer = make_optimizer(options.optimizer, weights, options.learning_rate, options.weight_decay)
         # As made: the optimizer's own entries are overwritten before each step.
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.step: EagerStep | CompiledStep = (
+        self._step: EagerStep | CompiledStep = (
             CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
             if options.compile
             else EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator)
         )
+
+    def step(self, batch: Batch) -> Tensor:
+        """Learn from a batch at the rate set; return its mean loss before, a scalar."""
+        return self.threads.take(lambda: self._step(batch))
 
     def set_rate(self, factor: float) -> float:
         """Set every learning rate of the optimizer to `factor` times what it was made with; return the first."""

@@ -1,5 +1,6 @@
 """The optimizer of a run: made by name or by the user's function, its state copied and written back."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from pushforward.errors import InputError
 from pushforward.training.flat_weights import Weights
 
+LEARNING_RATE = 5e-3
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 OPTIMIZERS: dict[str, Any] = {"adam": (torch.optim.Adam, 0.0), "adamw": (torch.optim.AdamW, 0.01)}
@@ -16,7 +18,7 @@ OPTIMIZERS: dict[str, Any] = {"adam": (torch.optim.Adam, 0.0), "adamw": (torch.o
 
 
 def make_optimizer(
-    optimizer: str | OptimizerFactory, weights: Weights, learning_rate: float, weight_decay: float | None
+    optimizer: str | OptimizerFactory, weights: Weights, learning_rate: float | None, weight_decay: float | None
 ) -> torch.optim.Optimizer:
     """Return Adam or AdamW over the flat vector, or the user's own optimizer over the parameters.
 
@@ -27,6 +29,11 @@ def make_optimizer(
         made = optimizer(list(weights.parameters.values()))
         if not isinstance(made, torch.optim.Optimizer):
             raise InputError(f"optimizer must make a torch.optim.Optimizer of parameters; got {type(made).__name__}.")
+        if inspect.signature(made.step).parameters["closure"].default is inspect.Parameter.empty:
+            raise InputError(
+                f"{type(made).__name__} evaluates the loss several times a step, which fit cannot do for it: use an "
+                'optimizer of one gradient a step, such as "adam" or torch.optim.SGD.'
+            )
         return made
     kind, usual_decay = OPTIMIZERS[optimizer]
     decay = usual_decay if weight_decay is None else weight_decay

@@ -12,7 +12,7 @@ from pushforward import losses
 from pushforward.errors import InputError, described, require_choice, require_count, require_number, require_seed
 from pushforward.losses import Loss
 from pushforward.training.learning_rate import SCHEDULES
-from pushforward.training.optimizer import OPTIMIZERS, OptimizerFactory
+from pushforward.training.optimizer import LEARNING_RATE, OPTIMIZERS, OptimizerFactory
 
 MOST_LEVELS = 2**16  # of integers that are dequantized
 
@@ -27,7 +27,7 @@ class Options:
 
     loss: Loss
     optimizer: str | OptimizerFactory
-    learning_rate: float
+    learning_rate: float | None
     schedule: str
     epochs: int | None
     num_steps: int | Sequence[tuple[int, int]] | None
@@ -61,7 +61,15 @@ class Options:
         for name, check in checks.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check(name, getattr(self, name)))
-        object.__setattr__(self, "learning_rate", positive("learning_rate", self.learning_rate))
+        for name in ("learning_rate", "weight_decay"):
+            if callable(self.optimizer) and getattr(self, name) is not None:
+                raise InputError(
+                    f"{name}={getattr(self, name)!r} would not be used: a function as optimizer= makes an optimizer "
+                    "with its own; set it there."
+                )
+        if not callable(self.optimizer):
+            rate = LEARNING_RATE if self.learning_rate is None else self.learning_rate
+            object.__setattr__(self, "learning_rate", positive("learning_rate", rate))
         object.__setattr__(self, "seed", require_seed(self.seed))
         if self.recorded_plan is not None and self.max_seconds is not None:
             raise InputError("a recorded plan in num_steps and max_seconds exclude each other: give one of them.")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from pushforward.training.learning_rate import rate_factor
 
-MEASURED_SHARE = 0.06  # of the time, over which a step is timed anew
+MEASURED_SHARE = 0.06  # of the time, over which a step is timed anew at the latest
+MEASURED_STEPS = 0.1  # of the steps left, after which it is
 TOLERANCE = 0.1  # of the steps left: smaller revisions are not worth a kink in the learning rate
 
 
@@ -47,6 +48,9 @@ class Plan:
     def revise(self, step: int, seconds: float, closing: float) -> None:
         """Bring the number of steps up to date, before the step number `step` is taken.
 
+        A run does not end while there is time for another step. Half of what a stretch of steps says counts (in the
+        geometric mean with the plan so far), since it may have been held up; the next stretch says the rest.
+
         Args:
             step: Steps taken so far.
             seconds: Seconds used so far.
@@ -54,21 +58,27 @@ class Plan:
         """
         while self.position + 1 < len(self.changes) and self.changes[self.position + 1][0] <= step:
             self.position += 1
-        if self.max_seconds is None or step >= self.num_steps:
+        if self.max_seconds is None or step >= self.most:
             return
         left = self.max_seconds - closing - seconds
         if left <= 0:
-            self._change(step, step)
+            self._change(step, min(step, self.num_steps))
             return
         if self._mark is None:
             self._mark = (step, seconds)
-            return
         taken, stretch = step - self._mark[0], seconds - self._mark[1]
-        if taken < 1 or stretch < MEASURED_SHARE * self.max_seconds:
+        at_the_end = step >= self.num_steps
+        if taken < 1 or not (
+            at_the_end
+            or stretch >= MEASURED_SHARE * self.max_seconds
+            or taken >= MEASURED_STEPS * (self.num_steps - self._mark[0])
+        ):
             return
-        reachable = min(step + max(int(left * taken / stretch), 1), self.most)
-        if abs(reachable - self.num_steps) > TOLERANCE * (self.num_steps - step) + 1:
-            self._change(step, int(reachable))
+        reachable, planned = left * taken / max(stretch, 1e-9), self.num_steps - step
+        if not at_the_end:
+            reachable = math.sqrt(reachable * planned)
+        if abs(reachable - planned) > TOLERANCE * planned + 1 or (at_the_end and reachable >= 1):
+            self._change(step, int(min(step + max(reachable, 1), self.most)))
         self._mark = (step, seconds)
 
     def _change(self, step: int, num_steps: int) -> None:

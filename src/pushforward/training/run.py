@@ -16,12 +16,14 @@ from pushforward.training.learner import Learner
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
 from pushforward.training.run_folder import RunFolder
+from pushforward.training.train_loss import TrainLoss
 from pushforward.training.validation import Validation
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 REPORTS = 100
+FEW_STEPS = 100
 STANDING = (
-    "step", "learning_rate", "recent", "train_sum", "train_count", "next_report", "reports_since_best", "best"
+    "step", "learning_rate", "recent", "next_report", "reports_since_best", "best"
 )  # fmt: skip
 
 
@@ -38,7 +40,7 @@ class Run:
         learning_rate: Of the last step taken, or, before the first, of the first.
         step: Steps taken.
         recent: Their losses since the last look.
-        train_sum, train_count: Sum and number of the losses since the last report.
+        train_loss: What the next report says of the losses looked at.
         next_report: The step after which the next report is due.
         reports_since_best: Reports without a better validation loss.
         best: The numbers of least validation loss; none without validation.
@@ -57,8 +59,7 @@ class Run:
     learning_rate: float
     step: int = 0
     recent: list[Tensor] = field(default_factory=list)
-    train_sum: float = 0.0
-    train_count: int = 0
+    train_loss: TrainLoss = field(default_factory=TrainLoss)
     next_report: int = 0
     reports_since_best: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -90,13 +91,28 @@ class Run:
                 if self.history.rows[-1]["step"] != self.step:
                     self._report()
                 if self.history.stopped_because == "running":
-                    self.history.stopped_because = "finished" if self.plan.max_seconds is None else "time is up"
+                    self._end()
             elif signal.name is not None:
                 self._save()
                 raise self._interrupted(signal.name)
             else:
                 self._advance()
         self._save()
+
+    def _end(self) -> None:
+        """Say why the run ends."""
+        if self.plan.max_seconds is None or self.step >= self.plan.most:
+            self.history.stopped_because = "finished"
+            return
+        self.history.stopped_because = "time is up"
+        if self.step < FEW_STEPS:
+            note = (
+                f"only {self.step} steps fitted into {self.plan.max_seconds:g} s, too few to learn from: give more "
+                "time (max_seconds, --max-seconds), fewer or narrower layers, or the number of steps (num_steps, "
+                "--steps)"
+            )
+            self.history.notes.append(note)
+            self.progress.note(note)
 
     def _advance(self) -> None:
         """Take a step; look at the losses, report and save when it is time."""
@@ -121,8 +137,7 @@ class Run:
         self.progress.update(self.step, self.plan.num_steps)
         guard, learner = self.guard, self.learner
         if not guard.is_broken(losses, learner.weights.are_finite(), self.step):
-            self.train_sum += losses.sum().item()
-            self.train_count += len(losses)
+            self.train_loss.add(losses.tolist())
             if self.step - guard.snapshot_step >= SNAPSHOT_STEPS:
                 guard.keep(self.step, learner.numbers())
             return
@@ -138,17 +153,23 @@ class Run:
 
     def _report(self) -> None:
         self._look()
-        self.report(self.validation.loss(self.learner))
+        self.report(self.train_loss.report(), self.validation.loss(self.learner))
 
-    def report(self, validation_loss: float | None) -> None:
-        """Add a row to the history, keep the best weights, and see whether patience has run out."""
+    def report(self, train_loss: tuple[float, float], validation_loss: float | None) -> None:
+        """Add a row to the history, keep the best weights, and see whether patience has run out.
+
+        Args:
+            train_loss: Mean loss of training rows, and its standard error.
+            validation_loss: Mean loss of the validation rows, or None without any.
+        """
         history, steps_per_epoch = self.history, self.batches.steps_per_epoch
         history.rows.append(
             {
                 "step": self.step,
                 "epoch": None if steps_per_epoch is None else self.step / steps_per_epoch,
                 "seconds": round(self.clock.seconds, 3),
-                "train_loss": self.train_sum / self.train_count if self.train_count else math.nan,
+                "train_loss": train_loss[0],
+                "train_error": train_loss[1],
                 "validation_loss": validation_loss,
                 "learning_rate": self.learning_rate,
             }
@@ -156,7 +177,6 @@ class Run:
         if self.folder is not None:
             self.folder.add_last_row(history)
         self.progress.report(history.rows[-1], self.plan.num_steps)
-        self.train_sum, self.train_count = 0.0, 0
         self.next_report = self.step + max(math.ceil(self.plan.num_steps / REPORTS), self.validation.least_interval)
         if validation_loss is None:
             return
@@ -179,6 +199,7 @@ class Run:
             "position": self.batches.position(),
             "validation_seconds": self.validation.seconds,
             "guard": vars(self.guard),
+            "train_loss": vars(self.train_loss),
             "history": vars(self.history),
             "standing": {name: getattr(self, name) for name in STANDING},
         }

@@ -21,6 +21,7 @@ from pushforward.training.progress import Progress
 from pushforward.training.random_states import fixed_noise
 from pushforward.training.run import REPORTS, Run
 from pushforward.training.run_folder import RunFolder
+from pushforward.training.train_loss import TrainLoss, mean_and_error
 from pushforward.training.validation import Validation, row_losses
 
 DEFAULT_EPOCHS = 100
@@ -85,10 +86,8 @@ def start_run(
         folder=folder,
         progress=progress,
         learning_rate=learner.set_rate(plan.rate_factor(0)),
-        train_sum=losses.sum().item(),
-        train_count=len(losses),
     )
-    run.report(validation.loss(learner, initial=True))
+    run.report(mean_and_error(losses), validation.loss(learner, initial=True))
     return run
 
 
@@ -125,6 +124,7 @@ def resume_run(
         patience=options.patience,
         folder=folder,
         progress=progress,
+        train_loss=TrainLoss(**state["train_loss"]),
         **state["standing"],
     )
     run.recent = [loss.to(learner.generator.device) for loss in run.recent]

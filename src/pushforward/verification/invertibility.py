@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pushforward.errors import InputError, described, require_number
 from pushforward.flows import Flow
 from pushforward.numerics.jacobian import Map, sensitivity
+from pushforward.numerics.threads import threads
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Step, Transform
 from pushforward.verification.base_side import check_base_side
@@ -22,6 +23,7 @@ from pushforward.verification.result import Verification
 TOLERANCE = 1e-6
 
 
+@threads(1)
 def verify(
     transform_or_flow: nn.Module, x: Any, context: Any = None, *, tolerance: float | None = None
 ) -> Verification:

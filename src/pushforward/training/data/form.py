@@ -102,7 +102,7 @@ def is_array(data: Any) -> bool:
 def as_numbers(value: Any, name: str) -> Tensor:
     """Return an array of numbers as a tensor."""
     if isinstance(value, Tensor):
-        return value.detach()
+        return value.clone() if value.is_inference() else value.detach()  # the former cannot be learned from
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} must hold numbers; got an array of {array.dtype}.")
