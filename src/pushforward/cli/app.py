@@ -27,7 +27,8 @@ def fit(
     *,
     recipe: str = "auto",
     context: Annotated[str, Parameter(show_default=False)] = "",
-    max_seconds: float = 60,
+    max_seconds: Annotated[float | None, Parameter(show_default=False)] = None,
+    steps: Annotated[int | None, Parameter(show_default=False)] = None,
     seed: int = 0,
     out: Path = Path("pushforward-out"),
     resume: Flag = False,
@@ -39,7 +40,8 @@ def fit(
         data: File (csv, csv.gz, parquet, arrow, npy, npz) or built-in name.
         recipe: auto, nice, realnvp, maf, iaf, nsf, planar or cnf.
         context: Columns to condition on, separated by commas.
-        max_seconds: Training time; the report takes up to 30 s more.
+        max_seconds: Training time, 60 by default; the report takes up to 30 s more.
+        steps: Training steps instead: seed and steps alone decide the result.
         seed: Decides split, weights, batches and samples.
         out: Folder for the results.
         resume: Go on with the run in this folder.
@@ -48,8 +50,8 @@ def fit(
     from pushforward.cli.fit_command import fit_command
 
     fit_command(
-        data, recipe=recipe, context=context, max_seconds=max_seconds, seed=seed, out=out, resume=resume,
-        overwrite=overwrite,
+        data, recipe=recipe, context=context, max_seconds=max_seconds, steps=steps, seed=seed, out=out,
+        resume=resume, overwrite=overwrite,
     )  # fmt: skip
 
 

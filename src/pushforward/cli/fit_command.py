@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pushforward.cli.terminal import say, show, warn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, require_count
 from pushforward.report.wording import number, seconds
 from pushforward.storage.folders import folder_for_results
 from pushforward.tables import write_table
@@ -21,13 +21,24 @@ SAMPLES, REPORT = "samples.csv", "report.html"
 
 
 def fit_command(
-    data: str, *, recipe: str, context: str, max_seconds: float, seed: int, out: Path, resume: bool, overwrite: bool
+    data: str,
+    *,
+    recipe: str,
+    context: str,
+    max_seconds: float | None,
+    steps: int | None,
+    seed: int,
+    out: Path,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     """Fit a flow to a table and write model, history, samples and report to the folder `out`."""
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other (choose one)")
-    if not 0 < max_seconds < float("inf"):
+    if max_seconds is not None and not 0 < max_seconds < float("inf"):
         raise InputError(f"--max-seconds must be positive; got {max_seconds}")
+    if steps is not None:
+        require_count("--steps", steps)
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed must be at least 0; got {seed}")
     check_recipe(recipe)
@@ -35,8 +46,10 @@ def fit_command(
         _check_unused(out)
     command = ["pushforward", "fit", data]
     for option, value, default in (
-        ("--recipe", recipe, "auto"), ("--context", context, ""), ("--max-seconds", f"{max_seconds:.15g}", "60"),
-        ("--seed", str(seed), "0"), ("--out", str(out), "pushforward-out"),
+        ("--recipe", recipe, "auto"), ("--context", context, ""),
+        ("--max-seconds", "" if max_seconds is None else f"{max_seconds:.15g}", ""),
+        ("--steps", "" if steps is None else str(steps), ""), ("--seed", str(seed), "0"),
+        ("--out", str(out), "pushforward-out"),
     ):  # fmt: skip
         command += [option, value] if value != default else []
 
@@ -46,8 +59,8 @@ def fit_command(
     say(f"{table.source}: {rows:,} rows, {columns} column{'s' * (columns > 1)}{given}; results go to {out}")
     with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
         model = TableModel.fit(
-            table, context=context, recipe=recipe, max_seconds=max_seconds, seed=seed, truth=truth, out=out,
-            resume=resume, notify=warn,
+            table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
+            truth=truth, out=out, resume=resume, notify=warn,
         )  # fmt: skip
         model.summary["command"] = shlex.join(command)
         model.evaluate()

@@ -23,7 +23,7 @@ def check_recipe(recipe: str) -> None:
         raise InputError(f'there is no recipe "{recipe}" (recipes: {", ".join(names)})')
 
 
-def build(recipe: str, train: Part, *, max_seconds: float, seed: int) -> Flow:
+def build(recipe: str, train: Part, *, max_seconds: float | None, seed: int) -> Flow:
     """Return a new flow for these rows; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

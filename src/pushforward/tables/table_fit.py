@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pushforward.data import Density
-from pushforward.errors import require_number, require_seed
+from pushforward.errors import require_count, require_number, require_seed
 from pushforward.flows import Flow
 from pushforward.metrics import Score, nll
 from pushforward.report.wording import number
@@ -23,6 +23,8 @@ from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Split, split_rows
 from pushforward.tables.table_checks import check_for_fitting, column_warnings
 from pushforward.training import History, fit
+
+MAX_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def fit_flow(
     *,
     context: str | Sequence[str],
     recipe: str,
-    max_seconds: float,
+    max_seconds: float | None,
+    num_steps: int | None,
     seed: int,
     test: float,
     truth: Density | None,
@@ -131,7 +134,9 @@ def fit_flow(
     Columns are scaled inside the flow (asinh of robustly standardized values), so densities are in the table's units.
     """
     check_recipe(recipe)
-    seed, max_seconds = require_seed(seed), require_number("max_seconds", max_seconds, above=0)
+    seed, num_steps = require_seed(seed), None if num_steps is None else require_count("num_steps", num_steps)
+    if max_seconds is not None or num_steps is None:
+        max_seconds = require_number("max_seconds", MAX_SECONDS if max_seconds is None else max_seconds, above=0)
     modelled, given = table.split(context)
     check_for_fitting(table)
     schema = Schema(table.columns, () if given is None else given.columns)
@@ -147,7 +152,8 @@ def fit_flow(
         remove_model(out)
     started = time.perf_counter()
     history = fit(
-        flow, split.train.x, split.train.context, loss=loss_of(recipe), max_seconds=max_seconds, seed=seed,
+        flow, split.train.x, split.train.context, loss=loss_of(recipe), max_seconds=max_seconds, num_steps=num_steps,
+        seed=seed,
         validation=None if split.validation is None else (split.validation.x, split.validation.context),
         out=out, resume=resume, device=device, progress=progress,
     )  # fmt: skip

@@ -87,7 +87,8 @@ class TableModel:
         context: str | Sequence[str] = (),
         columns: str | Sequence[str] | None = None,
         recipe: str = "auto",
-        max_seconds: float = 60.0,
+        max_seconds: float | None = None,
+        num_steps: int | None = None,
         seed: int = 0,
         test: float = 0.1,
         truth: Density | None = None,
@@ -105,7 +106,9 @@ class TableModel:
                 of the other columns given these.
             columns: The columns to use besides the context, by name likewise; all by default. Others may hold anything.
             recipe: "auto", which chooses recipe and sizes from rows and columns, or a name in `pf.recipes.RECIPES`.
-            max_seconds: Most seconds of training.
+            max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
+                depends on the machine and what else it does, so two such runs differ.
+            num_steps: Number of training steps: the run is then the same each time, on one machine.
             seed: Seed of split, initial weights and training.
             test: Share of the rows to hold out (at most 20,000 rows); 0 trains on all but the tenth that picks the best
                 weights.
@@ -125,8 +128,9 @@ class TableModel:
         wanted = None if columns is None else list(dict.fromkeys([*names_in(columns, ()), *names_in(context, ())]))
         table = as_table(data, columns=wanted).in_order()
         fitted = fit_flow(
-            table, context=context, recipe=recipe, max_seconds=max_seconds, seed=seed, test=test, truth=truth, out=out,
-            resume=resume, device=device, progress=progress, notify=notify or partial(warnings.warn, stacklevel=3),
+            table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
+            truth=truth, out=out, resume=resume, device=device, progress=progress,
+            notify=notify or partial(warnings.warn, stacklevel=3),
         )  # fmt: skip
         model = cls(
             fitted.flow, fitted.schema, seed=seed, plan=fitted.plan, summary=fitted.summary(table), fitted=fitted
@@ -149,8 +153,6 @@ class TableModel:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
         self.summary["kind"] = kind
-
-    # ---- density and samples -------------------------------------------------------------------------------------
 
     def log_prob(self, data: Any) -> np.ndarray:
         """Return log p(modelled columns | context columns) of each row in nats, in the units of the table.
@@ -207,8 +209,6 @@ class TableModel:
             seed: Decides the points, at most 64 draws from the flow, and their context.
         """
         return verification.verify(self.flow, *self._sampler.points_to_check(seed))
-
-    # ---- how good it is ------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Any = None, *, truth: Density | None = None, seed: int = 0) -> Evaluation:
         """Measure the model on rows that no one trained on: likelihood, latent normality, invertibility.
