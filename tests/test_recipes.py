@@ -241,30 +241,44 @@ AFFINE, SPLINE = Affine("soft"), RationalQuadratic(8, 5.0)
 
 
 @pytest.mark.parametrize(
-    ("rows", "features", "max_seconds", "univariate", "num_layers", "width", "dropout", "mixed"),
+    ("rows", "features", "max_seconds", "layers", "width", "dropout"),
     [
-        (1_999, 3, None, SPLINE, 4, 32, 0.1, True),
-        (2_000, 3, None, SPLINE, 6, 64, 0.0, True),
-        (2_000, 4, None, SPLINE, 6, 64, 0.0, True),
-        (2_000, 5, None, SPLINE, 6, 128, 0.0, True),
-        (2_000, 5, 20.0, SPLINE, 6, 128, 0.0, True),
-        (2_000, 5, 19.9, SPLINE, 6, 64, 0.0, True),
-        (1_999, 2, None, SPLINE, 4, 32, 0.1, False),
-        (2_000, 2, 20.0, SPLINE, 6, 64, 0.0, True),
-        (2_000, 2, 19.9, SPLINE, 4, 64, 0.0, False),
-        (2_000, 100, None, SPLINE, 6, 128, 0.0, True),
-        (2_000, 101, None, AFFINE, 6, 128, 0.0, True),
-        (100, 101, None, AFFINE, 4, 32, 0.1, True),
+        (1_999, 2, None, (Coupling, SPLINE, 4), 32, 0.1),
+        (2_000, 2, 20.0, (Coupling, SPLINE, 6), 64, 0.0),
+        (2_000, 2, 19.9, (Coupling, SPLINE, 4), 64, 0.0),
+        (1_999, 3, None, (Autoregressive, SPLINE, 3), 128, 0.35),
+        (2_000, 3, None, (Autoregressive, SPLINE, 3), 192, 0.0),
+        (2_000, 3, 20.0, (Autoregressive, SPLINE, 3), 192, 0.0),
+        (2_000, 3, 19.9, (Autoregressive, SPLINE, 3), 128, 0.0),
+        (2_000, 32, None, (Autoregressive, SPLINE, 3), 192, 0.0),
+        (2_000, 33, None, (Coupling, SPLINE, 6), 192, 0.0),
+        (2_000, 100, None, (Coupling, SPLINE, 6), 192, 0.0),
+        (2_000, 101, None, (Coupling, AFFINE, 6), 192, 0.0),
+        (100, 101, None, (Coupling, AFFINE, 6), 128, 0.35),
     ],
 )
-def test_auto_goes_by_rows_columns_and_time(rows, features, max_seconds, univariate, num_layers, width, dropout, mixed):
+def test_auto_goes_by_rows_columns_and_time(rows, features, max_seconds, layers, width, dropout):
     flow = pf.recipes.auto(torch.zeros(rows, features), max_seconds=max_seconds)
-    couplings = learned(flow, Coupling)
-    assert [layer.univariate for layer in couplings] == [univariate] * num_layers
-    for layer in couplings:
+    kind, univariate, num_layers = layers
+    assert [layer.univariate for layer in learned(flow, kind)] == [univariate] * num_layers
+    for layer in learned(flow, kind):
         assert (layer.conditioner.hidden_features, layer.conditioner.dropout) == ((width, width), dropout)
-    assert len(learned(flow, LULinear)) == (num_layers - 1 if mixed else 0)
     assert [type(part) for part in flow.preprocessing] == [Asinh]
+
+
+@pytest.mark.parametrize(
+    ("rows", "features", "mixing", "number"),
+    [
+        (1_999, 2, LULinear, 0),
+        (2_000, 2, LULinear, 5),
+        (2_000, 3, LULinear, 2),
+        (2_000, 100, LULinear, 5),
+        (2_000, 101, LULinear, 0),
+        (2_000, 101, Permutation, 5),
+    ],
+)
+def test_auto_mixes_by_learned_matrices_where_they_cost_little(rows, features, mixing, number):
+    assert len(learned(pf.recipes.auto(torch.zeros(rows, features)), mixing)) == number
 
 
 @pytest.mark.parametrize("rows", [100, 5_000])

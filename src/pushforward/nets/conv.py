@@ -91,7 +91,7 @@ class ConvNet(Specified, nn.Module):
         self.inner = nn.ModuleList(nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1) for _ in range(num_blocks))
         self.outer = nn.ModuleList(nn.Conv2d(hidden_channels, hidden_channels, 1) for _ in range(num_blocks))
         self.last = zero_last(nn.Conv2d(hidden_channels, num_params * out_channels, 1))
-        self._dropout = nn.Dropout(dropout) if dropout else None
+        self._dropout = nn.Dropout(dropout)
 
     def _image(self, kept: Tensor) -> Tensor:
         """Return the network's input, (N, channels, H, W), for all rows of the batch."""
@@ -116,10 +116,7 @@ class ConvNet(Specified, nn.Module):
                 rows, self.hidden_channels, *size
             )
         for inner, outer in zip(self.inner, self.outer, strict=True):
-            r = self._activation(inner(self._activation(h)))
-            if self._dropout is not None:
-                r = self._dropout(r)
-            h = h + outer(r)
+            h = h + outer(self._dropout(self._activation(inner(self._activation(h)))))
         params = self.last(self._activation(h))  # (N, num_params * channels, H, W)
         if self.layout == "pixels":
             params = params.reshape(rows, self.num_params, len(self.mask)).index_select(-1, self.transformed)

@@ -87,15 +87,13 @@ class MaskedMLP(Specified, nn.Module):
         # The masks are no structure, though they follow from it: a model keeps those that it was trained with.
         for position, mask in enumerate(_masks(values, num_params, hidden_features, context_features > 0)):
             self.register_buffer(f"mask_{position}", mask.to(self.last.weight))
-        self._dropout = nn.Dropout(dropout) if dropout else None
+        self._dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""
         h = self._activation(self.first(x, context, self.mask_0))
         for position, layer in enumerate([*self.hidden, self.last], 1):
-            if self._dropout is not None:
-                h = self._dropout(h)
-            h = functional.linear(h, layer.weight * getattr(self, f"mask_{position}"), layer.bias)
+            h = functional.linear(self._dropout(h), layer.weight * getattr(self, f"mask_{position}"), layer.bias)
             if layer is not self.last:
                 h = self._activation(h)
         return h

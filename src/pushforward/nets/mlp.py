@@ -107,18 +107,14 @@ class MLP(Specified, nn.Module):
             nn.Linear(a, b) for a, b in zip(hidden_features[:-1], hidden_features[1:], strict=True)
         )
         self.last = zero_last(nn.Linear(hidden_features[-1], out_features))
-        self._dropout = nn.Dropout(dropout) if dropout else None
+        self._dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""
         h = self._activation(self.first(x, context))
         for layer in self.hidden:
-            if self._dropout is not None:
-                h = self._dropout(h)
-            h = self._activation(layer(h))
-        if self._dropout is not None:
-            h = self._dropout(h)
-        return self.last(h)
+            h = self._activation(layer(self._dropout(h)))
+        return self.last(self._dropout(h))
 
 
 class ResidualMLP(Specified, nn.Module):
@@ -160,14 +156,11 @@ class ResidualMLP(Specified, nn.Module):
         self.inner = nn.ModuleList(nn.Linear(hidden_features, hidden_features) for _ in range(num_blocks))
         self.outer = nn.ModuleList(nn.Linear(hidden_features, hidden_features) for _ in range(num_blocks))
         self.last = zero_last(nn.Linear(hidden_features, out_features))
-        self._dropout = nn.Dropout(dropout) if dropout else None
+        self._dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""
         h = self.first(x, context)
         for inner, outer in zip(self.inner, self.outer, strict=True):
-            r = self._activation(inner(self._activation(h)))
-            if self._dropout is not None:
-                r = self._dropout(r)
-            h = h + outer(r)
+            h = h + outer(self._dropout(self._activation(inner(self._activation(h)))))
         return self.last(self._activation(h))

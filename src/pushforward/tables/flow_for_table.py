@@ -38,6 +38,12 @@ def build(recipe: str, train: Part, *, max_seconds: float | None, seed: int) -> 
         return recipes.RECIPES[recipe](features, **options)
 
 
+def training_of(recipe: str, *, validated: bool) -> dict[str, Any]:
+    """Return the options that a recipe is trained with; `validated` says whether there are held-out rows to go by."""
+    options: dict[str, Any] = {"loss": loss_of(recipe)}
+    return {**options, "optimizer": "adamw", "raise_dropout": validated} if recipe == "auto" else options
+
+
 def loss_of(recipe: str) -> Callable[..., Tensor]:
     """Return what a recipe minimizes: a continuous flow is matched, since its equation takes too long to solve."""
     return losses.flow_matching if recipe == "cnf" else losses.nll

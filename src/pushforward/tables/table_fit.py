@@ -16,7 +16,7 @@ from pushforward.metrics import Score, nll
 from pushforward.report.wording import number
 from pushforward.tables.baselines import fit_baselines
 from pushforward.tables.columns import Table
-from pushforward.tables.flow_for_table import build, check_recipe, fresh_points, loss_of
+from pushforward.tables.flow_for_table import build, check_recipe, fresh_points, training_of
 from pushforward.tables.model_folder import remove_model
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.schema import Schema
@@ -152,10 +152,10 @@ def fit_flow(
         remove_model(out)
     started = time.perf_counter()
     history = fit(
-        flow, split.train.x, split.train.context, loss=loss_of(recipe), max_seconds=max_seconds, num_steps=num_steps,
-        seed=seed,
+        flow, split.train.x, split.train.context, max_seconds=max_seconds, num_steps=num_steps, seed=seed,
         validation=None if split.validation is None else (split.validation.x, split.validation.context),
         out=out, resume=resume, device=device, progress=progress,
+        **training_of(recipe, validated=split.validation is not None),
     )  # fmt: skip
     seconds = {"training": time.perf_counter() - started}
     return TableFit(flow, history, schema, split, table.source, recipe, seed, truth, warnings, seconds)

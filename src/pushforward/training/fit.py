@@ -56,6 +56,7 @@ def fit(
     weight_decay: float | None = None,
     clip_norm: float | None = 5.0,
     patience: int | None = None,
+    raise_dropout: bool = False,
 ) -> History:
     """Train a model on data, by default by maximum likelihood.
 
@@ -97,6 +98,9 @@ def fit(
         weight_decay: By default 0 for "adam" and 0.01 for "adamw".
         clip_norm: Largest norm of the gradient, or None.
         patience: Number of reports (about a hundred a run) without a better validation loss after which to stop.
+        raise_dropout: Raise the rate of the model's `nn.Dropout` layers, 0 or more at first, step by step whenever the
+            validation loss has fallen behind the training loss (by 0.05 nats a column, a median over five reports).
+            `notes` of the history tell when. The model comes back with the rates it came with.
 
     Returns:
         The history of the run.

@@ -39,6 +39,7 @@ class Options:
     weight_decay: float | None
     clip_norm: float | None
     patience: int | None
+    raise_dropout: bool
 
     @classmethod
     def among(cls, arguments: Mapping[str, Any]) -> "Options":

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.training.clock import Clock
 from pushforward.training.data.batches import Batches
+from pushforward.training.dropout import RisingDropout
 from pushforward.training.guard import MOST_FAILURES, SNAPSHOT_STEPS, Guard
 from pushforward.training.history import History
 from pushforward.training.interrupt import Flag, Interrupted, signals_caught
@@ -35,6 +36,7 @@ class Run:
         learner, batches, validation: What learns, from what, and judged by what.
         plan, guard, history, clock: How many steps there are, what to go back to, the reports so far, the time used.
         patience: Number of reports without improvement that end the run, or None.
+        dropout: Raised where held-out rows fall behind, or None where it stays as it is.
         folder: For checkpoint and history, or None.
         progress: The display.
         learning_rate: Of the last step taken, or, before the first, of the first.
@@ -54,6 +56,7 @@ class Run:
     history: History
     clock: Clock
     patience: int | None
+    dropout: RisingDropout | None
     folder: RunFolder | None
     progress: Progress
     learning_rate: float
@@ -79,6 +82,8 @@ class Run:
                 self.learner.weights.load(self.best)
             else:
                 self.history.best_step = self.step
+            if self.dropout is not None:
+                self.dropout.put_back()
             self._sum_up()
 
     def _go_on(self, signal: Flag) -> None:
@@ -177,6 +182,7 @@ class Run:
         if self.folder is not None:
             self.folder.add_last_row(history)
         self.progress.report(history.rows[-1], self.plan.num_steps)
+        self._raise_dropout()
         self.next_report = self.step + max(math.ceil(self.plan.num_steps / REPORTS), self.validation.least_interval)
         if validation_loss is None:
             return
@@ -190,6 +196,20 @@ class Run:
         if self.patience is not None and self.reports_since_best >= self.patience:
             history.stopped_because = "no improvement"
 
+    def _raise_dropout(self) -> None:
+        """Go a step up in dropout if the last report asks for it."""
+        row = self.history.rows[-1]
+        if self.dropout is None or not row["step"]:
+            return
+        gap = row["validation_loss"] - row["train_loss"]
+        rate = self.dropout.report(gap, self.step / self.plan.num_steps)
+        if rate is not None:
+            self._note(f"step {self.step}: held-out rows fall behind the training rows; dropout raised to {rate:g}")
+
+    def _note(self, text: str) -> None:
+        self.history.notes.append(text)
+        self.progress.note(text)
+
     def state(self) -> dict[str, Any]:
         """Return everything that decides how the run goes on, for `resume_run`."""
         self._sum_up()
@@ -200,6 +220,7 @@ class Run:
             "validation_seconds": self.validation.seconds,
             "guard": vars(self.guard),
             "train_loss": vars(self.train_loss),
+            "dropout": None if self.dropout is None else self.dropout.state(),
             "history": vars(self.history),
             "standing": {name: getattr(self, name) for name in STANDING},
         }

@@ -12,6 +12,7 @@ from pushforward.errors import InputError
 from pushforward.training.clock import Clock
 from pushforward.training.data.batches import Batches
 from pushforward.training.data.source import Source
+from pushforward.training.dropout import RisingDropout
 from pushforward.training.guard import Guard, check_initial
 from pushforward.training.history import History
 from pushforward.training.learner import Learner
@@ -83,6 +84,7 @@ def start_run(
         history=history,
         clock=clock,
         patience=options.patience,
+        dropout=_rising_dropout(learner.model, source) if options.raise_dropout else None,
         folder=folder,
         progress=progress,
         learning_rate=learner.set_rate(plan.rate_factor(0)),
@@ -113,6 +115,9 @@ def resume_run(
         history.compile_seconds += compile_seconds
         clock.leave_out(compile_seconds)
     most = _most_steps(options, batches.steps_per_epoch)
+    dropout = _rising_dropout(learner.model, source) if options.raise_dropout else None
+    if dropout is not None:
+        dropout.load(state["dropout"])
     run = Run(
         learner=learner,
         batches=batches,
@@ -122,6 +127,7 @@ def resume_run(
         history=history,
         clock=clock,
         patience=options.patience,
+        dropout=dropout,
         folder=folder,
         progress=progress,
         train_loss=TrainLoss(**state["train_loss"]),
@@ -131,6 +137,16 @@ def resume_run(
     if folder is not None:
         folder.replace_history(history)
     return run
+
+
+def _rising_dropout(model: nn.Module, source: Source) -> RisingDropout:
+    """Return the dropout of `model` for this run; InputError where nothing could tell or raise it."""
+    x = None if source.validation is None else source.validation.x
+    if x is None:
+        raise InputError("raise_dropout=True goes by the loss of held-out rows: give validation=.")
+    if not any(isinstance(module, nn.Dropout) for module in model.modules()):
+        raise InputError("raise_dropout=True needs networks with nn.Dropout layers; the model has none.")
+    return RisingDropout(model, columns=x[0].numel())
 
 
 def _most_steps(options: Options, steps_per_epoch: int | None) -> float:
