@@ -7,14 +7,14 @@ from torch import nn
 
 LADDER = (0.05, 0.1, 0.2, 0.35, 0.5)
 REPORTS = 5  # a median of so many: one report's losses scatter
-LEAST_GAP = 0.05  # nats a column
-LAST_SHARE = 0.8  # of the run: after it the weights have no time to get used to more dropout
+LEAST_GAP = 0.07  # nats a column
+LAST_SHARE = 0.6  # of the run: after it the weights have no time to get used to more dropout
 
 
 class RisingDropout:
     """The dropout of a model's networks in a run: a step up whenever the held-out rows have fallen behind.
 
-    They have when the median, over five reports, of validation loss minus training loss is above 0.05 nats a column:
+    They have when the median, over five reports, of validation loss minus training loss is above 0.07 nats a column:
     weights that fit the training rows alone so much better have begun to learn them by heart. Sharp densities, which
     dropout blurs, keep theirs at 0 as long as the held-out rows go along. Every later step up starts its count anew.
 
