@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward import losses, recipes
 from pushforward.errors import InputError
@@ -38,10 +38,13 @@ def build(recipe: str, train: Part, *, max_seconds: float | None, seed: int) -> 
         return recipes.RECIPES[recipe](features, **options)
 
 
-def training_of(recipe: str, *, validated: bool) -> dict[str, Any]:
-    """Return the options that a recipe is trained with; `validated` says whether there are held-out rows to go by."""
+def training_of(recipe: str, flow: Flow, *, validated: bool) -> dict[str, Any]:
+    """Return the options that a recipe's flow is trained with; `validated`: there are held-out rows to go by."""
     options: dict[str, Any] = {"loss": loss_of(recipe)}
-    return {**options, "optimizer": "adamw", "raise_dropout": validated} if recipe == "auto" else options
+    if recipe == "auto":
+        has_dropout = any(isinstance(module, nn.Dropout) for module in flow.modules())  # one column needs no networks
+        options |= {"optimizer": "adamw", "raise_dropout": validated and has_dropout}
+    return options
 
 
 def loss_of(recipe: str) -> Callable[..., Tensor]:

@@ -155,7 +155,7 @@ def fit_flow(
         flow, split.train.x, split.train.context, max_seconds=max_seconds, num_steps=num_steps, seed=seed,
         validation=None if split.validation is None else (split.validation.x, split.validation.context),
         out=out, resume=resume, device=device, progress=progress,
-        **training_of(recipe, validated=split.validation is not None),
+        **training_of(recipe, flow, validated=split.validation is not None),
     )  # fmt: skip
     seconds = {"training": time.perf_counter() - started}
     return TableFit(flow, history, schema, split, table.source, recipe, seed, truth, warnings, seconds)

@@ -11,6 +11,7 @@ from torch import nn
 from pushforward.errors import InputError
 from pushforward.training.clock import Clock
 from pushforward.training.data.batches import Batches
+from pushforward.training.data.rows import Rows
 from pushforward.training.data.source import Source
 from pushforward.training.dropout import RisingDropout
 from pushforward.training.guard import Guard, check_initial
@@ -141,12 +142,12 @@ def resume_run(
 
 def _rising_dropout(model: nn.Module, source: Source) -> RisingDropout:
     """Return the dropout of `model` for this run; InputError where nothing could tell or raise it."""
-    x = None if source.validation is None else source.validation.x
-    if x is None:
+    held = source.validation
+    if not isinstance(held, Rows) or held.x is None:
         raise InputError("raise_dropout=True goes by the loss of held-out rows: give validation=.")
     if not any(isinstance(module, nn.Dropout) for module in model.modules()):
         raise InputError("raise_dropout=True needs networks with nn.Dropout layers; the model has none.")
-    return RisingDropout(model, columns=x[0].numel())
+    return RisingDropout(model, columns=held.x[0].numel())
 
 
 def _most_steps(options: Options, steps_per_epoch: int | None) -> float:
