@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError, require_count, require_number
-from pushforward.numerics.generators import check_generator
+from pushforward.numerics.generators import check_generator, drawn_from
 from pushforward.numerics.normal_noise import normal_noise
 from pushforward.numerics.precision import in_own_dtype
 from pushforward.specification import Specified
@@ -236,7 +236,7 @@ class GaussianMixture(Specified, Base):
         noise = normal_noise((*shape, self.features), self.mean, generator)
         if count == 0:
             return noise, None
-        component = torch.multinomial(self.logits.detach().softmax(-1), count, True, generator=generator)
+        component = torch.multinomial(self.logits.detach().softmax(-1), count, True, **drawn_from(generator))
         component = component.reshape(tuple(shape))
         z = self.mean[component] + temperature * self.log_std.exp()[component] * noise
         return z, self.logits.log_softmax(-1)[component]
@@ -276,6 +276,6 @@ class Box(Specified, Base):
         self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         uniform = torch.rand(
-            (*shape, self.features), generator=generator, dtype=self._like.dtype, device=self._like.device
+            (*shape, self.features), dtype=self._like.dtype, device=self._like.device, **drawn_from(generator)
         )
         return self.low + (self.high - self.low) * uniform

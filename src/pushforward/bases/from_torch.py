@@ -8,6 +8,7 @@ from torch import Tensor, distributions
 
 from pushforward.bases.density import Base
 from pushforward.errors import InputError, require_choice, require_count, require_kind
+from pushforward.numerics.generators import drawn_from
 from pushforward.specification import Specified, plain
 
 # The distributions a model file can hold, and the arguments that define each.
@@ -137,7 +138,9 @@ class FromTorch(Specified, Base):
         distribution, size = self.distribution, (*shape, self.features)
         if not math.prod(shape):  # some distributions cannot draw nothing
             return self._inside.new_empty(size)
-        uniform = torch.rand(size, generator=generator, dtype=self._inside.dtype, device=self._inside.device)
+        uniform = torch.rand(
+            size, dtype=self._inside.dtype, device=self._inside.device, **drawn_from(generator)
+        )
         try:
             # rand gives [0, 1): 0 would be an end of the support, often infinite; the next number is half of eps. In
             # float64, because many an inverse takes 1 - u or (1 + u) / 2, which float32 rounds to 1.
@@ -148,7 +151,7 @@ class FromTorch(Specified, Base):
         return value.clamp(min=_next(lower, 1.0), max=_next(upper, -1.0))
 
     def _drawn_by_torch(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-        seed = int(torch.randint(2**62, (), generator=generator, device=self._inside.device))
+        seed = int(torch.randint(2**62, (), device=self._inside.device, **drawn_from(generator)))
         with torch.random.fork_rng(devices=[self._inside.device] if self._inside.is_cuda else []):
             torch.manual_seed(seed)
             return self.distribution.expand((self.features,)).sample(torch.Size(shape))

@@ -11,6 +11,7 @@ from pushforward.bases import Base, GaussianMixture, StandardNormal
 from pushforward.bases.density import mixture_log_prob
 from pushforward.errors import require_count, require_kind
 from pushforward.flows import Flow
+from pushforward.numerics.generators import drawn_from
 from pushforward.numerics.normal_noise import normal_noise
 from pushforward.specification import Specified
 
@@ -80,7 +81,7 @@ class VampPrior(Specified, Base):
         self, shape: tuple[int, ...], context: Tensor | None, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         mean, log_std = self.components()
-        chosen = torch.randint(self.num_components, tuple(shape), generator=generator, device=mean.device)
+        chosen = torch.randint(self.num_components, tuple(shape), device=mean.device, **drawn_from(generator))
         noise = normal_noise((*shape, self.features), mean, generator)
         return mean[chosen] + temperature * log_std[chosen].exp() * noise
 
