@@ -566,3 +566,18 @@ def test_reverse_kl_fits_an_unnormalized_density():
     assert (log_q - log_density(samples)).mean().item() == pytest.approx(-log_z, abs=0.02)
     assert samples.mean().item() == pytest.approx(1, abs=0.05)
     assert norm.cdf((samples[:, 0].numpy() - 1) / 0.5).std() == pytest.approx(12**-0.5, abs=0.02)
+
+
+def test_vmap_over_adaptive_steps_is_refused_with_remedies_that_work():
+    torch.manual_seed(0)
+    flow, x = pf.recipes.cnf(2, hidden_features=8), torch.randn(5, 2)
+    perturb(flow)
+    for call in (flow.log_prob, flow.transform, flow.decode, torch.func.grad(flow.log_prob)):
+        with pytest.raises(pf.InputError, match="vmap cannot pass through adaptive ODE steps.* or take equal steps"):
+            torch.func.vmap(call)(x)
+    rows = x.clone().requires_grad_()
+    (every,) = torch.autograd.grad(flow.log_prob(rows).sum(), rows)
+    alone = torch.stack([torch.func.grad(flow.log_prob)(row) for row in x])
+    torch.testing.assert_close(every, alone)
+    fixed = pf.recipes.cnf(2, hidden_features=8, method="rk4", num_steps=4)
+    torch.testing.assert_close(torch.func.vmap(fixed.log_prob)(x), fixed.log_prob(x))

@@ -138,9 +138,7 @@ class FromTorch(Specified, Base):
         distribution, size = self.distribution, (*shape, self.features)
         if not math.prod(shape):  # some distributions cannot draw nothing
             return self._inside.new_empty(size)
-        uniform = torch.rand(
-            size, dtype=self._inside.dtype, device=self._inside.device, **drawn_from(generator)
-        )
+        uniform = torch.rand(size, dtype=self._inside.dtype, device=self._inside.device, **drawn_from(generator))
         try:
             # rand gives [0, 1): 0 would be an end of the support, often infinite; the next number is half of eps. In
             # float64, because many an inverse takes 1 - u or (1 + u) / 2, which float32 rounds to 1.

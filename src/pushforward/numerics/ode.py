@@ -178,7 +178,7 @@ def _adaptive(
     num_evaluations += 1
     size = _first_size(y.detach(), first.detach(), tolerance, abs(end - start)) * direction
     for _ in range(max_steps):
-        rows = waiting.nonzero().squeeze(-1)
+        rows = _indices(waiting)
         if not len(rows):
             return y, num_evaluations
         left = end - t[rows]
@@ -206,6 +206,19 @@ def _adaptive(
         f"from {start:g} to {end:g}): the velocity is stiff or unbounded there. Raise max_steps or tolerance, take "
         "fixed steps with num_steps, or regularize the velocity."
     )
+
+
+def _indices(chosen: Tensor) -> Tensor:
+    """Return which rows are True, (n,); InputError inside a vmap, where they cannot be counted."""
+    try:
+        return chosen.nonzero().squeeze(-1)
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        raise InputError(
+            "torch.func.vmap cannot pass through adaptive ODE steps, whose number is each row's own: call the flow on "
+            "all rows at once (none depends on another, in gradients too), or take equal steps with num_steps."
+        ) from error
 
 
 def _first_size(y: Tensor, velocity: Tensor, tolerance: float, most: float) -> Tensor:

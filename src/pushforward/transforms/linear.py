@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from pushforward.errors import require_count
 from pushforward.numerics.generators import check_generator
+from pushforward.numerics.triangular import solve_triangular
 from pushforward.specification import Specified, hold_structure, readable_permutation
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
@@ -130,6 +131,5 @@ class LULinear(Specified, Transform):
         check_context(self, context, y.shape[:-1])
         lower, upper = self._factors()
         columns = (y - self.bias).reshape(-1, self.features).T  # one solve for all rows, (D, N)
-        half = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
-        x = torch.linalg.solve_triangular(upper, half, upper=True)
+        x = solve_triangular(upper, solve_triangular(lower, columns, upper=False), upper=True)
         return x.T.reshape(y.shape), -self.log_diagonal.sum().expand(y.shape[:-1])

@@ -115,8 +115,10 @@ class Asinh(Specified, Transform):
         check_context(self, context, x.shape[:-1])
         u = (x - self.median.to(x.dtype)) / self.range.to(x.dtype)
         y = (torch.asinh(u) - self.mean.to(x.dtype)) / self.std.to(x.dtype)
-        # d asinh(u)/du = 1 / sqrt(1 + u^2); hypot does not overflow where u^2 would
-        slope = -torch.hypot(u, torch.ones_like(u)).log()
+        # d asinh(u)/du = 1 / sqrt(1 + u^2), which is 1 / |u| where u^2 would overflow; ONNX has no hypot
+        size, far = u.abs(), 0.5 * torch.finfo(x.dtype).max ** 0.5
+        near = -0.5 * torch.log1p(size.clamp(max=far).square())
+        slope = torch.where(size > far, -size.clamp(min=far).log(), near)
         return y, slope.sum(-1) - (self.range.log() + self.std.log()).sum().to(x.dtype)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
