@@ -59,7 +59,7 @@ def _tables(record: Record, name: str, runs: Stages) -> None:
         costs.append([model, *(spread(effort) if effort else None for effort in efforts), *evaluations, rate])
     record.table(
         "NLL in nats, mean over seeds (lowest to highest) with the standard error of one seed's 100 test points; each "
-        "seed splits anew. The round trip is the largest error of decode(encode(x)), in units of x.",
+        "seed splits anew. The round trip is the largest error of decode(encode(x)), in units of the spread.",
         ["model", "parameters", "test NLL", "± (one seed)", "training NLL", "round trip"],
         rows,
     )

@@ -43,7 +43,7 @@ def run(record: Record) -> None:
     record.number("round_trip_error", errors)
     record.answer(
         "Is the reverse pass the inverse of the forward pass?",
-        f"Up to {errors['source']:.1e} (source) and {errors['ours']:.1e} (ours) in the units of x, in float32.",
+        f"Up to {errors['source']:.1e} (source) and {errors['ours']:.1e} (ours) in units of the spread, in float32.",
     )
     record.answer("Is the code standard normal?", f"{quality.code_normality(record, mine, fresh)}.")
 
