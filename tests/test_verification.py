@@ -516,9 +516,17 @@ def test_the_two_halves_of_an_event_are_refused_with_the_remedy(make, sizes):
         pf.verify(Double(), tuple(half.numpy() for half in halves))
 
 
-@pytest.mark.parametrize("rows", [[[1.0, 2.0], [3.0]], "rows", [None, 1.0], {"a": 1.0}])
-def test_what_is_no_array_of_numbers_is_refused(rows):
-    with pytest.raises(ValueError, match="x must be an array of numbers with rows of one length; got "):
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1.0, 2.0], [3.0]], "x: rows have different lengths"),
+        ("rows", "x must be an array, a tensor, a data frame or a list of rows; got 'rows'"),
+        ([None, 1.0], "x has 1 missing cells"),
+        ({"a": 1.0}, "x must be an array, a tensor, a data frame or a list of rows; got "),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
         pf.verify(Double(), rows)
 
 

@@ -36,7 +36,7 @@ def binarize(x: Any, how: str = "dynamic", *, generator: torch.Generator | None 
     """
     require_choice("binarize", how, BINARIZATIONS)
     check_generator(generator)
-    x = as_tensor(x)
+    x = as_tensor(x, "x")
     if how == "none":
         check_binary(x)
         return x if x.is_floating_point() else x.float()

@@ -12,9 +12,9 @@ from pushforward.errors import require_choice, require_count
 from pushforward.flows.from_base import nearest_base
 from pushforward.flows.torch_distribution import FlowDistribution
 from pushforward.flows.units import DATA_DTYPES, digits_kept, in_data_dtype, latent_dtype, prepared
-from pushforward.flows.user_rows import rows_of
-from pushforward.numerics.arrays import as_tensor
+from pushforward.flows.user_rows import device_of, read_context, read_rows
 from pushforward.numerics.chunking import in_chunks
+from pushforward.numerics.generators import check_generator
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context, shared_context, shared_features
 from pushforward.transforms.base import Step, Transform, check_transform, check_transforms
@@ -87,8 +87,9 @@ class Flow(Specified, nn.Module):
         """Return log p(x | context) in nats per row, in the units of x.
 
         Args:
-            x: (*batch, D), a floating-point tensor or array.
-            context: (C,), or the batch axes of x (an axis of size 1 stretches) and C; None for an unconditional flow.
+            x: (*batch, D), floating-point: a tensor, an array, lists, or a data frame of any library.
+            context: (C,), or the batch axes of x (an axis of size 1 stretches) and C, or, where C is 1, the batch axes
+                alone; None for an unconditional flow.
 
         Returns:
             (*batch,). -inf outside the support, NaN where x is NaN.
@@ -178,16 +179,13 @@ class Flow(Specified, nn.Module):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw latents, (*B, num_samples, D), and what was chosen; give context the axis that stretches over them."""
         num_samples = require_count("num_samples", num_samples, 0)
-        batch: tuple[int, ...] = ()
-        if context is not None:
-            context = as_tensor(context)
-            batch = tuple(context.shape[:-1])
-            context = context.unsqueeze(-2) if batch else context
-        context = self._check_context(context, (*batch, num_samples))
+        check_generator(generator, device_of(self))
+        context = read_context(self, context)
+        batch = (num_samples,) if context is None else (*context.shape[:-1], num_samples)
+        context = context.unsqueeze(-2) if context is not None and context.ndim > 1 else context
+        context = self._prepared(context, batch)
         own = context if self.base.context_features else None
-        z, choice = self.base.sample_with_choice(
-            (*batch, num_samples), context=own, temperature=temperature, generator=generator
-        )
+        z, choice = self.base.sample_with_choice(batch, context=own, temperature=temperature, generator=generator)
         return z.to(self._dtype), choice, context
 
     def steps(self, x: Any, context: Any = None) -> list[Step]:
@@ -238,14 +236,15 @@ class Flow(Specified, nn.Module):
 
     def distribution(self, context: Any = None) -> FlowDistribution:
         """Return the flow as a `torch.distributions.Distribution`, whose batch shape is the context's."""
-        return FlowDistribution(self, None if context is None else as_tensor(context))
+        return FlowDistribution(self, read_context(self, context))
 
     @torch.no_grad()
     def initialize(self, x: Any, context: Any = None) -> None:
         """Let every part learn from training rows what it learns from data, once; data -> latent."""
+        x, context = read_rows(self, x, context)
         if context is not None:
-            prepared(as_tensor(context), self.context_preprocessing, self._dtype, initialize=True)
-        x, context = self._check(x, context)
+            prepared(context, self.context_preprocessing, self._dtype, initialize=True)
+        context = self._prepared(context, x.shape[:-1])
         self.data_dtype = "float64" if x.dtype == torch.float64 else self.data_dtype or "float32"
         for part in self.parts():
             own = context if part.context_features else None
@@ -270,10 +269,10 @@ class Flow(Specified, nn.Module):
             return super()._apply(fn, recurse)
 
     def _check(self, x: Any, context: Any) -> tuple[Tensor, Tensor | None]:
-        x = rows_of(x, self.features)
-        return x, self._check_context(None if context is None else as_tensor(context), x.shape[:-1])
+        x, context = read_rows(self, x, context)
+        return x, self._prepared(context, x.shape[:-1])
 
-    def _check_context(self, context: Tensor | None, batch: Sequence[int]) -> Tensor | None:
+    def _prepared(self, context: Tensor | None, batch: Sequence[int]) -> Tensor | None:
         """Return the context as the parts see it: checked, preprocessed, in the flow's dtype."""
         check_context(self, context, batch)
         return None if context is None else prepared(context, self.context_preprocessing, self._dtype)

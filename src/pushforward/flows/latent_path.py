@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pushforward.errors import require_choice, require_count, require_kind
 from pushforward.flows.flow import Flow
+from pushforward.flows.user_rows import device_of
+from pushforward.numerics.arrays import as_tensor
 
 LEAST_SINE = 1e-4  # of the angle between two latents: nearer to one line, the turning formula divides 0 by 0
 
@@ -61,14 +63,15 @@ def latent_path(
     require_kind("flow", flow, Flow, "a Flow")
     num_points = require_count("num_points", num_points, 2)  # both ends
     require_choice("kind", kind, KINDS)
-    start, end = torch.as_tensor(start), torch.as_tensor(end)
+    device = device_of(flow)
+    start, end = as_tensor(start, "start", device), as_tensor(end, "end", device)
     if start.shape != end.shape:
         raise ValueError(f"start and end must have one shape; got {tuple(start.shape)} and {tuple(end.shape)}.")
     ends = [flow.encode(x, context) for x in (start, end)]
     share = torch.linspace(0, 1, num_points, dtype=ends[0].dtype, device=ends[0].device)[:, None]
     z = KINDS[kind](ends[0].unsqueeze(-2), ends[1].unsqueeze(-2), share)
     if context is not None:
-        context = torch.as_tensor(context)
+        context = as_tensor(context, "context", device)
         context = context.unsqueeze(-2) if context.ndim > 1 else context
     return LatentPath(flow.decode(z, context), z)
 

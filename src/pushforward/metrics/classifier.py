@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count, require_seed
+from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.threads import one_thread_everywhere
 
 MOST_SEEDS = 2**32  # that scikit-learn tells apart
@@ -52,7 +53,7 @@ class Judgement:
         return {int(label): values[labels == label].mean().item() for label in labels.unique()}
 
     def _checked(self, labels: Any) -> Tensor:
-        labels = torch.as_tensor(labels)
+        labels = as_tensor(labels, "labels")
         if labels.shape != self.predicted.shape:
             raise ValueError(f"labels must have shape {tuple(self.predicted.shape)}; got {tuple(labels.shape)}.")
         return labels
@@ -93,4 +94,4 @@ def judge(classifier: Any, x: Any) -> Judgement:
 
 
 def _array(value: Any) -> np.ndarray:
-    return torch.as_tensor(value).detach().cpu().numpy()
+    return as_tensor(value, "x").detach().cpu().numpy()

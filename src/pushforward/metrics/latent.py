@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count, require_seed
+from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.threads import threads
 
 
@@ -76,7 +77,7 @@ def latent_normality(
         require_count("num_simulations", num_simulations, 0),
     )
     max_rows, seed = require_count("max_rows", max_rows, 2), require_seed(seed)
-    z = torch.as_tensor(z).detach().double().cpu()
+    z = as_tensor(z, "z").detach().double().cpu()
     if z.ndim != 2 or len(z) < 8 or not bool(z.isfinite().all()):
         raise ValueError(f"z must be finite rows of shape (n, D) with n at least 8; got shape {tuple(z.shape)}.")
     mean, std = z.mean(0), z.std(0)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows.dequantization import dequantized
+from pushforward.flows.user_rows import device_of
+from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.threads import threads
 from pushforward.transforms import Compose, Transform
 from pushforward.transforms.base import check_transforms
@@ -108,7 +110,7 @@ def nll(
     if dequantize is not None:
         _check_levels(x, require_count("dequantize", dequantize, 2))
         generator = torch.Generator().manual_seed(require_seed(seed))
-    context = None if context is None else torch.as_tensor(context)
+    context = None if context is None else as_tensor(context, "context")
     return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
 
 
@@ -197,7 +199,7 @@ def _check_flow(flow: Any) -> None:
 
 
 def _rows(x: Any) -> Tensor:
-    x = torch.as_tensor(x)
+    x = as_tensor(x, "x")
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x must be rows of shape (n, D) with n at least 2; got shape {tuple(x.shape)}.")
     return x
@@ -214,14 +216,18 @@ def _log_prob_of_rows(
     units: Sequence[Transform] = (),
 ) -> Tensor:
     """Return log_prob of rows (n, D) batch by batch, (n,), float64; integers dequantized by the noise, if any."""
+    if context is not None and context.ndim == 1 and getattr(flow, "context_features", 0) == 1:
+        context = context[:, None]  # one number for each row, or for all of them
     each = context is not None and context.ndim == 2 and len(context) > 1
     if each and len(context) != len(x):  # type: ignore[arg-type]
         raise ValueError(f"context must have one row for each row of x, {len(x)}; got shape {tuple(context.shape)}.")  # type: ignore[union-attr]
+    device = device_of(flow) if isinstance(flow, nn.Module) else None
+    context = None if context is None else context.to(device)
     parts = []
     for start in range(0, len(x), batch_size):
         rows = slice(start, start + batch_size)
         piece = x[rows] if noise is None else dequantized(x[rows], noise)
-        parts.append(flow.log_prob(piece, context[rows] if each else context).double().cpu())  # type: ignore[index]
+        parts.append(flow.log_prob(piece.to(device), context[rows] if each else context).double().cpu())  # type: ignore[index]
         if units:
             parts[-1] = parts[-1] - Compose(units)(piece.double())[1].cpu()
     return torch.cat(parts)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count
+from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.threads import threads
 
 
@@ -29,7 +30,7 @@ def nearest_neighbour_distance(a: Any, b: Any, *, batch_size: int = 1024) -> Ten
         tensor([0., 5.], dtype=torch.float64)
     """
     batch_size = require_count("batch_size", batch_size)
-    a, b = torch.as_tensor(a).detach().double().cpu(), torch.as_tensor(b).detach().double().cpu()
+    a, b = as_tensor(a, "a").detach().double().cpu(), as_tensor(b, "b").detach().double().cpu()
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not len(b):
         raise ValueError(
             f"a and b must be rows (n, D) and (m, D) of the same D, at least one in b; got {tuple(a.shape)} and "

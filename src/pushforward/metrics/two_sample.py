@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import require_count, require_number, require_seed
 from pushforward.metrics.classifier import MOST_SEEDS
+from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.threads import one_thread_everywhere, threads
 
 # Rows of a kernel matrix held at once: 10,000 x 10,000 needs 20 MB instead of 800.
@@ -150,7 +151,7 @@ def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 
 
 
 def _samples(a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    a, b = torch.as_tensor(a).detach().double().cpu(), torch.as_tensor(b).detach().double().cpu()
+    a, b = as_tensor(a, "a").detach().double().cpu(), as_tensor(b, "b").detach().double().cpu()
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(
             f"a and b must be rows (N, D) and (M, D) of the same D, at least 2 each; got {tuple(a.shape)} and "

@@ -16,13 +16,17 @@ _AS_IT_IS = nullcontext()
 def own_dtype(x: Tensor) -> AbstractContextManager[Any]:
     """Return a context inside which autocast is off on the device of x."""
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
+    return torch.autocast(device, enabled=False) if _rounds(device) else _AS_IT_IS
+
+
+def _rounds(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def seen_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype in which the layers of a network see x: that of autocast where it is on."""
     device = x.device.type
-    on = torch.is_autocast_enabled(device) and x.dtype != torch.float64
+    on = _rounds(device) and x.dtype != torch.float64
     return torch.get_autocast_dtype(device) if on else x.dtype
 
 
@@ -42,7 +46,7 @@ def in_own_dtype(kind: type, *names: str, unless: Callable[[Any], bool] | None =
 def _whole(method: Callable[..., Any], unless: Callable[[Any], bool] | None) -> Callable[..., Any]:
     @functools.wraps(method)
     def whole(self: Any, x: Tensor, *others: Any, **named: Any) -> Any:
-        if not torch.is_autocast_enabled(x.device.type) or (unless is not None and unless(self)):
+        if not _rounds(x.device.type) or (unless is not None and unless(self)):
             return method(self, x, *others, **named)
         with torch.autocast(x.device.type, enabled=False):
             return method(self, x, *others, **named)

@@ -56,24 +56,18 @@ def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str) -
     Raises:
         InputError: As `as_table`, or if the array has another shape or holds no numbers.
     """
-    if hasattr(data, "detach"):
-        data = data.detach().cpu().double()
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise InputError(f"{source}: rows have different lengths (give every row the same number of cells)") from error
-    if array.dtype.kind == "O" and not isinstance(data, (np.ndarray, list, tuple)):
+    from pushforward.numerics.arrays import as_tensor
+
+    if not (isinstance(data, (list, tuple)) or hasattr(data, "__array__")):
         raise InputError(
             f"{source}: {type(data).__name__} is no table (give a file, a data frame, or an array or list of rows)"
         )
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{source}: an array of {array.dtype} holds no plain numbers (use a float or integer dtype)")
+    array = as_tensor(data, source).detach().cpu().double().numpy()
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
         raise InputError(f"{source}: an array of shape {array.shape} is no table (use (rows, columns) or (rows,))")
-    with np.errstate(over="ignore"):  # a long double beyond float64 becomes inf, which is reported as such
-        array = np.ascontiguousarray(array, dtype=np.float64)
+    array = np.ascontiguousarray(array)
     there = numbered(array.shape[1])
     check_names(there, source=source)
     if columns is None:

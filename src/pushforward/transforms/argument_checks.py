@@ -1,6 +1,7 @@
 """Whether transforms get what they need: parts that are transforms, a context that fits, sizes that agree."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def check_context(owner: object, context: Tensor | None, batch: Sequence[int]) -
     if got == () or (len(got) == len(want) and all(g in (1, w) for g, w in zip(got, want, strict=True))):
         return
     remedy = "give context of shape (C,) or one row of context for each row of x"
+    if math.prod(want) == 1 and len(got) == 1:
+        remedy = f"one row of x is looked at under {got[0]} contexts as x.expand({got[0]}, -1)"
     if 0 < len(got) < len(want):
         # The axes that are there are the leading ones if they fit in front, the trailing ones otherwise.
         if all(g in (1, w) for g, w in zip(got, want, strict=False)):

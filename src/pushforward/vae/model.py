@@ -110,7 +110,7 @@ class VAE(Specified, nn.Module):
         Raises:
             ValueError: If x holds other values, or the encoder returns another number of features.
         """
-        x = as_tensor(x)
+        x = as_tensor(x, "x")
         check_binary(x)
         return self._encoded(x)
 
@@ -167,7 +167,7 @@ class VAE(Specified, nn.Module):
         Raises:
             ValueError: If x is not (n, D) of zeros and ones, or `num_samples` is below 1.
         """
-        x = as_tensor(x)
+        x = as_tensor(x, "x")
         if x.ndim != 2:
             raise ValueError(f"x must have shape (n, D); got {tuple(x.shape)}: flatten images with x.flatten(1).")
         z, log_q = self.encode(x, num_samples, generator=generator)
@@ -202,7 +202,7 @@ class VAE(Specified, nn.Module):
         self, part: Callable[[Terms], Tensor], x: Any, num_samples: int, generator: torch.Generator | None
     ) -> Tensor:
         """Return a part of the terms, (n, num_samples), computed piece by piece where no gradient is wanted."""
-        x, num_samples = as_tensor(x), require_count("num_samples", num_samples)
+        x, num_samples = as_tensor(x, "x"), require_count("num_samples", num_samples)
         if torch.is_grad_enabled() or len(x) * num_samples <= CHUNK_ROWS:
             return part(self.terms(x, num_samples, generator=generator))
         rows, samples = max(CHUNK_ROWS // num_samples, 1), min(num_samples, CHUNK_ROWS)
@@ -277,7 +277,7 @@ class VAE(Specified, nn.Module):
         vamps = vamps_in(self.prior)
         if not flows and not vamps:
             return
-        x = as_tensor(x)
+        x = as_tensor(x, "x")
         # Floats may be anything, for a decoder and a loss of one's own.
         levels = (x if x.is_floating_point() and not vamps else grey(x)).to(self._dtype)
         for vamp in vamps:

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import InputError, described, require_number
+from pushforward.errors import InputError, require_number
 from pushforward.flows import Flow
+from pushforward.flows.user_rows import read_context
+from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.jacobian import Map, sensitivity
 from pushforward.numerics.threads import threads
 from pushforward.transforms.argument_checks import check_context
@@ -81,6 +83,8 @@ def verify(
 def _prepare(subject: Any, x: Any, context: Any) -> tuple[Any, Tensor, Tensor | None]:
     """Return a copy of the subject in eval mode, and x and context as tensors that fit its parameters."""
     x, context = _rows("x", x), None if context is None else _rows("context", context)
+    if isinstance(subject, Flow):
+        context = read_context(subject, context, x.shape[:-1])
     if x.ndim == 0 or x.numel() == 0:
         raise ValueError(f"x must hold at least one row of at least one feature; got shape {tuple(x.shape)}.")
     if not x.is_floating_point():
@@ -116,12 +120,7 @@ def _rows(name: str, value: Any) -> Tensor:
             f"shapes {', '.join(map(str, parts))}: join the parts of an event with torch.cat(parts, -1); a context is "
             "given on its own, verify(transform, x, context)."
         )
-    try:
-        return torch.from_numpy(np.array(value))
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{name} must be an array of numbers with rows of one length; got {described(value)}."
-        ) from None
+    return as_tensor(value, name)
 
 
 def _holds_arrays(values: Sequence[Any]) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError
+from pushforward.numerics.arrays import as_tensor, is_table_like
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,19 @@ class Form:
 
 
 def is_array(data: Any) -> bool:
-    """Return whether `data` is one array: a tensor, a numpy array, or what numpy can read (a data frame)."""
-    return isinstance(data, Tensor) or hasattr(data, "__array__")
+    """Return whether `data` is one array of rows: a tensor, array, data frame or list of rows, not of batches."""
+    if not isinstance(data, (list, tuple)):
+        return is_table_like(data)
+    first = data[0] if data else None
+    if isinstance(first, (list, tuple)):
+        return all(cell is None or isinstance(cell, (int, float, np.number)) for cell in first)
+    return isinstance(first, (int, float, np.number)) or getattr(first, "ndim", None) == 1
 
 
 def as_numbers(value: Any, name: str) -> Tensor:
-    """Return an array of numbers as a tensor."""
-    if isinstance(value, Tensor):
-        return value.clone() if value.is_inference() else value.detach()  # the former cannot be learned from
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} must hold numbers; got an array of {array.dtype}.")
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        array = array.astype(np.int64)  # torch computes with few unsigned types
-    return torch.tensor(np.ascontiguousarray(array))
+    """Return what a user hands over as a tensor that nothing has to be learned through."""
+    numbers = as_tensor(value, name)
+    return numbers.clone() if numbers.is_inference() else numbers.detach()  # the former cannot be learned from
 
 
 def check_finite(x: Tensor, name: str) -> None:

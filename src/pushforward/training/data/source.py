@@ -9,6 +9,7 @@ import torch
 from pushforward.errors import InputError
 from pushforward.training.data.batches import Batches, EmptyBatches, RowBatches
 from pushforward.training.data.form import Form, is_array
+from pushforward.training.data.levels import levels_note
 from pushforward.training.data.loader import LoaderBatches, read_loader
 from pushforward.training.data.rows import OwnSamples, Rows
 
@@ -69,9 +70,10 @@ def open_data(
         return source
     rows = Rows.read(data, context, weight, form)
     digest.update(rows.digest())
+    note = None if rows.x is None or form.takes_integers else levels_note(rows.x)
     if share:
         rows, held = split(rows, share, generator)
-    return Source(RowBatches(rows, batch_size, generator), held, digest)
+    return Source(RowBatches(rows, batch_size, generator), held, digest, [] if note is None else [note])
 
 
 def split(rows: Rows, share: float, generator: torch.Generator) -> tuple[Rows, Rows]:
