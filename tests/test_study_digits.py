@@ -62,7 +62,7 @@ def test_a_context_is_given_only_to_models_that_take_it(flow):
 
 def test_all_codes_rebuild_the_image(flow, data):
     x, labels = middles(data.test.x[:5]), data.test.labels[:5]
-    torch.testing.assert_close(schemes.rebuilt(flow, x, labels, 64), x, atol=1e-3, rtol=0)
+    torch.testing.assert_close(schemes.rebuilt(flow, x, labels, 64).float(), x, atol=1e-3, rtol=0)
     assert schemes.pixel_error(x, schemes.rebuilt(flow, x, labels, 2)) > 1
 
 

@@ -52,7 +52,7 @@ def test_workers_do_what_is_missing_and_a_finished_run_is_kept(record, monkeypat
 
 
 def test_a_failing_worker_is_named_with_its_reason(record):
-    with pytest.raises(RunError, match="the run gaussian-2-dynamic-seed0 failed: .*prior must be a Flow"):
+    with pytest.raises(RunError, match="the run gaussian-2-dynamic-seed0 failed: .*prior, .* must be one of"):
         complete(record, [replace(TINY, prior="gaussian")], num_workers=1)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError, require_path, require_seed
-from pushforward.numerics.threads import one_thread_everywhere
 from pushforward.studies.registry import STUDIES, Study
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def run(
     """
     if not isinstance(name, str) or name not in STUDIES:
         raise InputError(f"there is no study {name!r} (there are {', '.join(STUDIES)})")
+    from pushforward.numerics.threads import one_thread_everywhere
+
     seed, out = require_seed(seed), Path("pushforward-study", name) if out is None else require_path("out", out)
     study = importlib.import_module(f"{__name__}.{STUDIES[name].module}")
     kit = importlib.import_module(f"{__name__}.kit")

@@ -51,7 +51,7 @@ class History:
     def to_numpy(self) -> dict[str, np.ndarray]:
         """Return the table as one array a column; a missing value is NaN."""
         return {
-            name: np.array([math.nan if row[name] is None else row[name] for row in self.rows], dtype=float)
+            name: np.array([math.nan if row.get(name) is None else row[name] for row in self.rows], dtype=float)
             for name in COLUMNS
         }
 
