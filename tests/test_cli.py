@@ -128,6 +128,18 @@ def test_fit_prints_the_held_out_nll_beside_the_baselines(run, plain):
     assert "\x1b" not in out + err
 
 
+def test_a_run_of_so_many_steps_is_decided_by_its_seed_alone(run, plain):
+    written = []
+    for _ in range(2):
+        code, out, err = run("fit", plain / "t.csv", "--recipe", "realnvp", "--steps", 30, "--overwrite")
+        assert code == 0, err
+        assert ", 30 steps" in out
+        written.append(Path("pushforward-out", "samples.csv").read_text())
+    assert written[0] == written[1]
+    run("fit", plain / "t.csv", "--recipe", "realnvp", "--steps", 30, "--overwrite", "--seed", 1)
+    assert Path("pushforward-out", "samples.csv").read_text() != written[0]
+
+
 def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch):
     monkeypatch.setattr(built_in_data, "TOY_POINTS", 3000)
     monkeypatch.setattr(flow_for_table, "FRESH_POINTS", 3000)
@@ -209,6 +221,7 @@ def test_resuming_with_other_options_is_refused(run, plain):
         (["--context", "age,income"], "every column is context, none is left to fit"),
         (["--max-seconds", "0"], "--max-seconds must be positive; got 0"),
         (["--max-seconds", "nan"], "--max-seconds must be positive; got nan"),
+        (["--steps", "0"], "--steps must be an integer of at least 1; got 0"),
         (["--max-seconds", "soon"], 'unable to convert "soon" into float'),
         (["--seed", "-1"], "--seed must be at least 0; got -1"),
         (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),

@@ -10,6 +10,7 @@ from pushforward.transforms import Asinh
 
 MOST_AUTOREGRESSIVE_FEATURES = 32
 MOST_SPLINE_FEATURES = 100
+MOST_MIXED_FEATURES = 256
 FEW_ROWS = 2_000
 FEW_ROWS_DROPOUT = 0.35
 HURRIED_SECONDS = 20
@@ -20,10 +21,12 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
 
     Three to 32 columns get three autoregressive spline layers with learned mixing (`nsf`), the best of the recipes at
     equal training time on the tables of this project; drawing samples takes D passes. One, two and 33 to 100 columns
-    get spline couplings, more get affine couplings (`realnvp`) between random permutations: there splines, and learned
-    matrices of D x D, leave too few steps in a minute. Below 2,000 rows networks are narrower and have dropout; above,
-    held-out rows tell whether they need any: train with `pf.fit(..., optimizer="adamw", raise_dropout=True)`, as
-    `pf.TableModel.fit` does. Context is scaled inside the flow like the data.
+    get spline couplings, more get affine couplings (`realnvp`): splines would leave too few steps in a minute. Above
+    32 columns learned matrices of D x D mix them where there are 2,000 rows or more to learn them from and at most 256
+    columns, beyond which they cost more than the networks; else random permutations. Below 2,000 rows networks are
+    narrower and have dropout; above, held-out rows tell whether they need any: train with
+    `pf.fit(..., optimizer="adamw", raise_dropout=True)`, as `pf.TableModel.fit` does. Context is scaled inside the
+    flow like the data.
 
     Args:
         x: The rows to be fitted, (N, D). Only their shape matters here: `fit` learns the scaling.
@@ -51,9 +54,9 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
     options |= {"hidden_features": (width, width), "dropout": FEW_ROWS_DROPOUT if few else 0.0}
     if features <= MOST_AUTOREGRESSIVE_FEATURES:
         return nsf(features, autoregressive=True, num_layers=3, mixing="lu", **options)
-    if features <= MOST_SPLINE_FEATURES:
-        return nsf(features, num_layers=6, mixing="lu", **options)
-    return realnvp(features, num_layers=6, mixing="permute", **options)
+    mixing = "permute" if few or features > MOST_MIXED_FEATURES else "lu"
+    couplings = nsf if features <= MOST_SPLINE_FEATURES else realnvp
+    return couplings(features, num_layers=6, mixing=mixing, **options)
 
 
 def _plane(features: int, few: bool, hurried: bool, options: dict[str, Any]) -> Flow:
