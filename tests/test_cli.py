@@ -1,6 +1,7 @@
 """The command line: what each command writes and prints, what it refuses in one line, and how it ends."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,6 +161,38 @@ def test_the_seed_decides_the_rows_of_a_built_in_data_set_too(run, monkeypatch):
 
     monkeypatch.setattr(fit_command, "table_to_fit", stop)
     assert "asked for hexagon of seed 7" in run("fit", "hexagon", "--seed", 7)[2]
+
+
+@pytest.mark.parametrize("command", ["sample", "score"])
+def test_no_file_is_replaced_unasked(run, plain, command):
+    arguments = [command, plain / "out", *(["--num", 5] if command == "sample" else [plain / "t.csv"])]
+    Path("kept.csv").write_text("of the user")
+    code, _, err = run(*arguments, "--out", "kept.csv")
+    assert code == 2
+    one_line(err, "kept.csv: exists already (--overwrite replaces it, --out names another file)")
+    assert Path("kept.csv").read_text() == "of the user"
+    assert run(*arguments, "--out", "kept.csv", "--overwrite")[0] == 0
+    assert Path("kept.csv").read_text() != "of the user"
+
+
+def test_a_low_temperature_draws_samples_nearer_the_mode(run, plain):
+    spreads = []
+    for temperature in (1, 0.1):
+        code, _, err = run("sample", plain / "out", "--num", 500, "--temperature", temperature, "--overwrite")
+        assert code == 0, err
+        spreads.append(pl.read_csv("samples.csv")["income"].std())
+    assert spreads[1] < 0.3 * spreads[0]
+
+
+def test_the_hint_after_a_conditional_fit_can_be_pasted(run):
+    table = pl.DataFrame({"y": RNG.normal(size=100), "the label": RNG.choice([3.0, 7.5], size=100)})
+    table.write_csv("t.csv")
+    code, out, err = run("fit", "t.csv", "--context", "the label", "--recipe", "realnvp", "--steps", 5)
+    assert code == 0, err
+    hint = shlex.split(out.splitlines()[-1].removeprefix("next: pushforward "))
+    assert hint[:4] == ["sample", "pushforward-out", "--num", "1000"]
+    assert hint[-1] in ("the label=3", "the label=7.5")
+    assert run(*hint)[0] == 0
 
 
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):

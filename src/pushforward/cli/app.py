@@ -57,7 +57,15 @@ def fit(
 
 @app.command
 def sample(
-    model: Path, /, *, num: int, context: str | None = None, out: Path = Path("samples.csv"), seed: int = 0
+    model: Path,
+    /,
+    *,
+    num: int,
+    context: str | None = None,
+    out: Path = Path("samples.csv"),
+    seed: int = 0,
+    temperature: float = 1,
+    overwrite: Flag = False,
 ) -> None:
     """Draw samples from a fitted flow.
 
@@ -67,24 +75,27 @@ def sample(
         context: Values (label=1,x3=0.5) or a file of rows.
         out: File to write; its suffix is the format.
         seed: Decides the samples.
+        temperature: Below 1, samples lie nearer the mode.
+        overwrite: Replace the file to write.
     """
     from pushforward.cli.model_commands import sample_command
 
-    sample_command(model, num=num, context=context, out=out, seed=seed)
+    sample_command(model, num=num, context=context, out=out, seed=seed, temperature=temperature, overwrite=overwrite)
 
 
 @app.command
-def score(model: Path, data: str, /, *, out: Path | None = None) -> None:
+def score(model: Path, data: str, /, *, out: Path | None = None, overwrite: Flag = False) -> None:
     """Append the column log_prob (nats) to a table.
 
     Args:
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model, in any order.
         out: File to write; by default scores.csv (or the suffix of DATA).
+        overwrite: Replace the file to write.
     """
     from pushforward.cli.model_commands import score_command
 
-    score_command(model, data, out=out)
+    score_command(model, data, out=out, overwrite=overwrite)
 
 
 @app.command

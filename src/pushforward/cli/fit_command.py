@@ -104,5 +104,8 @@ def _show(fitted: TableFit, out: Path) -> None:
     for name in (MODEL, SAMPLES, REPORT):
         say(f"  {out / name}")
     context = fitted.schema.context
-    how = " --context " + ",".join(f"{name}=0" for name in context) if context else ""
-    say(f"next: pushforward sample {shlex.quote(str(out))} --num 1000{how}")
+    command = ["pushforward", "sample", str(out), "--num", "1000"]
+    if context:
+        row = fitted.split.train.context[0].tolist()  # type: ignore[index]
+        command += ["--context", ",".join(f"{name}={value:.6g}" for name, value in zip(context, row, strict=True))]
+    say(f"next: {shlex.join(command)}")

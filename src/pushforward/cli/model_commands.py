@@ -17,21 +17,31 @@ from pushforward.tables.model_folder import model_in
 from pushforward.tables.table_model import TableModel
 
 
-def sample_command(path: Path, *, num: int, context: str | None, out: Path, seed: int) -> None:
+def sample_command(
+    path: Path, *, num: int, context: str | None, out: Path, seed: int, temperature: float, overwrite: bool
+) -> None:
     """Write samples of a model to a file."""
     if num < 1:
         raise InputError(f"--num must be at least 1; got {num}")
+    _refuse_existing(out, overwrite)
     path = model_in(path)
     model = TableModel.load(path)
     model.kind = "polars"
-    samples = model.sample(num, given=_read_context(path, model.schema.context, context), seed=seed)
+    given = _read_context(path, model.schema.context, context)
+    samples = model.sample(num, given=given, temperature=temperature, seed=seed)
     modelled = model.schema.modelled
     names = (*modelled, *model.schema.context)
     write_table(out, names, samples.select(names).to_numpy())
     say(f"{out}: {len(samples):,} samples of {len(modelled)} column{'s' * (len(modelled) > 1)}")
 
 
-def score_command(path: Path, data: str, *, out: Path | None) -> None:
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    """Raise InputError if writing would replace a file that nobody has said may go."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: exists already (--overwrite replaces it, --out names another file)")
+
+
+def score_command(path: Path, data: str, *, out: Path | None, overwrite: bool) -> None:
     """Write a table with its log_prob appended."""
     model = TableModel.load(path)
     table, _ = rows_to_score(data, model.schema.columns)
@@ -39,6 +49,7 @@ def score_command(path: Path, data: str, *, out: Path | None) -> None:
         out = Path("scores" + next((suffix for suffix in SUFFIXES if data.lower().endswith(suffix)), ".csv"))
     if out.exists() and Path(data).exists() and out.samefile(data):
         raise InputError(f"{out}: is the table itself (name another file with --out)")
+    _refuse_existing(out, overwrite)
     _say_left_out(table)
     log_prob = model.log_prob(table)
     write_table(out, ["log_prob"], log_prob[:, None], like=table)
