@@ -817,3 +817,32 @@ def test_importing_tables_loads_neither_torch_nor_polars():
     code = "import sys, pushforward.tables; print(sorted({'torch', 'polars', 'pyarrow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# ---- headers of numbers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("num_columns", [1, 2, 3, 4, 12])
+def test_a_header_that_counts_the_columns_is_no_row_of_data(written, start, num_columns):
+    values = np.random.default_rng(0).normal(size=(30, num_columns))
+    names = [str(k) for k in range(start, start + num_columns)]
+    table = read_table(written("t.csv", pl.DataFrame(values, schema=names).write_csv().encode()))
+    assert table.columns == tuple(names)
+    np.testing.assert_allclose(table.values, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (b"0,1\n1,0\n1,1\n", 3),  # whole numbers alone: a row of data
+        (b"1,2,3\n4,5,6\n", 2),
+        (b"0,1,2,3\n5,5,5,5\n6,7,8,9\n", 2),  # four in order are no chance
+        (b"0,2,4,6\n0.5,1,1,1\n", 2),
+        (b"0.0,1.0\n0.5,1.5\n", 2),
+        (b"1\n2\n3\n", 3),
+        (b"2,3,4\n0.1,0.2,0.3\n", 2),
+    ],
+)
+def test_other_first_rows_of_numbers_are_data(written, text, rows):
+    assert len(read_table(written("t.csv", text)).values) == rows

@@ -24,6 +24,8 @@ from pushforward.tables.columns import (
 if TYPE_CHECKING:
     import polars as pl
 
+MOST_IN_DOUBT = 3  # columns
+FRACTION = r"^\s*[+-]?\d*(\.\d|\d[eE])"
 # Cells that stand for a missing value or a truth value: a first row of these and numbers is data, not a header.
 _NO_NAMES = {"", "na", "n/a", "nan", "null", "none", "true", "false", "inf", "-inf"}
 
@@ -31,7 +33,8 @@ _NO_NAMES = {"", "na", "n/a", "nan", "null", "none", "true", "false", "inf", "-i
 def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) -> Table:
     """Turn the text of a CSV file (comma, semicolon or tab; UTF-8) into a table.
 
-    The first row is a header unless every cell of it is a number. All cells are read as text, which `Table.as_is`
+    The first row is a header unless every cell of it is a number; numbers that count the columns, 0, 1, 2, ..., are a
+    header too, which data frames without names are written with. All cells are read as text, which `Table.as_is`
     keeps, and then cast; only when that fails does a slow pass look for the place.
 
     Args:
@@ -102,7 +105,7 @@ def name_columns(frame: "pl.DataFrame", *, source: str) -> tuple["pl.DataFrame",
         InputError: If a name is missing or occurs twice, or no rows follow.
     """
     first = [" ".join((cell or "").split("\n")).strip() for cell in frame.row(0)]
-    if is_data(first):
+    if is_data(first) and not counts_columns(first, frame[1:]):
         frame.columns = numbered(len(first))
         return frame, False
     check_names(first, source=f"{source}: line 1")
@@ -149,6 +152,16 @@ def is_data(cells: Sequence[str]) -> bool:
     """Whether a first row is data: numbers and marks of missing values only, at least one number."""
     numeric = [is_number(cell) for cell in cells]
     return any(numeric) and all(n or cell.lower() in _NO_NAMES for n, cell in zip(numeric, cells, strict=True))
+
+
+def counts_columns(first: Sequence[str], rest: "pl.DataFrame") -> bool:
+    """Whether a first row of numbers is a header: 0, 1, 2, ... or 1, 2, 3, ...
+
+    Three or fewer may be a row of data as well, and are taken for one unless a fraction stands below them.
+    """
+    if list(first) not in ([str(k) for k in range(start, start + len(first))] for start in (0, 1)):
+        return False
+    return len(first) > MOST_IN_DOUBT or any(column.str.contains(FRACTION).any() for column in rest)
 
 
 def is_number(cell: str) -> bool:
