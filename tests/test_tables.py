@@ -19,6 +19,7 @@ import torch
 from pushforward.errors import InputError, RunError
 from pushforward.tables import Schema, as_table, check_for_fitting, column_warnings, read_table, write_table
 from pushforward.tables.file_reader import SUFFIXES
+from pushforward.tables.splitting import split_rows
 
 ROWS = [[1.5, 2.0], [-3.25, 4.0], [0.1, 1e-20]]
 
@@ -846,3 +847,11 @@ def test_a_header_that_counts_the_columns_is_no_row_of_data(written, start, num_
 )
 def test_other_first_rows_of_numbers_are_data(written, text, rows):
     assert len(read_table(written("t.csv", text)).values) == rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "validation"), [(100, 10), (9_990, 999), (19_020, 1_000), (40_000, 2_000), (400_000, 10_000)]
+)
+def test_validation_has_no_more_rows_than_tell_weights_apart(rows, validation):
+    table = as_table(np.random.default_rng(0).normal(size=(rows, 2)))
+    assert len(split_rows(table, None, seed=0).validation) == validation

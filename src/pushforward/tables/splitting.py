@@ -10,6 +10,7 @@ from pushforward.errors import InputError, require_number
 from pushforward.tables.columns import Table, listing
 
 MOST_TEST_ROWS = 20_000  # no more than tells the figures to three digits
+ENOUGH_VALIDATION_ROWS = 1_000  # to tell one step's weights from another's: more would be missed in training
 MOST_VALIDATION_ROWS = 10_000
 FEWEST_ROWS_TO_SPLIT = 10
 LARGEST_TEST = 0.8
@@ -43,7 +44,7 @@ class Split:
 
     Attributes:
         train: The rows the flow learns from.
-        validation: A tenth of the rows, on which the best weights are picked; None where rows are too few.
+        validation: A tenth of the rows or less, on which the best weights are picked; None where rows are too few.
         test: The rows held out; the training rows where none are.
     """
 
@@ -58,9 +59,10 @@ class Split:
 
 
 def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float = 0.1) -> Split:
-    """Cut a table into the first, next and last rows of a permutation: by default 80, 10 and 10 %.
+    """Cut a permutation of the rows in three: test, by default a tenth, at its end, validation before it, then the rest.
 
-    Validation has at most 10,000 rows and test at most 20,000. Below 10 rows nothing is held out.
+    Validation has a tenth of the rows of small tables, a twentieth of large ones, 1,000 between, and at most 10,000;
+    test has at most 20,000. Below 10 rows nothing is held out.
 
     Args:
         modelled: The columns to be modelled.
@@ -75,7 +77,7 @@ def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float =
     num_rows = len(modelled.values)
     order = np.random.default_rng(seed).permutation(num_rows)
     num_test = max(min(int(test * num_rows), MOST_TEST_ROWS), 2) if test else 0
-    num_validation = min(num_rows // 10, MOST_VALIDATION_ROWS)
+    num_validation = min(num_rows // 10, max(num_rows // 20, ENOUGH_VALIDATION_ROWS), MOST_VALIDATION_ROWS)
     if num_rows < FEWEST_ROWS_TO_SPLIT:
         num_test = num_validation = 0
     first, last = num_rows - num_validation - num_test, num_rows - num_test

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-LADDER = (0.05, 0.1, 0.2, 0.35, 0.5)
+LADDER = (0.1, 0.2, 0.35, 0.5)
 REPORTS = 5  # a median of so many: one report's losses scatter
 LEAST_GAP = 0.07  # nats a column
 LAST_SHARE = 0.6  # of the run: after it the weights have no time to get used to more dropout
