@@ -59,7 +59,7 @@ class Split:
 
 
 def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float = 0.1) -> Split:
-    """Cut a permutation of the rows in three: test, by default a tenth, at its end, validation before it, then the rest.
+    """Cut a permutation of the rows in three: test, by default a tenth, at its end, validation before it, the rest.
 
     Validation has a tenth of the rows of small tables, a twentieth of large ones, 1,000 between, and at most 10,000;
     test has at most 20,000. Below 10 rows nothing is held out.
