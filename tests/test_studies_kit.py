@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +53,24 @@ def test_the_quick_form_replaces_the_length_and_compiles_nothing(record, monkeyp
 
 class History:
     steps, seconds, stopped_because = 1, 0.1, "done"
+
+
+def test_a_candidate_can_train_for_the_seconds_that_another_took_from_the_same_seed(record, monkeypatch):
+    asked = []
+
+    def fit(label, model, *rows, seed, quick, **options):
+        asked.append((label, seed, options))
+        return SimpleNamespace(seconds=10.0 + seed)
+
+    monkeypatch.setattr(record, "fit", fit)
+    first = Candidate("first", lambda: pf.recipes.nice(2), {"num_steps": 5})
+    second = Candidate("second", lambda: pf.recipes.nice(2), {"batch_size": 8}, as_long_as="first")
+    Comparison(record).train({"first": first, "second": second}, lambda seed: torch.zeros(4, 2), seeds=[3, 7])
+    assert [options for _, _, options in asked[:2]] == [{"num_steps": 5}] * 2
+    assert [(seed, options) for _, seed, options in asked[2:]] == [
+        (3, {"batch_size": 8, "max_seconds": 13.0}),
+        (7, {"batch_size": 8, "max_seconds": 17.0}),
+    ]
 
 
 def test_a_comparison_trains_each_candidate_from_its_seed_and_keeps_scores_by_field_or_by_seed(record):

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["latent_quantiles", "learning_curves", "limits", "pairs", "plane"]
 
-# Okabe & Ito (2008): colours that the colour-blind tell apart.
+# Okabe & Ito (2008), and three of Tol's muted scheme: colours that the colour-blind tell apart.
 BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
 DATA, SAMPLES = BLUE, VERMILION
 # One colour a label or curve; after these the first comes again.
-LABEL_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
+LABEL_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK, "#882255", "#999933", "#332288")
 _WHO = ((DATA, "data"), (SAMPLES, "samples"))
 DENSITY_MAP = "cividis"
 

@@ -8,7 +8,7 @@ from pushforward import Flow, recipes
 from pushforward.data.digits import LEVELS
 from pushforward.studies.digits import without_labels
 from pushforward.studies.digits.gaussians import whole_gaussian
-from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, load_digits, sources_realnvp
+from pushforward.studies.digits.task import PIXELS, QUICK, SPLINES, Task, as_long_as_ours, load_digits, sources_realnvp
 from pushforward.studies.kit import Candidate, Comparison, Record, Trained, pictures
 from pushforward.studies.kit.tables import Score
 from pushforward.transforms import Scale
@@ -20,6 +20,7 @@ CANDIDATES = {  # an epoch is 10 batches of 100
     "first": sources_realnvp("RealNVP, 2 blocks, 10 epochs (source's start)", num_layers=2, num_steps=100),
     "source": sources_realnvp("RealNVP, 8 blocks, 100 epochs (source)"),
     "ours": SPLINES,
+    "longer": as_long_as_ours(sources_realnvp("RealNVP, 8 blocks (source)")),
 }
 
 
@@ -54,37 +55,36 @@ def _without_noise(record: Record, task: Task) -> None:
         label="{name}, seed {seed}",
         validation=task.validation.x.float(),
     )
-    noisy, bare = flows.score(_curves, keep="without_noise.{key}", by_seed=True).scores.values()
+    kept = flows.score(_curves, keep="without_noise.{key}", by_seed=True).scores
+    noisy, bare = (_average(found) for found in kept.values())
     figure, panels = pictures.board(2, size=4.0)
     for axes, part in zip(panels, ("training", "validation"), strict=True):
         lines = {
             name: (one.steps, getattr(one, f"{part}_nll"))
-            for name, one in (("integers with noise", noisy[0]), ("integers as they are", bare[0]))
+            for name, one in (("integers with noise", noisy), ("integers as they are", bare))
         }
         pictures.curves(axes, lines, "training steps", "NLL (nats an image)", f"{part} images")
     panels[1].set_yscale("log")
     record.picture(
         "without-noise",
         figure,
-        "NLL of affine couplings trained on the integers themselves, and on integers with noise; the right axis is "
-        "logarithmic.",
+        "NLL of affine couplings trained on the integers themselves, and on integers with noise, mean over the seeds; "
+        "the right axis is logarithmic.",
     )
-    steps, nats = bare[0].steps, bare[0].training_nll
+    steps, nats = bare.steps, bare.training_nll
     middle = len(nats) // 2
     falling = nats[-1] < nats[middle]
-    seen, seen_noisy = (fmean(one.training_nll[-1] for one in found) for found in (bare, noisy))
-    held, held_noisy = (fmean(one.validation_nll[-1] for one in found) for found in (bare, noisy))
+    seen_noisy, held, held_noisy = noisy.training_nll[-1], bare.validation_nll[-1], noisy.validation_nll[-1]
     record.answer(
         "Why is noise added to the pixels?",
-        f"Without it the NLL of the training images is {nats[0]:.0f} nats after {steps[0]:.0f} steps, "
-        f"{nats[middle]:.0f} after {steps[middle]:.0f} and {nats[-1]:.0f} after {steps[-1]:.0f}, "
-        f"{'still falling' if falling else 'no longer falling'}; at the end it is {seen:.0f} on average over the seeds "
-        f"and {seen_noisy:.0f} with noise. That of the validation images is {held:,.0f} without noise and "
-        f"{held_noisy:,.0f} with it. "
+        f"Without it the NLL of the training images, mean over the seeds, is {nats[0]:.0f} nats after {steps[0]:.0f} "
+        f"steps, {nats[middle]:.0f} after {steps[middle]:.0f} and {nats[-1]:.0f} after {steps[-1]:.0f}, "
+        f"{'still falling' if falling else 'no longer falling'}; with noise it ends at {seen_noisy:.0f}. That of the "
+        f"validation images ends at {held:,.0f} without noise and at {held_noisy:,.0f} with it. "
         + (
             "The density piles up on the very values that the training images take, where nothing bounds it, and "
             "leaves all others: it says nothing about digits."
-            if falling and seen < seen_noisy and held > held_noisy
+            if falling and nats[-1] < seen_noisy and held > held_noisy
             else "The run does not show the density grow without bound."
         ),
     )
@@ -101,3 +101,9 @@ def _curves(one: Trained) -> Score:
     known = np.isfinite(table["validation_loss"]) & np.isfinite(table["train_loss"])
     steps, training, validation = (table[name][known].tolist() for name in ("step", "train_loss", "validation_loss"))
     return Score(steps=steps, training_nll=training, validation_nll=validation)
+
+
+def _average(seeds: list[Score]) -> Score:
+    """Return the mean of the curves of several seeds, which are measured at the same steps."""
+    columns = {name: [vars(one)[name] for one in seeds] for name in vars(seeds[0])}
+    return Score(**{name: [fmean(at) for at in zip(*curves, strict=True)] for name, curves in columns.items()})

@@ -1,8 +1,9 @@
 """A set of digits, the flows of the studies on it, and how they are trained and scored, with or without labels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -11,7 +12,8 @@ from pushforward import Flow, metrics, recipes
 from pushforward.data import LabelledImages, digits
 from pushforward.data.digits import LEVELS
 from pushforward.studies.digits.judge import Judge
-from pushforward.studies.kit import Candidate, Comparison, Record, one_hot
+from pushforward.studies.kit import Candidate, Comparison, Record, Trained, one_hot
+from pushforward.studies.kit.record import LENGTHS
 from pushforward.studies.kit.tables import Columns, first, spread, values
 from pushforward.transforms import Logit, Scale, Standardize, Transform
 
@@ -29,6 +31,17 @@ def sources_realnvp(
     adam = {"learning_rate": 1e-3, "schedule": "constant", "batch_size": 100, "clip_norm": None}
     options = {"num_steps": num_steps, **adam}
     return _candidate(name, recipe, lambda: [Scale(1 / (levels - 1))], options)
+
+
+def as_long_as_ours(source: Candidate) -> Candidate:
+    """Return the source's model trained for the time that "ours" took, at a rate that falls from 0.001 to 0."""
+    options = {name: value for name, value in source.options.items() if name not in LENGTHS}
+    return replace(
+        source,
+        name=f"{source.name.partition(',')[0].removesuffix(' (source)')}, as long as ours, falling rate",
+        options=options | {"schedule": "cosine"},
+        as_long_as="ours",
+    )
 
 
 def behind_logit(
@@ -135,6 +148,12 @@ def nll_numbers(scores: Sequence[metrics.Score]) -> dict[str, list[float]]:
     """Return the NLL of one model's seeds as numbers to keep."""
     nats = values(scores, "mean")
     return {"nll": nats, "standard_error": values(scores, "standard_error"), "bits_per_dim": bits(nats)}
+
+
+def seconds_of(trained: Sequence[Trained]) -> str:
+    """Return how long the trainings of one model took on average, "" where nothing was trained step by step."""
+    seconds = fmean(one.seconds for one in trained)
+    return f"{seconds:.0f}" if seconds else ""
 
 
 def less_or_more(difference: float) -> str:

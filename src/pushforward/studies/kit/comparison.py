@@ -23,12 +23,15 @@ class Candidate:
         make: Returns it untrained; torch's generator, seeded before, decides its weights.
         options: Those of `pf.fit`.
         quick: Length of the training in the quick form, in place of the one among the options.
+        as_long_as: Key of a candidate before it: this one trains for the seconds that the other took from the same
+            seed, and the options give no length.
     """
 
     name: str
     make: Callable[..., nn.Module]
     options: Mapping[str, Any] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=lambda: QUICK)
+    as_long_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,14 @@ class Trained:
         return num_parameters(self.model)
 
     @property
+    def seconds(self) -> float:
+        """How long it was trained."""
+        return 0.0 if self.history is None else self.history.seconds
+
+    @property
     def minutes(self) -> float:
         """How long it was trained."""
-        return 0.0 if self.history is None else self.history.seconds / 60
+        return self.seconds / 60
 
 
 def train(
@@ -120,9 +128,12 @@ class Comparison:
         """
         for key, candidate in candidates.items():
             self.names[key], self.trained[key] = candidate.name, []
-            for seed in self.record.seeds() if seeds is None else seeds:
+            for index, seed in enumerate(self.record.seeds() if seeds is None else seeds):
                 named = label.format(key=key, name=candidate.name, seed=seed)
-                self.trained[key].append(train(self.record, named, candidate, rows(seed), seed, **options))
+                equal = {}
+                if candidate.as_long_as is not None:
+                    equal = {"max_seconds": self.trained[candidate.as_long_as][index].seconds}
+                self.trained[key].append(train(self.record, named, candidate, rows(seed), seed, **options, **equal))
         return self
 
     def add(self, key: str, name: str, trained: Sequence[Trained]) -> Self:

@@ -9,7 +9,15 @@ from pushforward.data import LabelledImages, mnist, mnist_sample, pixel_units
 from pushforward.studies.digits import given_labels, without_labels
 from pushforward.studies.digits.gaussians import gaussian_mixture, gaussian_parameters, whole_gaussian
 from pushforward.studies.digits.judge import Judge
-from pushforward.studies.digits.task import PIXELS, Task, behind_logit, bits, less_or_more, sources_realnvp
+from pushforward.studies.digits.task import (
+    PIXELS,
+    Task,
+    as_long_as_ours,
+    behind_logit,
+    bits,
+    less_or_more,
+    sources_realnvp,
+)
 from pushforward.studies.digits.through_bottleneck import through_bottleneck
 from pushforward.studies.digits.without_labels import Rival
 from pushforward.studies.kit import Comparison, Record, pictures
@@ -29,10 +37,12 @@ couplings = partial(behind_logit, batch_size=256, levels=LEVELS, alpha=ALPHA, dr
 CANDIDATES = {
     "source": five_epochs("RealNVP, 8 blocks, 5 epochs (source)"),
     "ours": couplings("spline couplings, logit (ours)", recipes.nsf, 6, 2_000, width=192),
+    "longer": as_long_as_ours(five_epochs("RealNVP, 8 blocks (source)")),
 }
 GIVEN_LABELS = {
     "source": five_epochs(),
     "ours": couplings("spline couplings, logit (ours)", recipes.nsf, 6, 6_000, width=192),
+    "longer": as_long_as_ours(five_epochs()),
 }
 WITH_BOTTLENECK = couplings("affine couplings, logit (ours)", recipes.realnvp, 8, 1_000)
 
