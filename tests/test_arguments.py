@@ -76,6 +76,9 @@ CALLS = {
         pf.metrics.excess,
         {"flow": flow(), "density": pf.data.two_moons(2).density, "num_samples": 5, "seed": 0, "batch_size": 3},
     ),
+    "metrics.gain": (
+        pf.metrics.gain, {"flow": flow(), "other": flow(), "x": rows(), "batch_size": 3},
+    ),
     "metrics.latent_normality": (
         pf.metrics.latent_normality,
         {"z": rows(), "num_quantiles": 3, "num_simulations": 2, "max_rows": 9, "seed": 0},

@@ -156,7 +156,7 @@ def test_without_data_it_is_two_moons_beside_the_exact_entropy(run, monkeypatch)
 
 
 def test_the_seed_decides_the_rows_of_a_built_in_data_set_too(run, monkeypatch):
-    def stop(data, *, context, seed):
+    def stop(data, *, seed, **columns):
         raise RunError(f"asked for {data} of seed {seed}")
 
     monkeypatch.setattr(fit_command, "table_to_fit", stop)
@@ -289,7 +289,7 @@ GOOD = "a,b\n" + "".join(f"{a},{b}\n" for a, b in RNG.normal(size=(20, 2)))
         ("t.csv", "a,b\n" + "".join(f"{k},7\n" for k in range(20)), 'column "b" is constant (every row is 7)'),
         ("t.csv", "a,b\n" + "".join(f"{k},{k}\n" for k in range(20)), 'columns "a" and "b" are identical'),
         ("t.csv", GOOD + "1,2,3\n", "line 22 has 3 cells, line 1 has 2"),
-        ("t.csv", GOOD.encode("utf-16"), "(save it as CSV in UTF-8)"),
+        ("t.csv", GOOD.encode("utf-16-le"), "(save it as CSV in UTF-8)"),
         ("t.parquet", b"PAR1 and no more", "is damaged, cut short or of another type"),
         ("t.pdf", "x", 'files of type ".pdf" are not tables'),
         ("t.csv", None, "there is no such file"),
@@ -422,7 +422,7 @@ def test_sample_given_a_file_draws_for_every_row(run, conditional):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "the model needs context (give --context label=0,x3=0, or a file)"),
+        ([], "the model needs context (--context: label=0,x3=0, or rows of it)"),
         (["--context", "label=1"], "--context: x3 is missing (give label=0,x3=0)"),
         (["--context", "label=1,x4=2"], '--context: "x4" is no context column of the model'),
         (["--context", "label=one,x3=2"], '--context: "one" is not a number'),
@@ -440,7 +440,7 @@ def test_context_that_does_not_fit_is_refused(run, conditional, options, message
 def test_context_that_is_not_wanted_is_refused(run, plain):
     code, _, err = run("sample", plain / "out", "--num", 3, "--context", "age=1")
     assert code == 2
-    one_line(err, "the model takes no context (leave --context out)")
+    one_line(err, "the model takes no context, and only context can be given (leave --context out)")
 
 
 @pytest.mark.parametrize(
@@ -613,3 +613,44 @@ def test_an_interrupt_elsewhere_exits_with_130(run, plain, monkeypatch):
     monkeypatch.setattr(pf.TableModel, "load", interrupt)
     code, _, err = run("verify", plain / "out")
     assert (code, err) == (130, "interrupted\n")
+
+
+def test_all_problems_of_a_file_come_at_once_with_a_command_that_can_be_pasted(run):
+    lines = ["id,first name,a,one,b", *(f"{k},x{k},{k % 7 + k / 100},1,{k * k}" for k in range(1, 41))]
+    lines[3] = lines[3].replace("9", "?")
+    Path("my table.csv").write_text("\n".join(lines) + "\n")
+    code, _, err = run("fit", "my table.csv", "--steps", 2)
+    assert code == 2
+    *problems, remedy = err.splitlines()
+    assert problems[0] == "my table.csv: 3 problems"
+    assert [line[:2] for line in problems[1:]] == ["  "] * 3
+    assert remedy == "to fit the others: pushforward fit 'my table.csv' --steps 2 --drop 'first name,b,one'"
+    code, out, err = run(*shlex.split(remedy.partition("pushforward ")[2]))
+    assert code == 0
+    assert "1 column;" in out
+    assert 'warning: column 1, "id", counts the rows and is left out' in err
+
+
+def test_columns_are_chosen_and_dropped_by_name(run):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    pl.DataFrame(x, schema=["a,b", "c", "d"]).write_csv("t.csv")
+    assert run("fit", "t.csv", "--columns", '"a,b"', "--context", "d", "--steps", 2, "--out", "one")[0] == 0
+    model = pf.TableModel.load("one")
+    assert (model.schema.modelled, model.schema.context) == (("a,b",), ("d",))
+    code, out, _ = run("evaluate", "one", "t.csv")
+    assert code == 0
+    assert "columns that the model does not know are ignored: c" in out
+    code, out, _ = run("fit", "t.csv", "--drop", "c,d", "--steps", 2, "--out", "two")
+    assert code == 0
+    assert pf.TableModel.load("two").schema.columns == ("a,b",)
+    code, _, err = run("fit", "t.csv", "--drop", "e", "--steps", 2, "--out", "three")
+    assert code == 2
+    one_line(err, 'there is no column "e"')
+
+
+def test_the_hint_quotes_names_with_commas(run):
+    pl.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), schema=["a,b", "c"]).write_csv("t.csv")
+    code, out, _ = run("fit", "t.csv", "--context", '"a,b"', "--steps", 2)
+    assert code == 0
+    command = out.splitlines()[-1].partition("pushforward ")[2]
+    assert run(*shlex.split(command))[0] == 0

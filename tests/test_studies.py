@@ -33,7 +33,7 @@ def test_a_record_writes_numbers_pictures_and_two_reports(record):
     assert found["numbers"] == {"a": {"b": [1.0, 2.0], "c": None}}
     assert found["command"] == "pushforward study layers --seed 3"
     assert {path.name for path in record.out.iterdir()} == {"results.json", "README.md", "report.html", "empty.png"}
-    assert r"| x\|y | 0.5000 |" in (record.out / "README.md").read_text()
+    assert r"| x\|y | 0.5 |" in (record.out / "README.md").read_text()
     page = (record.out / "report.html").read_text()
     assert "A &lt;title&gt;" in page
     assert "Because." in page
@@ -67,7 +67,9 @@ def test_the_quick_form_runs_one_seed(record):
         (True, "yes"),
         (None, ""),
         (12345, "12,345"),
-        (0.12345, "0.1235"),
+        (0.12345, "0.123"),
+        (2.34567, "2.346"),
+        (0.01, "0.01"),
         (1e-6, "1.0e-06"),
         (123.456, "123.5"),
     ],
@@ -77,8 +79,8 @@ def test_cells_are_shown(value, text):
 
 
 def test_a_spread_names_the_ends():
-    assert spread([1.0]) == "1.0000"
-    assert spread([1.0, 3.0]) == "2.0000 (1.0000 to 3.0000)"
+    assert spread([1.0]) == "1.000"
+    assert spread([1.0, 3.0]) == "2.000 (1.000 to 3.000)"
 
 
 def test_an_unknown_study_is_refused(capsys):

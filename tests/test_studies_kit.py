@@ -90,7 +90,7 @@ def test_a_comparison_trains_each_candidate_from_its_seed_and_keeps_scores_by_fi
     assert record.numbers["by seed"]["b"] == [{"seed": 0, "value": 0.0}, {"seed": 1, "value": 2.0}]
     flows.table("Title", "model", (("value", "value"), ("most", largest("value"))))
     assert record.blocks[-1].header == ["model", "value", "most"]
-    assert record.blocks[-1].rows[0] == ["ours", "1.0000 (0.0000 to 2.0000)", "2.0000"]
+    assert record.blocks[-1].rows[0] == ["ours", "1.000 (0 to 2.000)", "2.000"]
 
 
 def test_scores_are_kept_after_each_seed(record):
@@ -106,7 +106,7 @@ def test_scores_are_kept_after_each_seed(record):
 
 
 def test_cells_come_from_fields_and_from_functions():
-    assert cells((("a", "value"), ("b", len)), [Score(value=0.5)]) == ["0.5000", 1]
+    assert cells((("a", "value"), ("b", len)), [Score(value=0.5)]) == ["0.5", 1]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def test_scores_are_averaged_in_their_own_form_and_their_parts_found_by_name():
     ]
     assert average(scores) == Score(score=Score(value=1.0), by_label={3: 1.5, 4: 4.0})
     assert mean(scores, "score.value") == 1.0
-    assert cells((("a", "score.value"), ("b", first("score.value"))), scores) == ["1.0000 (0.5000 to 1.5000)", 0.5]
+    assert cells((("a", "score.value"), ("b", first("score.value"))), scores) == ["1.000 (0.5 to 1.500)", 0.5]
 
 
 def test_a_score_is_kept_with_the_scores_and_dataclasses_inside_it(record):
@@ -155,7 +155,7 @@ def test_rows_of_images_have_their_names_at_their_middles():
 def test_rows_of_scores_are_named_by_one_word_or_several(record):
     record.scores("Title", ("data", "model"), (("value", "value"),), {("moons", "ours"): [Score(value=0.5)]})
     assert record.blocks[-1].header == ["data", "model", "value"]
-    assert record.blocks[-1].rows == [["moons", "ours", "0.5000"]]
+    assert record.blocks[-1].rows == [["moons", "ours", "0.5"]]
 
 
 def test_panels_hold_points_log_densities_on_one_scale_or_nothing():

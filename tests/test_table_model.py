@@ -160,7 +160,7 @@ def test_the_draws_of_each_row_of_context_follow_one_another():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, r"the model needs context \(given=\{'label': 0\}, or a frame of such rows\)"),
+        (None, r"the model needs context \(given: label=0, or rows of it\)"),
         ({}, r"given: label is missing \(give label=0\)"),
         ({"label": 1, "y": 2}, r'given: "y" is no context column of the model \(give label=0\)'),
         (ROWS, r'given: "y" is no context column of the model \(give label=0\)'),

@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(reason: object, code: int) -> int:
-    print(" ".join(str(reason).split()), file=sys.stderr)
+    lines = [("  " * line.startswith(" ")) + " ".join(line.split()) for line in str(reason).splitlines()]
+    several = isinstance(reason, InputError)  # the problems of one table have a line each
+    print(("\n" if several else " ").join(lines), file=sys.stderr)
     return code
 
 

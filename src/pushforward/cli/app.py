@@ -27,6 +27,8 @@ def fit(
     *,
     recipe: str = "auto",
     context: Annotated[str, Parameter(show_default=False)] = "",
+    columns: Annotated[str, Parameter(show_default=False)] = "",
+    drop: Annotated[str, Parameter(show_default=False)] = "",
     max_seconds: Annotated[float | None, Parameter(show_default=False)] = None,
     steps: Annotated[int | None, Parameter(show_default=False)] = None,
     seed: int = 0,
@@ -37,9 +39,11 @@ def fit(
     """Fit a flow to a table and write model, samples and report.
 
     Args:
-        data: File (csv, csv.gz, parquet, arrow, npy, npz) or built-in name.
+        data: File (csv, tsv, txt, dat, parquet, arrow, npy, npz) or built-in name.
         recipe: auto, nice, realnvp, maf, iaf, nsf, planar or cnf.
         context: Columns to condition on, separated by commas.
+        columns: Columns to fit besides; all by default.
+        drop: Columns to leave out.
         max_seconds: Training time, 60 by default; the report takes up to 30 s more.
         steps: Training steps instead: seed and steps alone decide the result.
         seed: Decides split, weights, batches and samples.
@@ -50,8 +54,8 @@ def fit(
     from pushforward.cli.fit_command import fit_command
 
     fit_command(
-        data, recipe=recipe, context=context, max_seconds=max_seconds, steps=steps, seed=seed, out=out,
-        resume=resume, overwrite=overwrite,
+        data, recipe=recipe, context=context, columns=columns, drop=drop, max_seconds=max_seconds, steps=steps,
+        seed=seed, out=out, resume=resume, overwrite=overwrite,
     )  # fmt: skip
 
 

@@ -9,10 +9,12 @@ from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, require_count
 from pushforward.report.wording import number, seconds
 from pushforward.storage.folders import folder_for_results
-from pushforward.tables import write_table
+from pushforward.tables import check_for_fitting, write_table
 from pushforward.tables.built_in_data import table_to_fit
+from pushforward.tables.columns import as_cells, names_in
 from pushforward.tables.flow_for_table import check_recipe
 from pushforward.tables.model_folder import MODEL
+from pushforward.tables.problems import TableProblems
 from pushforward.tables.table_fit import TableFit
 from pushforward.tables.table_model import TableModel
 
@@ -25,6 +27,8 @@ def fit_command(
     *,
     recipe: str,
     context: str,
+    columns: str,
+    drop: str,
     max_seconds: float | None,
     steps: int | None,
     seed: int,
@@ -46,17 +50,20 @@ def fit_command(
         _check_unused(out)
     command = ["pushforward", "fit", data]
     for option, value, default in (
-        ("--recipe", recipe, "auto"), ("--context", context, ""),
+        ("--recipe", recipe, "auto"), ("--context", context, ""), ("--columns", columns, ""),
+        ("--drop", drop, ""),
         ("--max-seconds", "" if max_seconds is None else f"{max_seconds:.15g}", ""),
         ("--steps", "" if steps is None else str(steps), ""), ("--seed", str(seed), "0"),
         ("--out", str(out), "pushforward-out"),
     ):  # fmt: skip
         command += [option, value] if value != default else []
 
-    table, truth = table_to_fit(data, context=context, seed=seed)
-    rows, columns = table.values.shape
+    with _what_to_drop(command, drop):
+        table, truth = table_to_fit(data, context=context, columns=columns, drop=drop, seed=seed)
+        check_for_fitting(table)
+    rows, width = table.values.shape
     given = f" (context: {context})" if context else ""
-    say(f"{table.source}: {rows:,} rows, {columns} column{'s' * (columns > 1)}{given}; results go to {out}")
+    say(f"{table.source}: {rows:,} rows, {width} column{'s' * (width > 1)}{given}; results go to {out}")
     with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
         model = TableModel.fit(
             table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
@@ -82,6 +89,23 @@ def _check_unused(out: Path) -> None:
 
 
 @contextmanager
+def _what_to_drop(command: list[str], dropped: str) -> Iterator[None]:
+    """Say after an error about some columns with which command the others are fitted."""
+    try:
+        yield
+    except TableProblems as error:
+        if error.usable is None:
+            raise
+        if "--drop" in command:
+            place = command.index("--drop")
+            command = command[:place] + command[place + 2 :]
+        names = dict.fromkeys([*names_in(dropped, ()), *error.columns])
+        rest = shlex.join([*command, "--drop", as_cells(names)])
+        gap = "\n" if len(error.problems) > 1 else "; "
+        raise InputError(f"{error}{gap}to fit the others: {rest}") from error
+
+
+@contextmanager
 def _how_to_go_on(out: Path, command: list[str]) -> Iterator[None]:
     """Say after Ctrl-C how the run is taken up again."""
     try:
@@ -97,6 +121,7 @@ def _show(fitted: TableFit, out: Path) -> None:
     evaluation = fitted.evaluation
     which = "held-out" if fitted.split.held_out else "training"
     show([f"{evaluation.nll.num_rows:,} {which} rows, nats", "NLL", "trimmed", "z-scored"], fitted.figures())
+    say(fitted.verdict)
     if evaluation.excess is not None:
         error = number(evaluation.excess.standard_error, 4)
         say(f"excess over the exact density: {number(evaluation.excess.mean, 4)} ± {error} nats")
@@ -107,5 +132,5 @@ def _show(fitted: TableFit, out: Path) -> None:
     command = ["pushforward", "sample", str(out), "--num", "1000"]
     if context:
         row = fitted.split.train.context[0].tolist()  # type: ignore[index]
-        command += ["--context", ",".join(f"{name}={value:.6g}" for name, value in zip(context, row, strict=True))]
+        command += ["--context", as_cells(f"{name}={value:.6g}" for name, value in zip(context, row, strict=True))]
     say(f"next: {shlex.join(command)}")

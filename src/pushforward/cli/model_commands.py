@@ -1,16 +1,17 @@
 """The commands that use a fitted model: sample, score, evaluate, verify."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, RunError
 from pushforward.report.wording import number
-from pushforward.tables import Table, as_table, write_table
+from pushforward.tables import Table, write_table
 from pushforward.tables.built_in_data import rows_to_score
+from pushforward.tables.columns import cells_of
 from pushforward.tables.file_reader import SUFFIXES
 from pushforward.tables.given_context import context_table
 from pushforward.tables.model_folder import model_in
@@ -27,7 +28,7 @@ def sample_command(
     path = model_in(path)
     model = TableModel.load(path)
     model.kind = "polars"
-    given = _read_context(path, model.schema.context, context)
+    given = context_table(_read_context(context), model.schema, called="--context")
     samples = model.sample(num, given=given, temperature=temperature, seed=seed)
     modelled = model.schema.modelled
     names = (*modelled, *model.schema.context)
@@ -79,22 +80,16 @@ def verify_command(path: Path, *, seed: int) -> None:
         raise RunError(f"{path}: {len(report.problems)} check{'s' * (len(report.problems) > 1)} failed")
 
 
-def _read_context(model: Path, names: Sequence[str], text: str | None) -> Table | None:
-    """Return the rows of context that `label=1,x3=0.5` or a file gives; None for a model without context."""
-    if text is None and not names:
-        return None
-    if text is None:
-        example = ",".join(f"{name}=0" for name in names)
-        raise InputError(f"{model}: the model needs context (give --context {example}, or a file)")
-    if not names:
-        raise InputError(f"{model}: the model takes no context (leave --context out)")
-    if os.path.exists(text) or "=" not in text:
-        return as_table(text, columns=names)
-    given = {name.strip(): value.strip() for name, _, value in (item.partition("=") for item in text.split(","))}
-    return context_table(given, names, called="--context")
+def _read_context(text: str | None) -> Any:
+    """Return what `label=1,x3=0.5` gives as a mapping, and the name of a file as it is."""
+    if text is None or os.path.exists(text) or "=" not in text:
+        return text
+    return {name.strip(): value.strip() for name, _, value in (item.rpartition("=") for item in cells_of(text))}
 
 
 def _say_left_out(table: Table) -> None:
+    for note in table.notes:
+        warn(f"{table.source}: {note}")
     left_out = [name for name in table.all_columns if name not in table.columns]
     if left_out and len(left_out) + len(table.columns) == len(table.all_columns):
         some = ", ".join(left_out[:10]) + (" and more" if len(left_out) > 10 else "")

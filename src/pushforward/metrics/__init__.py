@@ -2,7 +2,7 @@
 
 from pushforward.metrics.classifier import Judgement, judge, random_forest
 from pushforward.metrics.latent import LatentNormality, latent_normality
-from pushforward.metrics.likelihood import HasLogProb, Score, TrueDensity, bits_per_dim, excess, nll
+from pushforward.metrics.likelihood import HasLogProb, Score, TrueDensity, bits_per_dim, excess, gain, nll
 from pushforward.metrics.neighbours import nearest_neighbour_distance
 from pushforward.metrics.two_sample import NullTest, c2st, median_bandwidth, mmd, mmd_null
 
@@ -16,6 +16,7 @@ __all__ = [
     "bits_per_dim",
     "c2st",
     "excess",
+    "gain",
     "judge",
     "latent_normality",
     "median_bandwidth",

@@ -47,6 +47,7 @@ class TableReport:
         samples: (m, D), drawn at the contexts of these rows where there are any.
         nll: NLL of these rows under the flow.
         baselines: NLL of these rows under simple densities, by name.
+        verdict: How the flow does beside the best of them, in one sentence.
         log_scale: NLL - log_scale is in z-scored units.
         latent: How normal the latents of these rows are; None where not measured.
         round_trip: |x' - x| of these rows: `median`, `high`, `worst` and the flow's `dtype`.
@@ -70,6 +71,7 @@ class TableReport:
     samples: Tensor
     nll: Score
     baselines: Mapping[str, Score]
+    verdict: str
     log_scale: float
     latent: LatentNormality | None
     round_trip: Any

@@ -10,23 +10,31 @@ from torch import Tensor
 from pushforward.data import TOYS, Density
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table
+from pushforward.tables.for_fitting import table_for_fitting
 from pushforward.tables.from_anything import as_table
 
 TOY_POINTS = 100_000
 
 
-def table_to_fit(data: str, *, context: str = "", seed: int = 0) -> tuple[Table, Density | None]:
+def table_to_fit(
+    data: str, *, context: str = "", columns: str = "", drop: str = "", seed: int = 0
+) -> tuple[Table, Density | None]:
     """Return the table that DATA names, and its true density where it is a built-in data set.
 
     Args:
         data: A file, or a name in `pf.data.TOYS`: 100,000 points, their label a column if `context` asks for it.
         context: Names of the context columns, separated by commas.
+        columns: Names of the columns to take besides; "" for all.
+        drop: Names of the columns to leave out.
         seed: Seed of the built-in data.
     """
     if not _is_built_in(data):
-        return as_table(data), None
+        return table_for_fitting(data, context=context, columns=columns or None, drop=drop), None
     points, labels, density = TOYS[data](TOY_POINTS, seed=seed)
-    return _toy_table(data, points, labels if "label" in context.split(",") else None), density
+    table = _toy_table(data, points, labels if "label" in context.split(",") else None)
+    if columns or drop:
+        raise InputError(f"{data}: a built-in data set is fitted whole (leave --columns and --drop out)")
+    return table, density
 
 
 def rows_to_score(data: str, columns: Sequence[str]) -> tuple[Table, Density | None]:

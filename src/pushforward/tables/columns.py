@@ -1,15 +1,14 @@
 """Numbers under column names: what every reader hands over, and how columns are taken by name."""
 
+import csv
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pushforward.errors import InputError
-
-REMEDY = "fill it in or leave the row out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +25,8 @@ class Table:
         delimiter: What separates the cells of a CSV file, whose `as_is` is text; None for anything else.
         kind: What was handed over, and `of_kind` makes of other rows: "polars" (of a file, too), "array",
             "tensor", or the name of another library of data frames.
+        decimal_comma: Whether the numbers of a CSV file have decimal commas.
+        notes: What was taken for what where a file left a choice, one line each.
     """
 
     columns: tuple[str, ...]
@@ -35,6 +36,8 @@ class Table:
     as_is: Any = None
     delimiter: str | None = None
     kind: str = "polars"
+    decimal_comma: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def all_columns(self) -> tuple[str, ...]:
@@ -116,13 +119,52 @@ def choose(there: Sequence[str], wanted: str | Sequence[str], *, source: str, na
     raise InputError(f'{source}: there is no column "{unknown[0]}"{hint} (columns: {listing(there)})')
 
 
+def which(
+    there: Sequence[str],
+    columns: str | Sequence[str] | None,
+    drop: str | Sequence[str],
+    *,
+    source: str,
+    named: bool = True,
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return the positions and the names of the columns to take: `columns`, all by default, but for those to drop.
+
+    Raises:
+        InputError: If there is no such column, one is named twice, or none is left.
+    """
+    if not names_in(drop, there):
+        positions = choose(there, there if columns is None else columns, source=source, named=named)
+        return positions, tuple(there if columns is None else names_in(columns, there))
+    dropped = choose(there, drop, source=source)
+    wanted = list(there) if columns is None else names_in(columns, there)
+    if columns is not None and (both := [name for name in wanted if name in names_in(drop, there)]):
+        raise InputError(f"{source}: {listing(both)} cannot be taken and dropped at once (name it once)")
+    left = [name for name in wanted if there.index(name) not in dropped] if columns is None else wanted
+    if not left:
+        raise InputError(f"{source}: every column is dropped, none is left to fit (drop fewer)")
+    return choose(there, left, source=source, named=named), tuple(left)
+
+
 def names_in(wanted: str | Sequence[str], there: Sequence[str]) -> list[str]:
-    """Return a list of names as it is, a string cut at its commas unless it is the name of a column there is."""
+    """Return a list of names as it is, a string cut at its commas unless it is the name of a column there is.
+
+    A name with a comma stands in double quotes among others, as in a CSV file: '"a, b",c'.
+    """
     if not isinstance(wanted, str):
         if not isinstance(wanted, Iterable) or not all(isinstance(name, str) for name in wanted):
             raise InputError(f"columns are asked for by name; got {wanted!r} (of an array they are x1, x2, ...)")
         return list(wanted)
-    return [wanted] if wanted in there else [name.strip() for name in wanted.split(",") if name.strip()]
+    return [wanted] if wanted in there else [name.strip() for name in cells_of(wanted) if name.strip()]
+
+
+def cells_of(text: str) -> list[str]:
+    """Return the parts of a text between its commas, but for commas in double quotes."""
+    return next(csv.reader([text], skipinitialspace=True), [])
+
+
+def as_cells(names: Iterable[str]) -> str:
+    """Return names as the text that `names_in` takes apart: with commas between, in quotes where a name holds any."""
+    return ",".join('"' + name.replace('"', '""') + '"' if set(name) & {",", '"'} else name for name in names)
 
 
 def numbered(num_columns: int) -> tuple[str, ...]:
@@ -151,50 +193,6 @@ def check_names(names: Sequence[str], *, source: str) -> None:
     if twice := repeated(names):
         first, second = [position for position, name in enumerate(names, 1) if name == twice][:2]
         raise InputError(f'{source}: columns {first} and {second} are both named "{twice}" (give each its own name)')
-
-
-def check_numeric(text: Sequence[str], example: Callable[[str], str], *, source: str, kind: str = "text") -> None:
-    """Raise InputError if any columns are named as holding text; `example` says where one of them holds what."""
-    if text:
-        columns, them = ("column {} is", "it") if len(text) == 1 else ("columns {} are", "them")
-        raise InputError(
-            f"{source}: {columns.format(listing(text))} {kind}: {example(text[0])} (only numbers can be modelled:"
-            f" leave {them} out, or encode {them} as numbers)"
-        )
-
-
-def check_cells(
-    values: np.ndarray,
-    columns: Sequence[str],
-    *,
-    source: str,
-    describe: Callable[[int, int], str] | None = None,
-    place: Callable[[int], str] = "row {}".format,
-) -> None:
-    """Raise InputError unless there are rows and every cell is finite, naming the first cell that is not.
-
-    Args:
-        values: (rows, columns), NaN where there was no number.
-        columns: The columns' names.
-        source: Where the rows came from.
-        describe: Given row and column counted from 0, says what is wrong there; by default the value is shown.
-        place: Given the row counted from 1, says where it is.
-    """
-    if not len(values):
-        raise InputError(f"{source}: there are no rows")
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    row, column = divmod(int(np.argmin(finite)), len(columns))
-    found = describe(row, column) if describe else not_finite(values[row, column])
-    others = finite.size - int(finite.sum()) - 1
-    more = f"; {others:,} more {'cell is' if others == 1 else 'cells are'} not usable either" if others else ""
-    raise InputError(f'{source}: column "{columns[column]}", {place(row + 1)}: {found}{more} ({REMEDY})')
-
-
-def not_finite(value: float) -> str:
-    """Say that a value is NaN or infinite."""
-    return f"{'NaN' if value != value else value} is not a finite number"
 
 
 def quoted(value: object) -> str:

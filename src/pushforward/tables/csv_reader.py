@@ -2,24 +2,16 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pushforward.errors import InputError
-from pushforward.tables.columns import (
-    Table,
-    check_cells,
-    check_names,
-    check_numeric,
-    choose,
-    names_in,
-    numbered,
-    quoted,
-)
+from pushforward.tables.columns import Table, check_names, numbered, quoted, which
+from pushforward.tables.csv_dialect import NAMES, Lines, lines_of
+from pushforward.tables.number_text import is_number, style_of, to_numbers
+from pushforward.tables.problems import check_usable, not_a_number, text_problem
+from pushforward.tables.row_numbers import counts_rows, with_a_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,43 +22,49 @@ FRACTION = r"^\s*[+-]?\d*(\.\d|\d[eE])"
 _NO_NAMES = {"", "na", "n/a", "nan", "null", "none", "true", "false", "inf", "-inf"}
 
 
-def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) -> Table:
-    """Turn the text of a CSV file (comma, semicolon or tab; UTF-8) into a table.
+def parse_csv(
+    data: bytes, *, columns: str | Sequence[str] | None, source: str, drop: str | Sequence[str] = ()
+) -> Table:
+    """Turn the text of a table (see `lines_of`) into a table.
 
     The first row is a header unless every cell of it is a number; numbers that count the columns, 0, 1, 2, ..., are a
     header too, which data frames without names are written with. All cells are read as text, which `Table.as_is`
-    keeps, and then cast; only when that fails does a slow pass look for the place.
+    keeps, and then cast; only when that fails are decimal commas and groups of thousands looked for, then the place.
 
     Args:
         data: The file's content.
         columns: The columns that must be there and hold numbers; all by default.
         source: The file's name.
+        drop: Columns to leave out.
 
     Raises:
-        InputError: If the text is no rectangle of cells, or a cell of the columns is no finite number.
+        InputError: If the text is no rectangle of cells.
+        TableProblems: If a cell of the columns is no finite number.
     """
     import polars as pl
 
-    data = check_text(data, source=source)
-    delimiter = find_delimiter(data)
-    frame, named = name_columns(read_cells(data, delimiter, source=source), source=source)
+    lines = lines_of(data, source=source)
+    delimiter = lines.delimiter
+    frame, named = name_columns(read_cells(lines, source=source), source=source)
     there = frame.columns
-    positions = choose(there, there if columns is None else columns, source=source, named=named)
-    names = tuple(there if columns is None else names_in(columns, there))
+    positions, names = which(there, columns, drop, source=source, named=named)
 
     text = frame[:, positions]
-    numbers = pl.DataFrame([to_numbers(column) for column in text])
+    cast = [to_numbers(column) for column in text]
+    notes, decimal_comma = lines.notes, False
+    style = style_of(text, cast, delimiter)
+    if style is not None:
+        cast, decimal_comma = [to_numbers(column, style) for column in text], style.decimal_comma
+        notes = (*notes, f"{NAMES[delimiter]} separate the cells, {style.note}")
+    numbers = pl.DataFrame(cast)
     values = numbers.to_numpy(order="c")
 
     def place(row: int) -> str:
-        line, _ = next(islice(records(data, delimiter, source=source), row - 1 + named, None))
+        line, _ = next(islice(records(lines, source=source), row - 1 + named, None))
         return f"row {row} (line {line})"
 
     def describe(row: int, column: int) -> str:
-        cell = (text[row, column] or "").strip()
-        if not cell:
-            return "missing value"
-        return f"{quoted(cell)} is not a {'number' if numbers[row, column] is None else 'finite number'}"
+        return not_a_number(text[row, column] or "", numbers[row, column])
 
     def example(name: str) -> str:
         column = names.index(name)
@@ -74,12 +72,14 @@ def parse_csv(data: bytes, *, columns: str | Sequence[str] | None, source: str) 
         return f'{place(row + 1)} of "{name}" holds {quoted(text[row, column])}'
 
     words = [name for name, column, cells in zip(names, numbers, text, strict=True) if is_text(column, cells)]
-    check_numeric(words, example, source=source)
-    check_cells(values, names, source=source, describe=describe, place=place)
-    return Table(names, values, source, named=named, as_is=frame, delimiter=delimiter)
+    problems = text_problem(words, example)
+    check_usable(values, names, source=source, problems=problems, describe=describe, place=place)
+    return Table(
+        names, values, source, named=named, as_is=frame, delimiter=delimiter, decimal_comma=decimal_comma, notes=notes
+    )
 
 
-def read_cells(data: bytes, delimiter: str, *, source: str) -> "pl.DataFrame":
+def read_cells(lines: Lines, *, source: str) -> "pl.DataFrame":
     """Return all cells of a CSV text, the first row included, as text; empty cells are null.
 
     Raises:
@@ -88,13 +88,13 @@ def read_cells(data: bytes, delimiter: str, *, source: str) -> "pl.DataFrame":
     import polars as pl
 
     try:
-        frame = pl.read_csv(data, has_header=False, infer_schema=False, separator=delimiter)
+        frame = pl.read_csv(lines.data, has_header=False, infer_schema=False, separator=lines.delimiter)
     except pl.exceptions.PolarsError as error:
-        check_rectangular(data, delimiter, source=source)
+        check_rectangular(lines, source=source)
         reason = str(error).splitlines()[0]
         raise InputError(f"{source}: is not a well-formed CSV file: {reason} (look for stray quotes)") from error
     if frame[:, -1].null_count():  # polars lets a short row pass: it ends in null, as an empty last cell does
-        check_rectangular(data, delimiter, source=source)
+        check_rectangular(lines, source=source)
     return frame
 
 
@@ -105,47 +105,17 @@ def name_columns(frame: "pl.DataFrame", *, source: str) -> tuple["pl.DataFrame",
         InputError: If a name is missing or occurs twice, or no rows follow.
     """
     first = [" ".join((cell or "").split("\n")).strip() for cell in frame.row(0)]
-    if is_data(first) and not counts_columns(first, frame[1:]):
+    rest = frame[1:]
+    start = 1 if first[0] == "" and counts_rows(to_numbers(rest[:, 0]).to_numpy()) else 0  # a column of row numbers
+    if is_data(first) and not counts_columns(first[start:], rest[:, start:]):
         frame.columns = numbered(len(first))
         return frame, False
+    first = with_a_name(first, to_numbers(rest[:, 0]).to_numpy())
     check_names(first, source=f"{source}: line 1")
     if frame.height == 1:
         raise InputError(f"{source}: has a header but no rows (add rows of numbers)")
-    frame = frame[1:]
-    frame.columns = first
-    return frame, True
-
-
-def check_text(data: bytes, *, source: str) -> bytes:
-    """Return the text in UTF-8 without byte order mark and closing blank lines.
-
-    Raises:
-        InputError: If it is empty or in another encoding.
-    """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
-        raise InputError(f"{source}: is UTF-16 or a binary file, not UTF-8 text (save it as CSV in UTF-8)")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.isascii():
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise InputError(
-                f"{source}: line {line}: byte 0x{data[error.start]:02x} is not UTF-8 text (save the file in UTF-8)"
-            ) from error
-    if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")
-    if data.endswith((b"\n\n", b"\n\r\n")):
-        data = data.rstrip(b"\r\n")
-    if not data.strip():
-        raise InputError(f"{source}: the file is empty (it needs rows of numbers)")
-    return data
-
-
-def find_delimiter(data: bytes) -> str:
-    """Return the tab or semicolon if one is outside quotes in both of the first two lines, else the comma."""
-    lines = [re.sub(rb'"[^"]*"', b"", line) for line in data[:1_000_000].split(b"\n", 2)[:2]]
-    return next((d for d in ("\t", ";") if all(d.encode() in line for line in lines)), ",")
+    rest.columns = first
+    return rest, True
 
 
 def is_data(cells: Sequence[str]) -> bool:
@@ -164,28 +134,6 @@ def counts_columns(first: Sequence[str], rest: "pl.DataFrame") -> bool:
     return len(first) > MOST_IN_DOUBT or any(column.str.contains(FRACTION).any() for column in rest)
 
 
-def is_number(cell: str) -> bool:
-    """Whether a cell is a finite number."""
-    try:
-        return bool(np.isfinite(float(cell)))
-    except ValueError:
-        return False
-
-
-def to_numbers(column: "pl.Series") -> "pl.Series":
-    """Cast text to float64, null where it is not a number; a column of true and false becomes 1 and 0."""
-    import polars as pl
-
-    numbers = column.cast(pl.Float64, strict=False)
-    if numbers.null_count() == 0:
-        return numbers
-    column = column.str.strip_chars()
-    lower = column.str.to_lowercase()
-    if lower.is_in(["true", "false"]).all():
-        return (lower == "true").cast(pl.Float64)
-    return column.cast(pl.Float64, strict=False)
-
-
 def is_text(numbers: "pl.Series", cells: "pl.Series") -> bool:
     """Whether most of a column's cells that are not empty are words."""
     return numbers.null_count() > 0 and numbers.is_not_null().sum() * 2 < is_filled(cells).sum()
@@ -196,26 +144,26 @@ def is_filled(cells: "pl.Series") -> "pl.Series":
     return cells.str.strip_chars().fill_null("") != ""
 
 
-def records(data: bytes, delimiter: str, *, source: str) -> Iterator[tuple[int, list[str]]]:
+def records(lines: Lines, *, source: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each record's first line, counted from 1, and its cells; slow, and strict about quotes.
 
     Raises:
         InputError: If quotes do not match.
     """
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True)
-    line = 1
+    reader = csv.reader(io.StringIO(lines.data.decode(), newline=""), delimiter=lines.delimiter, strict=True)
+    line = first = 1 + lines.skipped
     try:
         for cells in reader:
             yield line, cells
-            line = reader.line_num + 1
+            line = reader.line_num + first
     except csv.Error as error:
         raise InputError(f"{source}: line {line}: {error} (look for a stray or unclosed quote)") from error
 
 
-def check_rectangular(data: bytes, delimiter: str, *, source: str) -> None:
+def check_rectangular(lines: Lines, *, source: str) -> None:
     """Raise InputError naming the first line that has more or fewer cells than the first, or a stray quote."""
     width = 0
-    for line, cells in records(data, delimiter, source=source):
+    for line, cells in records(lines, source=source):
         width = width or len(cells)
         if not width:
             raise InputError(f"{source}: line 1 is empty (begin with the column names or the first row)")

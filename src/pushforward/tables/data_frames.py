@@ -8,21 +8,21 @@ import numpy as np
 from pushforward.errors import InputError
 from pushforward.tables.columns import (
     Table,
-    check_cells,
     check_names,
-    check_numeric,
-    choose,
-    names_in,
-    not_finite,
     numbered,
     quoted,
+    which,
 )
+from pushforward.tables.problems import check_usable, not_finite, text_problem
+from pushforward.tables.row_numbers import with_a_name
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def from_frame(frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, source: str) -> Table:
+def from_frame(
+    frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, source: str, drop: str | Sequence[str] = ()
+) -> Table:
     """Turn a polars frame into a table: integers, bools, decimals and floats become float64.
 
     Raises:
@@ -30,8 +30,10 @@ def from_frame(frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, so
     """
     import polars as pl
 
+    if frame.width and frame.columns[0] == "" and frame.dtypes[0].is_numeric():
+        frame = frame.rename({"": with_a_name(frame.columns, frame[:, 0].cast(pl.Float64).fill_null(-1).to_numpy())[0]})
     check_names(frame.columns, source=source)
-    wanted = choose(frame.columns, frame.columns if columns is None else columns, source=source)
+    wanted, _ = which(frame.columns, columns, drop, source=source)
     chosen = frame[:, wanted]
     text = [c.name for c in chosen if not (c.dtype.is_numeric() or c.dtype in (pl.Boolean, pl.Null))]
 
@@ -40,17 +42,17 @@ def from_frame(frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, so
         return f'row {row + 1} of "{name}" holds {quoted(frame[name][row])}'
 
     words = all(frame[name].dtype in (pl.String, pl.Categorical, pl.Enum) for name in text)
-    check_numeric(text, example, source=source, kind="text" if words else "not numeric")
-    values = chosen.cast(pl.Float64).to_numpy(order="c")
+    problems = text_problem(text, example, kind="text" if words else "not numeric")
+    values = chosen.with_columns(pl.lit(None).alias(name) for name in text).cast(pl.Float64).to_numpy(order="c")
 
     def describe(row: int, column: int) -> str:
         return "missing value" if chosen[row, column] is None else not_finite(values[row, column])
 
-    check_cells(values, chosen.columns, source=source, describe=describe)
+    check_usable(values, chosen.columns, source=source, problems=problems, describe=describe)
     return Table(tuple(chosen.columns), values, source, as_is=frame)
 
 
-def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str) -> Table:
+def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str, drop: str | Sequence[str] = ()) -> Table:
     """Turn an array or tensor, (rows,) or (rows, columns), into a table whose columns are called x1, x2, ...
 
     Raises:
@@ -70,12 +72,9 @@ def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str) -
     array = np.ascontiguousarray(array)
     there = numbered(array.shape[1])
     check_names(there, source=source)
-    if columns is None:
-        check_cells(array, there, source=source)
-        return Table(there, array, source, named=False, as_is=array)
-    values = array[:, choose(there, columns, source=source, named=False)]
-    names = tuple(names_in(columns, there))
-    check_cells(values, names, source=source)
+    positions, names = which(there, columns, drop, source=source, named=False)
+    values = array if positions == list(range(len(there))) else array[:, positions]
+    check_usable(values, names, source=source)
     return Table(names, values, source, named=False, as_is=array)
 
 

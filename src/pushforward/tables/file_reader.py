@@ -15,20 +15,25 @@ from pushforward.tables.columns import Table, check_names
 from pushforward.tables.csv_reader import parse_csv
 from pushforward.tables.data_frames import from_array, from_frame
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".arrow", ".feather", ".npy", ".npz")
+TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data")
+SUFFIXES = (*TEXTS, *(f"{suffix}.gz" for suffix in TEXTS), ".parquet", ".arrow", ".feather", ".npy", ".npz")
 
 
-def read_table(path: str | os.PathLike[str], *, columns: str | Sequence[str] | None = None) -> Table:
+def read_table(
+    path: str | os.PathLike[str], *, columns: str | Sequence[str] | None = None, drop: str | Sequence[str] = ()
+) -> Table:
     """Read a file into a table of float64 columns.
 
-    CSV (plain or .gz; comma, semicolon or tab; a first row of numbers only means that there is no header), Parquet,
-    Arrow and Feather (file or stream), NPY (rows, columns), NPZ (one such array, or one array a column). Integers,
-    bools and float32 become float64. Pickled objects are never loaded.
+    CSV and other text (.csv, .tsv, .txt, .dat, .data, plain or .gz; comma, semicolon, tab, bar or blanks; decimal point
+    or comma; a first row of numbers only means that there is no header), Parquet, Arrow and Feather (file or stream),
+    NPY (rows, columns), NPZ (one such array, or one array a column). Integers, bools and float32 become float64.
+    Pickled objects are never loaded.
 
     Args:
         path: The file; its suffix tells the format.
         columns: The columns that must be there and hold numbers, in this order; the others may hold anything and are
             kept in `Table.as_is`. All by default. A file without names may give as many columns in their order instead.
+        drop: Columns to leave out, whatever they hold.
 
     Raises:
         InputError: If the file cannot be read, or its cells are not a rectangle of finite numbers: names the file, the
@@ -40,7 +45,7 @@ def read_table(path: str | os.PathLike[str], *, columns: str | Sequence[str] | N
     suffix = suffix_of(path)
     try:
         with path.open("rb") as handle:
-            return _READERS[suffix](handle, columns=columns, source=str(path))
+            return _READERS[suffix](handle, columns=columns, drop=drop, source=str(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file (check the name and the folder)") from error
     except PermissionError as error:
@@ -55,7 +60,8 @@ def suffix_of(path: Path) -> str:
     suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
     if suffix is None:
         found = f'files of type "{path.suffix}"' if path.suffix else "files without a suffix"
-        raise InputError(f"{path}: {found} are not tables (use {', '.join(SUFFIXES)})")
+        others = ", ".join(suffix for suffix in SUFFIXES if suffix not in TEXTS and not suffix.endswith(".gz"))
+        raise InputError(f"{path}: {found} are not tables (use {', '.join(TEXTS)}, each also as .gz, {others})")
     return suffix
 
 
@@ -155,8 +161,8 @@ def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
 
 
 _READERS: dict[str, Callable[..., Table]] = {
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv_gz,
+    **dict.fromkeys(TEXTS, _read_csv),
+    **dict.fromkeys((f"{suffix}.gz" for suffix in TEXTS), _read_csv_gz),
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
     ".feather": _read_arrow,

@@ -37,6 +37,7 @@ def report_of(fitted: TableFit, samples: np.ndarray, *, command: str = "") -> Ta
         samples=torch.from_numpy(samples[:, modelled]),
         nll=evaluation.nll,
         baselines=fitted.baselines,
+        verdict=fitted.verdict,
         log_scale=fitted.log_scale,
         latent=evaluation.latent,
         round_trip=evaluation.round_trip,

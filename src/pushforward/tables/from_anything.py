@@ -6,12 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from pushforward.errors import InputError
-from pushforward.tables.columns import Table, names_in
+from pushforward.tables.columns import Table, names_in, which
 from pushforward.tables.data_frames import from_array, from_frame
 from pushforward.tables.file_reader import read_table
 
 
-def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: str | None = None) -> Table:
+def as_table(
+    data: Any,
+    *,
+    columns: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] = (),
+    source: str | None = None,
+) -> Table:
     """Turn a file, a data frame or an array into a table of float64 columns.
 
     Args:
@@ -19,6 +25,7 @@ def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: s
             ...), a tensor, an array or nested lists, (rows,) or (rows, columns), or a table, which is returned as it
             is.
         columns: The columns that must be there and hold numbers, in this order; all by default.
+        drop: Columns to leave out, whatever they hold.
         source: What messages call what is no file; by default "data frame" or "array".
 
     Raises:
@@ -34,9 +41,10 @@ def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: s
     if columns is not None and not names_in(columns, ()):
         raise InputError("columns= names no column (leave it out to take all)")
     if isinstance(data, Table):
-        return data if columns is None else data.select(columns)
+        positions, names = which(data.columns, columns, drop, source=data.source)
+        return data if columns is None and len(names) == len(data.columns) else data.select(names)
     if isinstance(data, (str, os.PathLike)):
-        return read_table(data, columns=columns)
+        return read_table(data, columns=columns, drop=drop)
     try:
         frame = nw.from_native(data, pass_through=True)
     except nw.exceptions.DuplicateError as error:
@@ -44,11 +52,11 @@ def as_table(data: Any, *, columns: str | Sequence[str] | None = None, source: s
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     if not isinstance(frame, nw.DataFrame):
-        table = from_array(data, columns=columns, source=source or "array")
+        table = from_array(data, columns=columns, drop=drop, source=source or "array")
         return replace(table, kind="tensor" if hasattr(data, "detach") else "array")
     source = source or "data frame"
     try:
         native = frame.to_polars()
     except Exception as error:  # each kind of frame has its own errors for columns of mixed Python objects
         raise InputError(f"{source}: a column mixes kinds of values ({str(error).splitlines()[0]})") from error
-    return replace(from_frame(native, columns=columns, source=source), kind=frame.implementation.value)
+    return replace(from_frame(native, columns=columns, drop=drop, source=source), kind=frame.implementation.value)

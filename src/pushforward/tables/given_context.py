@@ -1,34 +1,43 @@
 """What a user fixes before drawing samples: values of the context columns, once for all samples or row by row."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pushforward.errors import InputError
-from pushforward.tables.columns import Table
+from pushforward.tables.columns import Table, as_cells
 from pushforward.tables.from_anything import as_table
+from pushforward.tables.schema import Schema
 
 
-def context_table(given: Any, context: Sequence[str], *, called: str = "given") -> Table:
-    """Turn what is given into rows of context.
+def context_table(given: Any, schema: Schema, *, called: str = "given") -> Table | None:
+    """Turn what is given into rows of context; None for a model without context.
 
     Args:
         given: A mapping from each context column to a number, or to a text that is one; or rows of these columns, in
-            whatever `as_table` reads.
-        context: Names of the context columns, at least one.
+            whatever `as_table` reads, where columns that the model does not know are ignored.
+        schema: The model's columns.
         called: What messages call it.
 
     Raises:
-        InputError: If a context column is missing, another is given, or a value is not a finite number.
+        InputError: If a context column is missing, a modelled or (in a mapping) any other is given, or a value is not a
+            finite number.
     """
-    example = ",".join(f"{name}=0" for name in context)
+    context = schema.context
+    if not context and given is None:
+        return None
+    if not context:
+        raise InputError(f"the model takes no context, and only context can be given (leave {called} out)")
+    example = as_cells(f"{name}=0" for name in context)
+    if given is None:
+        raise InputError(f"the model needs context ({called}: {example}, or rows of it)")
     if not isinstance(given, Mapping):
         table = as_table(given, columns=context, source=called)
         there = given.columns if isinstance(given, Table) else table.all_columns
-        if table.named or len(there) > len(context):  # columns without names are taken in their order
-            _check_known(there, context, example, called)
+        if table.named:  # columns without names are taken in their order
+            _check_known([name for name in there if name in schema.modelled], context, example, called)
         return table
     _check_known(given, context, example, called)
     values = []
@@ -45,7 +54,7 @@ def context_table(given: Any, context: Sequence[str], *, called: str = "given") 
     return Table(tuple(context), np.array([values]), called)
 
 
-def _check_known(names: Any, context: Sequence[str], example: str, called: str) -> None:
+def _check_known(names: Iterable[str], context: Sequence[str], example: str, called: str) -> None:
     for name in names:
         if name not in context:
             raise InputError(f'{called}: "{name}" is no context column of the model (give {example})')

@@ -6,6 +6,7 @@ import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table, listing
+from pushforward.tables.problems import Problem, TableProblems
 
 SAMPLE_ROWS = 20_000  # warnings look at so many rows: 500 columns take about a second
 FEW_REPEATS = 20  # fewer distinct values than rows / 20 are few
@@ -21,21 +22,31 @@ def check_for_fitting(table: Table) -> None:
     rows = len(table.values)
     if rows < 3:
         raise InputError(f"{table.source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
+    if problems := fitting_problems(table):
+        named = {name for problem in problems for name in problem.columns}
+        others = [name for name in table.columns if name not in named]
+        raise TableProblems(table.source, problems, table.select(others) if others else None)
+
+
+def fitting_problems(table: Table) -> list[Problem]:
+    """Return what keeps columns of a table from being fitted: that they are constant, or identical to others."""
     constant = [p for p, name in enumerate(table.columns) if (table.values[:, p] == table.values[0, p]).all()]
+    found = []
     if constant:
-        names, value = listing([table.columns[p] for p in constant]), table.values[0, constant[0]]
-        which, them = f"column {names} is constant (every row is {value:g})", "it"
+        names, value = [table.columns[p] for p in constant], table.values[0, constant[0]]
+        what, them = f"column {listing(names)} is constant (every row is {value:g})", "it"
         if len(constant) > 1:
-            which, them = f"columns {names} are constant", "them"
-        raise InputError(f"{table.source}: {which}: a constant has no density (leave {them} out)")
+            what, them = f"columns {listing(names)} are constant", "them"
+        found.append(Problem(tuple(names), f"{what}: a constant has no density", f"leave {them} out"))
     seen: dict[bytes, str] = {}
-    for name, column in zip(table.columns, table.values.T, strict=True):
-        twin = seen.setdefault((column + 0.0).tobytes(), name)  # + 0.0 makes -0 and 0 one value
+    for p, name in enumerate(table.columns):
+        if p in constant:
+            continue
+        twin = seen.setdefault((table.values[:, p] + 0.0).tobytes(), name)  # + 0.0 makes -0 and 0 one value
         if twin != name:
-            raise InputError(
-                f'{table.source}: columns "{twin}" and "{name}" are identical in every row: their joint density is'
-                " infinite (leave one of them out)"
-            )
+            what = f'columns "{twin}" and "{name}" are identical in every row: their joint density is infinite'
+            found.append(Problem((name,), what, "leave one of them out"))
+    return found
 
 
 def column_warnings(table: Table, *, context: Sequence[str] = ()) -> list[str]:

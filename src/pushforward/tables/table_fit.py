@@ -12,8 +12,8 @@ import torch
 from pushforward.data import Density
 from pushforward.errors import require_count, require_number, require_seed
 from pushforward.flows import Flow
-from pushforward.metrics import Score, nll
-from pushforward.report.wording import number
+from pushforward.metrics import Score, gain, nll
+from pushforward.report.wording import number, verdict
 from pushforward.tables.baselines import fit_baselines
 from pushforward.tables.columns import Table
 from pushforward.tables.flow_for_table import build, check_recipe, fresh_points, training_of
@@ -90,15 +90,27 @@ class TableFit:
         self.seconds["evaluation"] = time.perf_counter() - started
         return measured
 
-    @cached_property
+    @property
     def baselines(self) -> dict[str, Score]:
         """NLL of simple densities, fitted to the training rows, on the test rows, by name; when first asked for."""
+        return self._compared[0]
+
+    @property
+    def verdict(self) -> str:
+        """How the flow does beside the best of the baselines, in one sentence."""
+        return verdict(*self._compared[1])
+
+    @cached_property
+    def _compared(self) -> tuple[dict[str, Score], tuple[str, Score]]:
+        """The scores of the baselines, and the name of the best with what the flow gains over it."""
         started = time.perf_counter()
         train, validation, test = self.split.train, self.split.validation, self.split.test
         others = fit_baselines(train.x, train.context, None if validation is None else validation.x)
         scores = {other.name: nll(other, test.x, test.context) for other in others}
+        best = min(others, key=lambda other: scores[other.name].mean)
+        found = scores, (best.name, gain(self.flow, best, test.x, test.context))
         self.seconds["baselines"] = time.perf_counter() - started
-        return scores
+        return found
 
     def figures(self) -> list[tuple[str, str, str, str]]:
         """Return the NLL of flow and baselines as text: name, mean with standard error, trimmed mean, z-scored mean."""
@@ -141,7 +153,7 @@ def fit_flow(
     check_for_fitting(table)
     schema = Schema(table.columns, () if given is None else given.columns)
     split = split_rows(modelled, given, seed=seed, test=test)
-    warnings = column_warnings(table, context=schema.context)
+    warnings = [*table.notes, *column_warnings(table, context=schema.context)]
     if not split.held_out:
         few = f"only {len(table.values)} rows: none could be held out" if test else "no rows are held out (test=0)"
         warnings.append(f"{few}, so the figures are those of the training rows and flatter the flow")

@@ -17,10 +17,11 @@ from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.report.table_report import write_report
-from pushforward.tables.columns import listing, names_in
+from pushforward.tables.columns import listing
 from pushforward.tables.data_frames import KINDS, of_kind
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
+from pushforward.tables.for_fitting import table_for_fitting
 from pushforward.tables.from_anything import as_table
 from pushforward.tables.given_context import context_table
 from pushforward.tables.model_folder import MODEL, model_in
@@ -86,6 +87,7 @@ class TableModel:
         *,
         context: str | Sequence[str] = (),
         columns: str | Sequence[str] | None = None,
+        drop: str | Sequence[str] = (),
         recipe: str = "auto",
         max_seconds: float | None = None,
         num_steps: int | None = None,
@@ -101,10 +103,12 @@ class TableModel:
         """Fit a flow to the columns of a table; nothing is measured before it is asked for.
 
         Args:
-            data: A file (csv, csv.gz, parquet, arrow, npy, npz), a data frame of any library, an array or a tensor.
+            data: A file (csv or other text, parquet, arrow, npy, npz), a data frame of any library, an array, a tensor.
             context: Names of the columns to condition on (or one string, separated by commas): the density is then that
                 of the other columns given these.
-            columns: The columns to use besides the context, by name likewise; all by default. Others may hold anything.
+            columns: The columns to use besides the context, by name likewise; all by default, but for a first one, such
+                as "index" or "id", that counts the rows. Others may hold anything.
+            drop: Columns to leave out, by name likewise.
             recipe: "auto", which chooses recipe and sizes from rows and columns, or a name in `pf.recipes.RECIPES`.
             max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
                 depends on the machine and what else it does, so two such runs differ.
@@ -122,11 +126,11 @@ class TableModel:
             notify: Called before the training with each warning about the table; by default `warnings.warn`.
 
         Raises:
-            InputError: If the table cannot be fitted, an option is out of range, or `out` cannot be written to.
+            InputError: If the table cannot be fitted (all that is wrong with it in one message), an option is out of
+                range, or `out` cannot be written to.
             RunError: If the training fails.
         """
-        wanted = None if columns is None else list(dict.fromkeys([*names_in(columns, ()), *names_in(context, ())]))
-        table = as_table(data, columns=wanted).in_order()
+        table = table_for_fitting(data, context=context, columns=columns, drop=drop)
         fitted = fit_flow(
             table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
             truth=truth, out=out, resume=resume, device=device, progress=progress,
@@ -177,7 +181,7 @@ class TableModel:
         Args:
             n: Number of rows, for each row of context where there are several.
             given: The context, for a model that has one: a mapping from each context column to its value, or rows of
-                the context columns in whatever `fit` takes. No other column can be given.
+                the context columns in whatever `fit` takes. A modelled column cannot be given.
             temperature: Scales the base's standard deviation; below 1 gives rows nearer the mode.
             seed: Decides the rows; by default torch's global generator does.
 
@@ -186,16 +190,11 @@ class TableModel:
             follow one another.
 
         Raises:
-            InputError: If a context column is missing, another is given, or a value is no finite number.
+            InputError: If a context column is missing, a modelled one is given, or a value is no finite number.
             ValueError: If `n` or `temperature` is out of range.
         """
-        context = self.schema.context
-        if not context and given is not None:
-            raise InputError("the model takes no context, and only context can be given (leave given out)")
-        if context and given is None:
-            values = ", ".join(f"{name!r}: 0" for name in context)
-            raise InputError(f"the model needs context (given={{{values}}}, or a frame of such rows)")
-        rows = context_table(given, context).values if context else None
+        context = context_table(given, self.schema)
+        rows = None if context is None else context.values
         return of_kind(self.kind, self.schema.columns, self._sampler.draw(n, rows, temperature=temperature, seed=seed))
 
     def preview(self) -> Any:

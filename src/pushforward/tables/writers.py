@@ -4,14 +4,14 @@ import gzip
 import os
 import zipfile
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from pushforward.errors import InputError, require_path
 from pushforward.storage.atomic_files import replacing
 from pushforward.tables.columns import Table, check_names, numbered
-from pushforward.tables.file_reader import suffix_of
+from pushforward.tables.file_reader import TEXTS, suffix_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,19 +35,21 @@ def write_table(
     """
     path = require_path("path", path)
     suffix = suffix_of(path)
-    frame = _assemble(columns, values, like, as_text=suffix.startswith(".csv"), source=str(path))
+    frame = _assemble(columns, values, like, as_text=suffix.startswith(TEXTS), source=str(path))
     if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
         text = next(c.name for c in frame if not c.dtype.is_numeric())
         raise InputError(
             f'{path}: an NPY file holds numbers only, column "{text}" holds others (write .csv or .parquet)'
         )
-    delimiter = like.delimiter if like is not None and like.delimiter else ","
+    style: dict[str, Any] = {"separator": "\t" if suffix.startswith(".tsv") else ","}
+    if like is not None and like.delimiter:
+        style = {"separator": like.delimiter, "decimal_comma": like.decimal_comma}
     with replacing(path) as handle:
-        if suffix == ".csv":
-            frame.write_csv(handle, separator=delimiter)
-        elif suffix == ".csv.gz":
+        if suffix in TEXTS:
+            frame.write_csv(handle, **style)
+        elif suffix.startswith(TEXTS):
             with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
-                frame.write_csv(cast(IO[bytes], packed), separator=delimiter)
+                frame.write_csv(cast(IO[bytes], packed), **style)
         elif suffix == ".parquet":
             import pyarrow.parquet
 

@@ -130,7 +130,7 @@ class Comparison:
             self.names[key], self.trained[key] = candidate.name, []
             for index, seed in enumerate(self.record.seeds() if seeds is None else seeds):
                 named = label.format(key=key, name=candidate.name, seed=seed)
-                equal = {}
+                equal: dict[str, Any] = {}
                 if candidate.as_long_as is not None:
                     equal = {"max_seconds": self.trained[candidate.as_long_as][index].seconds}
                 self.trained[key].append(train(self.record, named, candidate, rows(seed), seed, **options, **equal))

@@ -17,7 +17,7 @@ Columns = Sequence[tuple[str, str | Callable[[Sequence[Any]], Any]]]
 
 
 def shown(value: Any) -> str:
-    """Return a table's cell: text as it is, integers with separators, other numbers to four significant digits."""
+    """Return a table's cell: text as it is, integers with separators, other numbers to four digits, three below 1."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or value is None:
@@ -29,7 +29,9 @@ def shown(value: Any) -> str:
     size = abs(value)
     if size >= 10:
         return f"{value:,.4g}" if size < 1e4 else f"{value:,.0f}"
-    return f"{value:.1e}" if 0 < size < 1e-4 else f"{value:.4f}"
+    if size >= 1:
+        return f"{value:.3f}"
+    return f"{value:.1e}" if 0 < size < 1e-4 else f"{value:.3g}"
 
 
 def spread(values: Sequence[float]) -> str:
