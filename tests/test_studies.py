@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from matplotlib.figure import Figure
 
 import pushforward as pf
+from pushforward import studies
 from pushforward.__main__ import main
 from pushforward.errors import InputError
 from pushforward.studies import STUDIES, run
@@ -168,3 +171,47 @@ def test_a_grid_of_log_densities_is_cut_at_the_floor():
     values = pictures.on_grid(lambda x: torch.where(x[..., 0] > 0, 0.0, -math.inf), (-1.0, 1.0, -1.0, 1.0), 10)
     assert values.shape == (10, 10)
     assert set(values.flatten().tolist()) == {0.0, pictures.FLOOR}
+
+
+def test_a_quick_run_answers_no_question(record):
+    record.quick = True
+    record.answer("Is it?", "Yes, by 3 nats.")
+    record.finish()
+    for page in ("README.md", "report.html"):
+        text = (record.out / page).read_text()
+        assert "by 3 nats" not in text
+        assert "answers nothing" in text
+    record.quick = False
+    record.answer("Is it?", "Yes, by 3 nats.")
+    assert record.blocks[-1].text == "Yes, by 3 nats."
+
+
+def test_a_run_of_so_many_minutes_has_one_seed_and_a_share_of_every_length(record, monkeypatch):
+    asked = []
+    history = SimpleNamespace(steps=1, seconds=0.1, stopped_because="done")
+    monkeypatch.setattr("pushforward.training.fit", lambda model, *rows, **options: asked.append(options) or history)
+    record.minutes, record.share = 3.0, 0.25
+    assert record.seeds(5) == [3]
+    model = torch.nn.Linear(1, 1)
+    for options in ({"num_steps": 100}, {"epochs": 2}, {"max_seconds": 60.0}, {"epochs": 40, "max_seconds": None}):
+        record.fit(str(options), model, quick={"num_steps": 1}, compile=True, batch_size=8, resumable=True, **options)
+    lengths = [{name: value for name, value in one.items() if name not in ("progress", "batch_size")} for one in asked]
+    assert lengths == [{"num_steps": 25}, {"epochs": 1}, {"max_seconds": 15.0}, {"epochs": 10, "max_seconds": None}]
+    record.finish()
+    assert "one seed, and trainings of 25 % of the length" in (record.out / "README.md").read_text()
+    assert record.to_dict()["command"] == "pushforward study layers --minutes 3 --seed 3"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("sweep", {"minutes": 3}, "the study sweep has no form of a few minutes"),
+        ("two-moons", {"minutes": 1}, "the study two-moons takes 1.6 minutes or more; got 1"),
+        ("two-moons", {"minutes": 3, "quick": True}, "--quick and --minutes exclude each other"),
+        ("two-moons", {"minutes": 0}, "minutes must be"),
+    ],
+)
+def test_minutes_that_a_study_cannot_keep_are_refused(tmp_path, name, options, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        studies.run(name, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

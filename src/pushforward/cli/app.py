@@ -134,6 +134,7 @@ def study(
     /,
     *,
     quick: Flag = False,
+    minutes: Annotated[float | None, Parameter(show_default=False)] = None,
     seed: int = 0,
     out: Annotated[Path | None, Parameter(show_default=False)] = None,
 ) -> None:
@@ -142,9 +143,10 @@ def study(
     Args:
         name: The experiment; without it they are listed.
         quick: The short form: everything runs, nothing is measured.
+        minutes: A run of about so long: shorter trainings, one seed.
         seed: First seed.
         out: Folder for the results; by default pushforward-study/NAME.
     """
     from pushforward.cli.studies import study_command
 
-    study_command(name, quick=quick, seed=seed, out=out)
+    study_command(name, quick=quick, minutes=minutes, seed=seed, out=out)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RESULTS, PAGE, SUMMARY = "results.json", "report.html", "README.md"
 CHECKPOINTS = "checkpoints"  # folder in the study's own, while it runs
 LENGTHS = ("num_steps", "epochs", "max_seconds")  # options of `fit`, of which the quick form has its own
+NO_ANSWER = "A quick run trains for a few steps: it shows that all this runs, and answers nothing."
 
 T = TypeVar("T")
 
@@ -59,6 +60,8 @@ class Record:
         out: Folder for the results.
         seed: First seed; a study that repeats a run counts on from here.
         quick: Whether to run the short form, which shows that everything works and measures nothing.
+        minutes: About how long a shorter run is to take: one seed then has to do; None for the full form.
+        share: How long its trainings are, of their full length.
         say: Called with each line of progress.
         part: Name of the part of the study that this record adds to; see `of_part`.
 
@@ -72,6 +75,8 @@ class Record:
     out: Path
     seed: int = 0
     quick: bool = False
+    minutes: float | None = None
+    share: float = 1.0
     say: Callable[[str], None] = lambda line: None
     numbers: dict[str, Any] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -97,8 +102,8 @@ class Record:
         return quick if self.quick else full
 
     def seeds(self, num_seeds: int = 3) -> list[int]:
-        """Return the seeds of repeated runs; one in the quick form."""
-        return [self.seed + index for index in range(self.size(num_seeds, quick=1))]
+        """Return the seeds of repeated runs; one in the quick form and where trainings are shortened."""
+        return [self.seed + index for index in range(1 if self.quick or self.minutes else num_seeds)]
 
     @property
     def grid(self) -> int:
@@ -116,8 +121,9 @@ class Record:
     ) -> "History":
         """Train with `pf.fit` on rows and context, without a progress bar, and keep what it took under a label.
 
-        The quick form compiles nothing and trains as long as `quick` says. A `resumable` training keeps checkpoints in
-        the study's folder until the study is finished, and goes on from them.
+        Only the full form compiles. The quick form trains as long as `quick` says, a run of so many minutes for the
+        record's share of the full lengths. A `resumable` training keeps checkpoints in the study's folder until the
+        study is finished, and goes on from them.
         """
         from pushforward.training import fit
 
@@ -125,6 +131,8 @@ class Record:
         if self.quick:
             replaced = ("compile", *LENGTHS) if quick else ("compile",)
             options = {name: value for name, value in options.items() if name not in replaced} | dict(quick or {})
+        elif self.minutes:
+            options = {name: self._shortened(name, value) for name, value in options.items() if name != "compile"}
         elif resumable:
             options |= {"out": self.out / CHECKPOINTS / file_name(label), "resume": True}
         history = fit(model, *arguments, progress=False, **options)
@@ -133,6 +141,12 @@ class Record:
         self._save()
         self.say(f"  {label}: {history.steps:,} steps in {history.seconds:.0f} s")
         return history
+
+    def _shortened(self, name: str, value: Any) -> Any:
+        """Return an option of `fit`, a length as a share of the full one."""
+        if name not in LENGTHS or value is None:
+            return value
+        return value * self.share if name == "max_seconds" else max(1, round(value * self.share))
 
     # What was found
 
@@ -146,8 +160,8 @@ class Record:
         self.blocks.append(Block("text", text=text))
 
     def answer(self, question: str, text: str) -> None:
-        """Add a question of the source and what the numbers say to it."""
-        self.blocks.append(Block("question", question, text))
+        """Add a question of the source and what the numbers say to it: nothing, in the quick form."""
+        self.blocks.append(Block("question", question, NO_ANSWER if self.quick else text))
 
     def number(self, key: str, value: Any, *, again: bool = False) -> None:
         """Keep numbers, text, scores, or lists, tables, tensors of them, for results.json; dots in a key make tables.
@@ -202,12 +216,14 @@ class Record:
 
     def to_dict(self, *, complete: bool = True) -> dict[str, Any]:
         """Return what results.json holds."""
-        options = (" --quick" if self.quick else "") + (f" --seed {self.seed}" if self.seed else "")
+        options = (" --quick" if self.quick else "") + (f" --minutes {self.minutes:g}" if self.minutes else "")
+        options += f" --seed {self.seed}" if self.seed else ""
         return {
             "study": self.name,
             "command": f"pushforward study {self.name}{options}",
             "seed": self.seed,
             "quick": self.quick,
+            "share": round(self.share, 3),
             "complete": complete,
             "seconds": round(self.seconds, 1),
             "versions": {"pushforward": __version__, "torch": torch.__version__, "python": platform.python_version()},
