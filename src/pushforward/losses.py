@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from pushforward.display import shapes
 from pushforward.errors import require_choice, require_count, require_number
 from pushforward.flows import Flow
 from pushforward.flows.binarization import binarize as binarized
@@ -33,6 +34,9 @@ class Batch(NamedTuple):
     context: Tensor | None
     weight: Tensor | None
     size: int
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 def _needs(method: str) -> Callable[[_AnyLoss], _AnyLoss]:

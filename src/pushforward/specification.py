@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from pushforward.errors import InputError, described
 from pushforward.storage.packed_tensors import pack
 
+SIZES = ("hidden_features", "hidden_channels", "num_blocks")  # are shown though they are the defaults
+
 
 def plain(value: Any) -> Any:
     """Turn a constructor argument into JSON values.
@@ -39,6 +41,61 @@ class Specified:
         """Return the type's name and its constructor's arguments as plain values."""
         arguments = list(inspect.signature(type(self).__init__).parameters)[1:]
         return {"type": type(self).__name__, **{name: plain(getattr(self, name)) for name in arguments}}
+
+    def __repr__(self) -> str:
+        """Return what built it in one line: what differs from the defaults, masks and tensors by their sizes."""
+        return in_words(self)
+
+
+def in_words(module: Any) -> str:
+    """Return what built an object, in one line: its type and arguments; the type alone where it does not say."""
+    name = type(module).__name__
+    if not isinstance(module, Specified):
+        return name
+    parameters = list(inspect.signature(type(module).__init__).parameters.values())[1:]
+    words = []
+    for place, parameter in enumerate(parameters):
+        value = getattr(module, parameter.name, None)
+        if value is None or (_is_default(value, parameter.default) and parameter.name not in SIZES):
+            continue
+        text = _value_in_words(value)
+        clear = place < 3 and parameter.kind is not parameter.KEYWORD_ONLY and isinstance(value, (int, nn.Module))
+        words.append(text if clear or hasattr(value, "num_params") else f"{parameter.name}={text}")
+    return f"{name}({', '.join(words)})"
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    if isinstance(value, (nn.ModuleList, list, tuple)) and not len(value) and default in ((), []):
+        return True
+    return type(value) is type(default) and not isinstance(value, Tensor) and bool(value == default)
+
+
+def _value_in_words(value: Any) -> str:
+    if isinstance(value, Tensor):
+        if value.dtype == torch.bool and value.ndim == 1 and value.device.type != "meta":
+            return _mask_in_words(value)
+        return f"<{' x '.join(map(str, value.shape)) or 'a number'}>"
+    if isinstance(value, (nn.ModuleList, list, tuple)):
+        some = [_value_in_words(one) for one in list(value)[:4]]
+        more = [f"... {len(value) - 4} more"] if len(value) > 4 else []
+        if isinstance(value, tuple):
+            return f"({', '.join([*some, *more])}{',' * (len(value) == 1)})"
+        return f"[{', '.join([*some, *more])}]"
+    if isinstance(value, nn.Module):
+        return in_words(value)
+    return repr(value)
+
+
+def _mask_in_words(mask: Tensor) -> str:
+    """Return which features a mask keeps, "first 5 of 10"."""
+    kept, features = int(mask.sum()), len(mask)
+    if bool(mask[:kept].all()):
+        return f"first {kept} of {features}"
+    if bool(mask[features - kept :].all()):
+        return f"last {kept} of {features}"
+    if torch.equal(mask, torch.arange(features, device=mask.device) % 2 == int(mask[1])):
+        return f"every other of {features}"
+    return f"{kept} of {features}"
 
 
 def nodes(specification: Any) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pushforward.display import shapes
 from pushforward.errors import InputError, require_number, require_seed
 
 LEVELS = 17
@@ -21,6 +22,9 @@ class LabelledImages(NamedTuple):
 
     x: Tensor
     labels: Tensor
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 class Digits(NamedTuple):

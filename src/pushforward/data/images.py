@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.display import shapes
 from pushforward.errors import InputError, require_choice, require_count, require_path
 from pushforward.transforms import Logit, Scale, Transform
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-GREY = ("1", "L")  # pillow's modes of one channel, of 2 and of 256 levels
+SUFFIXES, GREY = (".png", ".jpg", ".jpeg"), ("1", "L")  # grey: pillow's modes of one channel, 2 and 256 levels
 
 
 class Images(NamedTuple):
@@ -31,6 +31,9 @@ class Images(NamedTuple):
     labels: Tensor | None
     names: tuple[str, ...]
     shape: tuple[int, int, int]
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 def images(

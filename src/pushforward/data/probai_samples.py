@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.display import shapes
 from pushforward.errors import require_choice, require_seed
 
 THREE_SETS = ("two-moons", "two-blobs", "boomerang")
@@ -23,6 +24,9 @@ class Sample(NamedTuple):
 
     train: Tensor
     test: Tensor
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 def three_sets(name: str, *, seed: int = 0) -> Sample:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.data.toy_density import Density, Standardized, data_generator
 from pushforward.data.toy_laws import GaussianPeaks, NoisyCircles, NoisyCurves, Parabola, Squares, TwistedArms
+from pushforward.display import shapes
 from pushforward.errors import InputError, require_count, require_number
 
 
@@ -24,6 +25,9 @@ class ToyData(NamedTuple):
     x: Tensor
     labels: Tensor | None
     density: Density
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 def two_moons(num_samples: int, *, noise: float = 0.1, standardize: bool = False, seed: int = 0) -> ToyData:

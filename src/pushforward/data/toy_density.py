@@ -26,6 +26,16 @@ class Density(ABC):
     features: int = 2
     label_proportions: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return the law's name and its numbers."""
+        shown = (
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if not name.startswith("_") and name != "label_proportions"
+            if isinstance(value, (int, float, str, Density))
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     @abstractmethod
     def _log_prob_by_label(self, x: Tensor) -> Tensor:
         """Return log p(x | label) of rows (n, 2) for every label, (n, L); one column without labels."""
@@ -81,7 +91,7 @@ class Density(ABC):
     def conditional_entropy(self) -> float:
         """Return the entropy of x given its label in nats: the mean of `entropy(label=...)` over the labels."""
         if not self.label_proportions:
-            raise ValueError(f"{self} has no labels; use entropy().")
+            raise ValueError(f"{type(self).__name__} has no labels; use entropy().")
         return sum(share * self.entropy(label=label) for label, share in enumerate(self.label_proportions))
 
     def sample(self, num_samples: int, seed: int, *, label: int | None = None) -> Tensor:
@@ -94,7 +104,7 @@ class Density(ABC):
     def sample_with_labels(self, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """Draw fresh points with their labels: (num_samples, 2), float32, and (num_samples,), int64."""
         if not self.label_proportions:
-            raise ValueError(f"{self} has no labels; use sample().")
+            raise ValueError(f"{type(self).__name__} has no labels; use sample().")
         x, labels = self.draw(num_samples, fresh_generator(seed))
         return x.float(), labels
 
@@ -112,14 +122,11 @@ class Density(ABC):
 
     def _check_label(self, label: Tensor) -> None:
         if not self.label_proportions:
-            raise ValueError(f"{self} has no labels; got label {label.tolist()}.")
+            raise ValueError(f"{type(self).__name__} has no labels; got label {label.tolist()}.")
         if label.is_floating_point() or bool(((label < 0) | (label >= self.num_labels)).any()):
             raise ValueError(
                 f"label must be an integer from 0 to {self.num_labels - 1}; got {label.unique().tolist()}."
             )
-
-    def __str__(self) -> str:
-        return type(self).__name__
 
 
 class Standardized(Density):

@@ -10,6 +10,7 @@ from pushforward.bases import Base
 from pushforward.bases.acceptance import check_base
 from pushforward.errors import require_choice, require_count
 from pushforward.flows.from_base import nearest_base
+from pushforward.flows.in_words import InWords
 from pushforward.flows.torch_distribution import FlowDistribution
 from pushforward.flows.units import DATA_DTYPES, digits_kept, in_data_dtype, latent_dtype, prepared
 from pushforward.flows.user_rows import device_of, read_context, read_rows
@@ -17,17 +18,17 @@ from pushforward.numerics.chunking import in_chunks
 from pushforward.numerics.generators import check_generator
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context, shared_context, shared_features
-from pushforward.transforms.base import Step, Transform, check_transform, check_transforms
+from pushforward.transforms.base import Transform, check_transform, check_transforms
 from pushforward.transforms.module_structure import FromParts
+from pushforward.transforms.step import Step
 
 
-class Flow(Specified, nn.Module):
+class Flow(InWords, Specified, nn.Module):
     """Density p(x) = base(z) |det dz/dx| with z = transform(preprocessing(x)), all in the units of x (nats).
 
     `log_prob` and `encode` go from data to latent, `sample` and `decode` from latent to data. Made in eval() mode.
 
-    float64 data (numpy arrays too) pass the preprocessing in float64, and come back so from a flow initialized on such:
-    they keep their digits both ways. In between all is in the flow's dtype.
+    float64 data (numpy arrays too) pass the preprocessing in float64, and come back so from a flow initialized on such.
 
     Args:
         transform: Data (after preprocessing) -> latent. In a `Compose`, each part is one step.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pushforward.display import shapes
 from pushforward.errors import require_choice, require_count, require_kind
 from pushforward.flows.flow import Flow
 from pushforward.flows.user_rows import device_of
@@ -24,6 +25,9 @@ class LatentPath(NamedTuple):
 
     x: Tensor
     z: Tensor
+
+    def __repr__(self) -> str:
+        return shapes(self)
 
 
 @torch.no_grad()

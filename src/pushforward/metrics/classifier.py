@@ -15,7 +15,7 @@ from pushforward.numerics.threads import one_thread_everywhere
 MOST_SEEDS = 2**32  # that scikit-learn tells apart
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judgement:
     """What a classifier says of rows.
 
@@ -26,6 +26,9 @@ class Judgement:
 
     predicted: Tensor
     confidence: Tensor
+
+    def __repr__(self) -> str:
+        return f"Judgement({len(self.predicted):,} rows, mean confidence {self.mean_confidence():.3f})"
 
     def accuracy(self, labels: Any) -> float:
         """Return the share of rows whose predicted label is the one given, (n,)."""

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.display import table
 from pushforward.errors import require_count, require_seed
 from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.threads import threads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LatentNormality:
     """How far latent points are from N(0, I).
 
@@ -50,6 +51,28 @@ class LatentNormality:
     mmd_p_value: float
     num_rows: int
     num_rows_tested: int
+
+    def __repr__(self) -> str:
+        lines = [f"Latent of {self.num_rows:,} rows, {len(self.mean)} dimensions, against N(0, I):"]
+        return "\n  ".join([*lines, *(f"{what}  {value}" for what, value in self._figures())])
+
+    def _repr_html_(self) -> str:
+        return table(f"Latent of {self.num_rows:,} rows, {len(self.mean)} dimensions, against N(0, I)", self._figures())
+
+    def _figures(self) -> list[tuple[str, str]]:
+        """Return what was measured, the worst dimension of each kind."""
+        worst = {
+            "mean": self.mean, "standard deviation - 1": self.std - 1, "skewness": self.skewness,
+            "excess kurtosis": self.kurtosis, "Kolmogorov distance": self.kolmogorov,
+        }  # fmt: skip
+        found = []
+        for name, values in worst.items():
+            at = int(values.abs().argmax())
+            found.append((f"worst {name}", f"{values[at].item():.3f} (dimension {at + 1})"))
+        found.append(("largest correlation", f"{self.max_correlation:.3f}"))
+        found.append(("Kolmogorov p-value", f"{self.kolmogorov_p_value:.2f} ({self.num_rows_tested:,} rows)"))
+        found.append(("MMD p-value", f"{self.mmd_p_value:.2f} ({self.num_rows_tested:,} rows)"))
+        return found
 
 
 @threads(1)

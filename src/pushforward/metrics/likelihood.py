@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pushforward.display import table
 from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows.dequantization import dequantized
 from pushforward.flows.user_rows import device_of
@@ -73,6 +74,14 @@ class Score:
     def __str__(self) -> str:
         outside = f" ({self.num_outside} of {self.num_rows} rows outside the support)" if self.num_outside else ""
         return f"{self.mean:.4f} ± {self.standard_error:.4f} nats{outside}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("mean", f"{self.mean:.4f} ± {self.standard_error:.4f}"), ("median", f"{self.median:.4f}"),
+            ("without 1 % at each end", f"{self.trimmed_mean:.4f} ± {self.trimmed_standard_error:.4f}"),
+            ("rows", f"{self.num_rows:,}"), ("outside the support", f"{self.num_outside:,}"),
+        ]  # fmt: skip
+        return table("Nats a row", rows)
 
 
 @threads(1)

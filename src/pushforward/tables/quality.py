@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Density
+from pushforward.display import table
 from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality, Score, excess, latent_normality, nll
 from pushforward.numerics.threads import threads
@@ -32,7 +33,7 @@ class RoundTrip:
     dtype: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What rows that no one trained on say about a flow; `print` it.
 
@@ -73,7 +74,10 @@ class Evaluation:
         rows.append((f"round trip in {trip.dtype}, 99.9 % quantile", number(trip.high), ""))
         return rows
 
-    def __str__(self) -> str:
+    def _repr_html_(self) -> str:
+        return table(f"{self.nll.num_rows:,} rows", self.figures(), ("", "value", "±"))
+
+    def __repr__(self) -> str:
         lines = [f"{self.nll.num_rows:,} rows"]
         lines += [f"  {what:<42}{value}{f' ± {error}' if error else ''}" for what, value, error in self.figures()]
         return "\n".join(lines)

@@ -13,17 +13,18 @@ import torch
 
 from pushforward import model_file, verification
 from pushforward.data import Density
+from pushforward.display import in_notebook
 from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.report.table_report import write_report
-from pushforward.tables.columns import listing
 from pushforward.tables.data_frames import KINDS, of_kind
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
 from pushforward.tables.for_fitting import table_for_fitting
 from pushforward.tables.from_anything import as_table
 from pushforward.tables.given_context import context_table
+from pushforward.tables.in_words import InWords
 from pushforward.tables.model_folder import MODEL, model_in
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.sampler import Sampler
@@ -32,7 +33,7 @@ from pushforward.tables.splitting import Part
 from pushforward.tables.table_fit import TableFit, fit_flow
 
 
-class TableModel:
+class TableModel(InWords):
     """The density of a table's columns, or of some columns given the others, as a flow fitted to the rows.
 
     Densities are in nats, over all modelled columns together and per unit of each as it stands in the table: metres
@@ -75,10 +76,6 @@ class TableModel:
         self.flow, self.schema, self.seed, self.plan, self.fitted = flow, schema, seed, plan, fitted
         self.summary: dict[str, Any] = dict(summary or {})
         self._sampler = Sampler(flow, schema)
-
-    def __repr__(self) -> str:
-        given = f" given {listing(self.schema.context)}" if self.schema.context else ""
-        return f"<TableModel of {listing(self.schema.modelled)}{given}>"
 
     @classmethod
     def fit(
@@ -123,7 +120,8 @@ class TableModel:
             resume: Go on from the checkpoint in `out`.
             device: Where to train, such as "auto" (CUDA if there is one) or "cpu". The model comes back on the CPU.
             progress: Show how the training goes.
-            notify: Called before the training with each warning about the table; by default `warnings.warn`.
+            notify: Called before the training with each warning about the table; by default
+                `warnings.warn`, in a notebook `print`.
 
         Raises:
             InputError: If the table cannot be fitted (all that is wrong with it in one message), an option is out of
@@ -134,7 +132,7 @@ class TableModel:
         fitted = fit_flow(
             table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
             truth=truth, out=out, resume=resume, device=device, progress=progress,
-            notify=notify or partial(warnings.warn, stacklevel=3),
+            notify=notify or (print if in_notebook() else partial(warnings.warn, stacklevel=3)),
         )  # fmt: skip
         model = cls(
             fitted.flow, fitted.schema, seed=seed, plan=fitted.plan, summary=fitted.summary(table), fitted=fitted

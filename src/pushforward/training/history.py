@@ -3,14 +3,17 @@
 import json
 import math
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
 
+from pushforward.display import curves, table
+
 COLUMNS = ("step", "epoch", "seconds", "train_loss", "train_error", "validation_loss", "learning_rate")
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """A training run as a table with one row a report (about a hundred a run), and its summary. Losses are in nats.
 
@@ -48,6 +51,30 @@ class History:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __repr__(self) -> str:
+        """Return how the run ended, and its last losses in nats, in one line."""
+        words = [f"{self.steps:,} of {self.num_steps:,} steps in {self.seconds:.1f} s, {self.stopped_because}"]
+        if self.rows:
+            words.append(f"train {self.rows[-1]['train_loss']:.4f}")
+        if self.best_validation is not None:
+            words.append(f"validation {self.best_validation:.4f} at step {self.best_step:,}")
+        words += [f"{len(self.rollbacks)} rollbacks"] * bool(self.rollbacks)
+        words += [f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}"] * bool(self.notes)
+        return f"History({'; '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        columns = self.to_numpy()
+        later = columns["step"] > 0
+        lines = {
+            name: (columns["step"][later].tolist(), columns[f"{name}_loss"][later].tolist())
+            for name in ("train", "validation")
+        }
+        shown = self.rows[:: max(len(self.rows) // 4, 1)][:4] + self.rows[-1:]
+        cells = [[f"{row['step']:,}", *(_cell(row.get(name)) for name in COLUMNS[2:])] for row in shown]
+        notes = "".join(f"<div>{escape(note)}</div>" for note in self.notes)
+        below = curves(lines, "step", "loss (nats)") + notes
+        return table(repr(self)[8:-1], cells, ("step", *(name.replace("_", " ") for name in COLUMNS[2:])), below=below)
+
     def to_numpy(self) -> dict[str, np.ndarray]:
         """Return the table as one array a column; a missing value is NaN."""
         return {
@@ -62,6 +89,10 @@ class History:
     def summary(self) -> dict[str, Any]:
         """Return everything but the table, as plain values."""
         return {name: value for name, value in vars(self).items() if name != "rows"}
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def json_line(row: dict[str, Any]) -> str:

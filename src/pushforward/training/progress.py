@@ -1,10 +1,12 @@
-"""Progress of a run: a bar in a terminal, plain lines in a log, or nothing."""
+"""Progress of a run: a bar in a terminal or a notebook, plain lines in a log, or nothing."""
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+from pushforward.display import in_notebook
 
 LINE_SECONDS = 5.0
 
@@ -102,7 +104,7 @@ class Bar:
 
 @contextmanager
 def shown(progress: bool) -> Iterator[Progress]:
-    """Show a bar in a terminal (if rich is there), lines elsewhere, nothing if not wanted, until the end."""
+    """Show a bar in a terminal (if rich is there) or a notebook, else lines, nothing if not wanted, until the end."""
     display = _make(progress)
     try:
         yield display
@@ -113,6 +115,12 @@ def shown(progress: bool) -> Iterator[Progress]:
 def _make(progress: bool) -> Progress:
     if not progress:
         return Silent()
+    if in_notebook():
+        from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
+
+        from pushforward.training.notebook_bar import NotebookBar
+
+        return NotebookBar(display, HTML)
     if sys.stderr.isatty():
         try:
             return Bar()

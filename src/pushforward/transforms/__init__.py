@@ -2,7 +2,7 @@
 
 from pushforward.transforms import masks
 from pushforward.transforms.autoregressive import Autoregressive, autoregressive_adjacency
-from pushforward.transforms.base import Compose, Inverse, Step, Transform
+from pushforward.transforms.base import Compose, Inverse, Transform
 from pushforward.transforms.continuous import Continuous
 from pushforward.transforms.coupling import Coupling
 from pushforward.transforms.elementwise import Elementwise, Scale, Shift
@@ -11,6 +11,7 @@ from pushforward.transforms.linear import LULinear, Orthogonal, Permutation
 from pushforward.transforms.preprocessing import ActNorm, Asinh, Logit, Standardize
 from pushforward.transforms.residual import Planar, Radial, Sylvester
 from pushforward.transforms.spline import RationalQuadratic
+from pushforward.transforms.step import Step
 from pushforward.transforms.univariate import Additive, Affine, Univariate
 
 __all__ = [

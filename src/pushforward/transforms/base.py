@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,7 @@ from pushforward.transforms.argument_checks import (
     shared_features,
 )
 from pushforward.transforms.module_structure import FromParts, hands_on, outermost, twin_with
-
-
-class Step(NamedTuple):
-    """One step of a flow: its name, the value it gave, (*batch, D), and its log_det, (*batch,), in nats."""
-
-    name: str
-    value: Tensor
-    log_det: Tensor
+from pushforward.transforms.step import Step
 
 
 class Transform(nn.Module, ABC):

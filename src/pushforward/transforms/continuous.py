@@ -10,8 +10,9 @@ from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.numerics.precision import own_dtype
 from pushforward.specification import Specified
 from pushforward.transforms.argument_checks import check_context, takes
-from pushforward.transforms.base import Step, Transform
+from pushforward.transforms.base import Transform
 from pushforward.transforms.conditioning import bounded
+from pushforward.transforms.step import Step
 
 SEGMENTS = 8  # that `steps` shows
 TRACES = ("exact", "hutchinson")

@@ -17,7 +17,8 @@ from pushforward.numerics.arrays import as_tensor
 from pushforward.numerics.jacobian import Map, sensitivity
 from pushforward.numerics.threads import threads
 from pushforward.transforms.argument_checks import check_context
-from pushforward.transforms.base import Step, Transform
+from pushforward.transforms.base import Transform
+from pushforward.transforms.step import Step
 from pushforward.verification.base_side import check_base_side
 from pushforward.verification.findings import ROUNDINGS, Findings, Stopped, typical_size
 from pushforward.verification.result import Verification

@@ -1,12 +1,15 @@
 """What `verify` returns: problems, notes and the sizes of the errors."""
 
 import math
+import re
 from dataclasses import dataclass, field
 
 import torch
 
+from pushforward.display import table
 
-@dataclass
+
+@dataclass(repr=False)
 class Verification:
     """What `verify` found; `print` it.
 
@@ -45,6 +48,13 @@ class Verification:
     def precision(self) -> str:
         """The dtype's name."""
         return str(self.dtype).removeprefix("torch.")
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        first, *lines = str(self).splitlines()
+        return table(first, [re.split(": |  +", line.strip(), maxsplit=1) for line in lines])
 
     def __str__(self) -> str:
         rows, features = self.shape
