@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 import pushforward as pf
 from pushforward.report import plots
+from pushforward.report.plots.canvas import limits
 from pushforward.report.table_report import describe
 from pushforward.report.wording import number, seconds
 
@@ -120,7 +121,7 @@ def test_writing_replaces_the_file_and_leaves_no_other(model, tmp_path):
 def test_outliers_do_not_decide_the_limits_of_a_picture():
     x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[0] = 1e30
-    [(low, high)] = plots.limits(x)
+    [(low, high)] = limits(x)
     assert -5 < low < -2
     assert 2 < high < 5
 
@@ -128,7 +129,7 @@ def test_outliers_do_not_decide_the_limits_of_a_picture():
 def test_limits_of_a_column_that_is_constant_but_for_an_outlier_span_it():
     x = torch.zeros(1000, 1, dtype=torch.float64)
     x[0] = 1.0
-    [(low, high)] = plots.limits(x)
+    [(low, high)] = limits(x)
     assert low < high
 
 
@@ -157,7 +158,7 @@ def test_the_plane_shows_the_density_of_a_flow_as_a_third_panel():
 def test_learning_curves_of_a_run_without_validation_can_be_drawn():
     flow = pf.recipes.realnvp(2, num_layers=1)
     history = pf.fit(flow, torch.randn(50, 2), num_steps=5, validation=None, progress=False)
-    [axes] = plots.learning_curves(history).axes
+    [axes] = plots.history(history).axes
     assert [line.get_label() for line in axes.lines] == ["training", "weights kept"]
 
 

@@ -9,6 +9,7 @@ import pushforward as pf
 from pushforward.data.digits import LEVELS
 from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
+from pushforward.report.plots.sheets import tiled
 from pushforward.studies import run
 from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import codes as digit_codes
@@ -16,7 +17,6 @@ from pushforward.studies.digits import gaussians as digit_gaussians
 from pushforward.studies.digits import schemes, task
 from pushforward.studies.digits.judge import Judge
 from pushforward.studies.kit import Record, middles, one_hot, to_levels
-from pushforward.studies.kit import images as digit_pictures
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_mean_square_radius_is_that_of_the_rows(tmp_path):
 
 
 def test_a_sheet_has_a_gap_between_images():
-    board = digit_pictures.tiled(torch.ones(3, 64), 2)
+    board = tiled(torch.ones(3, 64), 2, (8, 8))
     assert board.shape == (17, 17)
     assert (board[:8, :8] == 1).all()
     assert (board[:8, 9:] == 1).all()

@@ -74,7 +74,9 @@ def _value_in_words(value: Any) -> str:
     if isinstance(value, Tensor):
         if value.dtype == torch.bool and value.ndim == 1 and value.device.type != "meta":
             return _mask_in_words(value)
-        return f"<{' x '.join(map(str, value.shape)) or 'a number'}>"
+        if not value.ndim and value.device.type != "meta":
+            return f"{value.item():.6g}"
+        return f"<{' x '.join(map(str, value.shape))}>"
     if isinstance(value, (nn.ModuleList, list, tuple)):
         some = [_value_in_words(one) for one in list(value)[:4]]
         more = [f"... {len(value) - 4} more"] if len(value) > 4 else []

@@ -106,7 +106,7 @@ def pixel_units(name: str) -> list[Transform]:
 
     Example:
         >>> pixel_units("logit")
-        [Scale(), Logit()]
+        [Scale(factor=0.00390625), Logit()]
     """
     units: dict[str, list[Transform]] = {
         "1/256": [Scale(1 / 256)],

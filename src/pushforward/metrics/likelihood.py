@@ -195,8 +195,8 @@ def gain(flow: HasLogProb, other: HasLogProb, x: Any, context: Any = None, *, ba
 
     Example:
         >>> import pushforward as pf
-        >>> moons = pf.data.two_moons(1000)
-        >>> gain(moons.density, pf.recipes.nice(2), moons.x).mean > 0
+        >>> wide = pf.Flow(pf.transforms.Scale([0.5, 0.5]), pf.bases.StandardNormal(2))
+        >>> gain(pf.recipes.nice(2), wide, torch.zeros(10, 2)).mean > 0
         True
     """
     x, batch_size = _rows(x), require_count("batch_size", batch_size)

@@ -101,7 +101,7 @@ def render(report: TableReport) -> str:
         report=report,
         scores={"this flow": report.nll, **report.baselines},
         facts=facts(report),
-        curves=plots.learning_curves(report.history, loss=loss),
+        curves=plots.history(report.history, loss=loss),
         comparison=_comparison(report),
         quantiles=None if report.latent is None else plots.latent_quantiles(report.latent),
     )

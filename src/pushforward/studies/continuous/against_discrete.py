@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pushforward import Flow, verify
 from pushforward.data import THREE_SETS, Sample, three_sets
-from pushforward.report.plots import DATA, SAMPLES
+from pushforward.report.plots.canvas import DATA, SAMPLES
 from pushforward.studies.continuous.candidates import OURS, SOURCES, STARTS, Stage, trained
 from pushforward.studies.continuous.costs import cost_against_features
 from pushforward.studies.kit import Record, num_parameters, pictures

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pushforward.report.plots import SAMPLES
+from pushforward.report.plots.canvas import SAMPLES
 from pushforward.report.rendering import png
 from pushforward.studies.kit import pictures
 

@@ -10,30 +10,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pushforward.data.digits import LEVELS
-from pushforward.report.plots import LABEL_COLOURS
+from pushforward.report.plots.canvas import LABEL_COLOURS
+from pushforward.report.plots.sheets import draw_sheet
 from pushforward.studies.kit.pictures import circles, tidy
 
 REACH = 4.0  # of the picture of codes, along each axis
 
 
-def tiled(images: Tensor, num_columns: int) -> np.ndarray:
-    """Return square images (n, D) as one picture, row by row with a gap of a pixel; gaps and empty places are NaN."""
-    side, num_rows = math.isqrt(images.shape[1]), -(-len(images) // num_columns)
-    board = np.full((num_rows * (side + 1) - 1, num_columns * (side + 1) - 1), np.nan)
-    for index, image in enumerate(images.reshape(-1, side, side).numpy()):
-        top, left = (position * (side + 1) for position in divmod(index, num_columns))
-        board[top : top + side, left : left + side] = image
-    return board
-
-
 def sheet(axes: Axes, images: Tensor, title: str, num_columns: int = 10, levels: int = LEVELS) -> None:
     """Draw square images (n, D) of levels, ink dark, in rows of `num_columns`."""
-    axes.imshow(tiled(images, num_columns), cmap="gray_r", vmin=0, vmax=levels - 1, interpolation="nearest")
-    axes.set_title(title, fontsize=10)
-    axes.set_facecolor("#C9D8E6")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+    side = math.isqrt(images.shape[1])
+    draw_sheet(axes, images, title, num_columns, (side, side), 0, levels - 1)
 
 
 def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2, levels: int = LEVELS) -> Figure:

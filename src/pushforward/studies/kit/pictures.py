@@ -11,15 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from pushforward.report.plots import BLACK, DENSITY_MAP, LABEL_COLOURS
+from pushforward.report.plots.canvas import (
+    BLACK,
+    DENSITY_MAP,
+    LABEL_COLOURS,
+    X_NAMES,
+    Window,
+    board,
+    draw_points,
+    frame,
+    label_colours,
+)
+from pushforward.report.plots.canvas import on_grid as on_grid_above
 from pushforward.training import History
 
 FLOOR = -10.0  # log density below which a picture shows no difference, nats
-X_NAMES = ("$x_1$", "$x_2$")
-POINTS = 10_000  # drawn in one panel
 
 LogDensity = Callable[..., Tensor]  # in nats, of points (*batch, 2)
-Window = tuple[float, float, float, float]  # left, right, bottom, top in units of x
 SOURCE_WINDOW: Window = (-2.5, 2.5, -2.5, 2.5)  # of the source's pictures of standardized points
 
 
@@ -44,19 +52,10 @@ def window(x: Tensor, margin: float = 0.1) -> Window:
     return left, right, bottom, top
 
 
-def board(num_columns: int, num_rows: int = 1, *, size: float = 3.1, **shared: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure of square panels and its axes, row by row."""
-    figure = Figure(figsize=(size * num_columns, size * num_rows + 0.3), layout="constrained")
-    return figure, list(figure.subplots(num_rows, num_columns, squeeze=False, **shared).flat)
-
-
 def points(axes: Axes, drawn: Points, title: str, area: Window, names: tuple[str, str] = X_NAMES) -> None:
     """Draw points, at most as many as one panel holds."""
-    across, up = drawn.x[:POINTS].detach().cpu().numpy().T
-    colours = [drawn.colour] * len(across)
-    if drawn.labels is not None:
-        colours = [LABEL_COLOURS[int(label) % len(LABEL_COLOURS)] for label in drawn.labels[:POINTS]]
-    axes.scatter(across, up, s=drawn.size, c=colours, alpha=0.45, linewidths=0, rasterized=True)
+    x = drawn.x.detach().cpu()
+    draw_points(axes, x, drawn.colour if drawn.labels is None else label_colours(drawn.labels), drawn.size)
     frame(axes, title, area, names)
 
 
@@ -103,21 +102,9 @@ def panels(
     return figure, places
 
 
-@torch.no_grad()
 def on_grid(log_prob: LogDensity, area: Window, grid: int) -> Tensor:
     """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
-    left, right, bottom, top = area
-    across = torch.linspace(left, right, grid)
-    up = torch.linspace(bottom, top, grid)
-    corners = torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
-    return log_prob(corners).float().nan_to_num(neginf=FLOOR).clamp(min=FLOOR)
-
-
-def frame(axes: Axes, title: str, area: Window, names: tuple[str, str] = X_NAMES) -> None:
-    """Give a square panel its title, limits and axis names."""
-    axes.set_title(title, fontsize=10)
-    axes.set(xlim=area[:2], ylim=area[2:], aspect="equal", xlabel=names[0], ylabel=names[1])
-    axes.tick_params(labelsize=8)
+    return on_grid_above(log_prob, area, grid, FLOOR)
 
 
 def circles(axes: Axes, radii: Sequence[float], **line: Any) -> None:

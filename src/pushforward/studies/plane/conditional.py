@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward import Flow
 from pushforward.data import Density, ToyData, hexagon, two_moons
-from pushforward.report.plots import DATA, SAMPLES
+from pushforward.report.plots.canvas import DATA, SAMPLES
 from pushforward.studies.kit import Candidate, Comparison, Points, Record, drawn, file_name, one_hot, pictures
 from pushforward.studies.kit.tables import Columns, Score, largest, shown, spread, values
 from pushforward.studies.plane.conditional_quality import Merged, Truth

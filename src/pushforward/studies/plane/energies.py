@@ -7,7 +7,7 @@ import torch
 
 from pushforward import Flow, losses, recipes
 from pushforward.data import ENERGIES, Energy
-from pushforward.report.plots import SAMPLES
+from pushforward.report.plots.canvas import SAMPLES
 from pushforward.studies.kit import Candidate, Record, drawn, num_parameters, pictures, train
 
 TITLE = "Four energies: flows without data"

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from pushforward import Flow, verify
 from pushforward.data import ToyData, hexagon, two_moons
-from pushforward.report.plots import DATA, SAMPLES
+from pushforward.report.plots.canvas import DATA, SAMPLES
 from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures
 from pushforward.studies.kit.tables import Score, mean
 from pushforward.studies.plane import quality

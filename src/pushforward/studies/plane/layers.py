@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pushforward import Flow, nets, transforms, verify
 from pushforward.bases import StandardNormal
-from pushforward.report.plots import DATA, SAMPLES
+from pushforward.report.plots.canvas import DATA, SAMPLES
 from pushforward.studies.kit import Points, Record, drawn, pictures
 from pushforward.transforms import Affine, Compose, Coupling, Inverse, RationalQuadratic, Scale, Shift, Transform
 

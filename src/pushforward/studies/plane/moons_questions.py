@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward import Flow, InputError, RunError, bases, metrics, recipes
 from pushforward.data import ToyData, two_moons
-from pushforward.report.plots import SAMPLES
+from pushforward.report.plots.canvas import SAMPLES
 from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures, train
 from pushforward.studies.plane import quality
 from pushforward.studies.plane.flows import our_splines

@@ -5,7 +5,7 @@ from functools import partial
 
 from pushforward import Flow, metrics, recipes
 from pushforward.data import TOYS, ToyData
-from pushforward.report.plots import SAMPLES
+from pushforward.report.plots.canvas import SAMPLES
 from pushforward.studies.kit import Candidate, Comparison, Record, drawn, num_parameters, pictures
 from pushforward.studies.kit.tables import mean, shown
 from pushforward.studies.plane import quality

@@ -6,7 +6,7 @@ import torch
 
 from pushforward import Flow, metrics, recipes
 from pushforward.data import Density, ToyData, two_moons
-from pushforward.report.plots import DATA, SAMPLES
+from pushforward.report.plots.canvas import DATA, SAMPLES
 from pushforward.studies.kit import Candidate, Points, Record, drawn, pictures, train
 from pushforward.studies.plane import moons_questions, quality
 from pushforward.studies.plane.flows import our_splines

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pushforward.report.plots import BLACK, DATA, LABEL_COLOURS, SAMPLES
+from pushforward.report.plots.canvas import BLACK, DATA, LABEL_COLOURS, SAMPLES
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.tables import mean, shown, values

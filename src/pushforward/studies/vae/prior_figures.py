@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from matplotlib.figure import Figure
 
-from pushforward.report.plots import BLACK, BLUE, LABEL_COLOURS, VERMILION
+from pushforward.report.plots.canvas import BLACK, BLUE, LABEL_COLOURS, VERMILION
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.pictures import board, curves, frame, tidy, window
 from pushforward.studies.kit.tables import mean, values

@@ -1,4 +1,4 @@
-"""Pictures: each function returns a matplotlib `Figure`, drawn without pyplot and its global state."""
+"""Pictures of a fitted table: its columns beside samples, its latent, and the training."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,48 +6,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality
+from pushforward.report.plots.canvas import BLACK, BLUE, DATA, DENSITY_MAP, SAMPLES, VERMILION, Picture, limits, tidy
 
 if TYPE_CHECKING:
     from pushforward.training import History
 
-__all__ = ["latent_quantiles", "learning_curves", "limits", "pairs", "plane"]
-
-# Okabe & Ito (2008), and three of Tol's muted scheme: colours that the colour-blind tell apart.
-BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
-DATA, SAMPLES = BLUE, VERMILION
-# One colour a label or curve; after these the first comes again.
-LABEL_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK, "#882255", "#999933", "#332288")
 _WHO = ((DATA, "data"), (SAMPLES, "samples"))
-DENSITY_MAP = "cividis"
-
 POINTS = 3_000  # drawn in one panel
 GRID = 200  # steps of a density's grid along each axis
+MOST_UNEQUAL = 5.0  # of two columns' ranges: nearer ones are taken to be of one unit, and drawn to one scale
 
 
-def limits(x: Tensor, *, share: float = 0.005, margin: float = 0.15) -> list[tuple[float, float]]:
-    """Return lower and upper limit of each column's axis: outer quantiles and a margin, so that no outlier decides.
+def history(history: "History", *, loss: str = "loss (nats)") -> Picture:
+    """Picture training and validation loss against steps, with the step whose weights were kept.
 
     Args:
-        x: (n, D).
-        share: Share of the rows left out at each end.
-        margin: Added at both ends, relative to the distance of the quantiles.
+        history: What `pf.fit` returned.
+        loss: Name of the loss, and its unit.
     """
-    ordered = x.sort(0).values
-    low, high = (ordered[round(q * (len(x) - 1))] for q in (share, 1 - share))
-    width = high - low
-    width = torch.where(width > 0, width, ordered[-1] - ordered[0])
-    return list(zip((low - margin * width).tolist(), (high + margin * width).tolist(), strict=True))
-
-
-def learning_curves(history: "History", *, loss: str = "loss (nats)") -> Figure:
-    """Training and validation loss against steps, with the step whose weights were kept; `loss` names it."""
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Picture(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot()
     table = history.to_numpy()
     for key, colour, label in (("train_loss", BLUE, "training"), ("validation_loss", VERMILION, "validation")):
@@ -64,11 +46,11 @@ def learning_curves(history: "History", *, loss: str = "loss (nats)") -> Figure:
     axes.set_xlabel("step")
     axes.set_ylabel(loss)
     axes.legend(frameon=False)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
-def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: int = 6) -> Figure:
+def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: int = 6) -> Picture:
     """Every pair of columns, data below the diagonal and samples above it; each column alone on the diagonal.
 
     Args:
@@ -81,7 +63,7 @@ def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: 
     data, samples = data[:, :num_columns], samples[:, :num_columns]
     bounds = limits(data)
     size = {1: 4.5, 2: 3.2}.get(num_columns, 2.1)
-    figure = Figure(figsize=(size * num_columns + 0.6, (size if num_columns > 1 else 3.2) * num_columns + 0.4))
+    figure = Picture(figsize=(size * num_columns + 0.6, (size if num_columns > 1 else 3.2) * num_columns + 0.4))
     figure.set_layout_engine("constrained")
     grid = figure.subplots(num_columns, num_columns, squeeze=False)
     for row in range(num_columns):
@@ -110,7 +92,7 @@ def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: 
 
 
 @torch.no_grad()
-def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None = None) -> Figure:
+def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None = None) -> Picture:
     """Two columns side by side on the same axes: data, samples and, given a flow without context, its density.
 
     Args:
@@ -121,7 +103,7 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
     """
     bounds = limits(data)
     num_panels = 2 if flow is None else 3
-    figure = Figure(figsize=(3.3 * num_panels, 3.4), layout="constrained")
+    figure = Picture(figsize=(3.3 * num_panels, 3.4), layout="constrained")
     panels = figure.subplots(1, num_panels, sharex=True, sharey=True)
     for axes, points, (colour, title) in zip(panels, (data, samples), _WHO, strict=False):
         _scatter(axes, points, colour)
@@ -137,16 +119,19 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
             values.numpy(), origin="lower", extent=extent, aspect="auto", cmap=DENSITY_MAP, vmin=0, vmax=top
         )
         panels[2].set_title("density of the flow", fontsize=10)
+    wide, tall = (high - low for low, high in bounds)
     for axes in panels:
         axes.set(xlim=bounds[0], ylim=bounds[1], xlabel=_short(names[0]))
+        if max(wide, tall) < MOST_UNEQUAL * min(wide, tall):
+            axes.set_aspect("equal")
         axes.tick_params(labelsize=8)
     panels[0].set_ylabel(_short(names[1]))
     return figure
 
 
-def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> Figure:
+def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> Picture:
     """Q-Q plot of each latent dimension of the data against the standard normal; the line is perfect."""
-    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    figure = Picture(figsize=(4.2, 4), layout="constrained")
     axes = figure.add_subplot()
     normal, quantiles = latent.normal_quantiles, latent.quantiles[:, :most_dimensions]
     ends = (normal[0].item() * 1.1, normal[-1].item() * 1.1)
@@ -158,7 +143,7 @@ def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> F
     axes.set_xlim(ends)
     axes.set_ylim(ends[0] * 1.3, ends[1] * 1.3)
     axes.legend(frameon=False)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
