@@ -26,7 +26,7 @@ def test_the_readmes_table_in_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_readmes_parts_run(tmp_path, monkeypatch, capsys):
     _, code = blocks("README.md")
-    shorter = code.replace("max_seconds=10", "num_steps=20")
+    shorter = code.replace("1_500", "20")
     assert shorter != code
     monkeypatch.chdir(tmp_path)
     exec(compile(shorter, "README.md", "exec"), {})

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pushforward.errors import InputError, described
 from pushforward.storage.packed_tensors import pack
 
-SIZES = ("hidden_features", "hidden_channels", "num_blocks")  # are shown though they are the defaults
+SIZES = ("bins", "hidden_features", "hidden_channels", "num_blocks")  # are shown though they are the defaults
 
 
 def plain(value: Any) -> Any:
@@ -83,7 +83,7 @@ def _value_in_words(value: Any) -> str:
         if isinstance(value, tuple):
             return f"({', '.join([*some, *more])}{',' * (len(value) == 1)})"
         return f"[{', '.join([*some, *more])}]"
-    if isinstance(value, nn.Module):
+    if isinstance(value, (nn.Module, Specified)):
         return in_words(value)
     return repr(value)
 

@@ -13,7 +13,7 @@ from pushforward.transforms import Compose, Inverse
 if TYPE_CHECKING:
     from pushforward.flows.flow import Flow
 
-LINE = 100  # characters
+LINE = 119  # characters
 FEW = 10  # rows that are printed whole
 
 
@@ -54,13 +54,13 @@ class InWords:
 
     def __repr__(self: "Flow") -> str:  # type: ignore[misc]
         rows = rows_of(self)
-        wide = max(len(row.what) for row in rows)
+        what, number = max(len(row.what) for row in rows), max(len(row.parameters) for row in rows)
         lines = [f"{headline(self)}, data to latent:"]
         for row in rows:
-            words = f"{row.words}  [{row.parameters}]" if row.parameters else row.words
-            first, *others = textwrap.wrap(words, LINE)
+            start = f"  {row.what:<{what}}  {row.parameters:>{number}}  "
+            first, *others = textwrap.wrap(row.words, LINE - len(start))
             others = others if len(rows) <= FEW else ["..."] * bool(others)
-            lines += [f"  {row.what:<{wide}}  {first}", *(f"  {'':<{wide}}    {line}" for line in others)]
+            lines += [start + first, *(" " * len(start) + line for line in others)]
         return "\n".join(lines)
 
     def _repr_html_(self: "Flow") -> str:  # type: ignore[misc]
