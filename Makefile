@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_SECONDS ?= 30
-CODE := src tests benchmarks docs/draw_rooms.py
+CODE := src tests benchmarks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 

@@ -59,7 +59,7 @@ def in_words(module: Any) -> str:
         if value is None or (_is_default(value, parameter.default) and parameter.name not in SIZES):
             continue
         text = _value_in_words(value)
-        clear = place < 3 and parameter.kind is not parameter.KEYWORD_ONLY and isinstance(value, (int, nn.Module))
+        clear = place < 3 and parameter.name not in SIZES and isinstance(value, (int, nn.Module))
         words.append(text if clear or hasattr(value, "num_params") else f"{parameter.name}={text}")
     return f"{name}({', '.join(words)})"
 

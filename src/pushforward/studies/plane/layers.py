@@ -150,6 +150,13 @@ def _a_normal_pushed_forward(record: Record) -> None:
 
 def _volume(record: Record) -> None:
     record.heading("Volume and orientation")
+    record.text(
+        "Proof that f(x) = -x + a preserves volume. Its i-th coordinate is f_i(x) = -x_i + a_i, so ∂f_i/∂x_j is -1"
+        " where i = j and 0 elsewhere: at every x the Jacobian is J_f(x) = -I. The determinant of a diagonal "
+        "matrix is the product of its entries, det J_f = (-1)^D, hence |det J_f(x)| = 1 for all x and every a. By "
+        "the change of variables a set S has the image f(S) of volume ∫_S |det J_f(x)| dx = ∫_S dx, its own: f "
+        "preserves volume."
+    )
     rows = []
     for features in range(1, 6):
         flip = Compose([Scale((-1.0,) * features), Shift(tuple(map(float, range(features))))])
@@ -170,6 +177,19 @@ def _volume(record: Record) -> None:
 
 def _chain_rule(record: Record) -> None:
     record.heading("Inverse and Jacobian of a composition")
+    record.text(
+        "Proof that F = f_K ∘ ... ∘ f_1 has the inverse G = f_1⁻¹ ∘ ... ∘ f_K⁻¹. By induction on K; K = 1 is the "
+        "meaning of f_1⁻¹. Let F' = f_(K-1) ∘ ... ∘ f_1 have the inverse G' = f_1⁻¹ ∘ ... ∘ f_(K-1)⁻¹. Then F = "
+        "f_K ∘ F' and G = G' ∘ f_K⁻¹. For every x, G(F(x)) = G'(f_K⁻¹(f_K(F'(x)))) = G'(F'(x)) = x, and for every "
+        "z, F(G(z)) = f_K(F'(G'(f_K⁻¹(z)))) = f_K(f_K⁻¹(z)) = z. A map that undoes F on both sides is its inverse."
+    )
+    record.text(
+        "Proof that |det J_h| = |det J_g| |det J_f| for h = g ∘ f. Write y = f(x). The chain rule gives ∂h_i/∂x_j "
+        "(x) = ∇g_i(y) · ∂f/∂x_j (x) = Σ_k ∂g_i/∂y_k (y) ∂f_k/∂x_j (x). The entry (i, j) of the product of two "
+        "matrices A and B is Σ_k A_ik B_kj; with A = J_g(y) and B = J_f(x) that is the same sum. Hence J_h(x) = "
+        "J_g(f(x)) J_f(x). Both are D x D, and the determinant of a product is the product of the determinants: "
+        "det J_h(x) = det J_g(f(x)) det J_f(x). Taking absolute values, and logarithms, log_dets of layers add."
+    )
     f = Compose([_coupling(Affine(), keep_first=True), transforms.LULinear(2)]).double()
     g = Compose([Scale((1.5, -0.7)), _coupling(RationalQuadratic(), keep_first=False)]).double()
     h = Compose([f, g])
