@@ -128,6 +128,7 @@ def _animations(record: Record, runs: Stages) -> None:
         ("RealNVP", "through-layers", "layer by layer"),
     ):
         steps = [("base", z), *((step.name, step.value) for step in runs[name][0].flow.steps_inverse(z))]
+        steps[-1] = ("data", steps[-1][1])  # the last step undoes a scaling
         moving = animation(steps, between=record.size(4, quick=0))
         record.animate(picture, moving, f"{name}: samples on their way from base to data, {way}.")
 

@@ -137,7 +137,7 @@ def _a_normal_pushed_forward(record: Record) -> None:
         "MultivariateNormal": normal.log_prob,
         "samples of the flow": Points(samples, SAMPLES),
     }
-    figure, _ = pictures.panels(contents, (-3.0, 3.0, -4.0, 2.0), grid=record.grid)
+    figure, _ = pictures.panels(contents, (-5.0, 5.0, -5.5, 4.5), grid=record.grid)
     caption = "The base, its image under x = (z1 / 2 + 1, z2 - 1), torch's normal distribution, and 10,000 samples."
     record.picture("normal", figure, caption)
     record.answer(

@@ -1,5 +1,6 @@
 """Questions that two moons can answer: the bridge, the uniform base, thin data, and an adversarial rival."""
 
+import copy
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
@@ -74,6 +75,20 @@ def _gap(data: ToyData) -> tuple[Tensor, float]:
 
 
 @torch.no_grad()
+def _image_of_line(flow: Flow, step: float = 0.02, rounds: int = 30) -> Tensor:
+    """Return the image of z2 = 0, |z1| <= 3, (n, 2): a point more wherever two are farther apart than a step."""
+    z = torch.linspace(-3, 3, 2_000, dtype=torch.float64)
+    flow = copy.deepcopy(flow).double()  # where the map is steep, float32 has no numbers between two points
+    for _ in range(rounds):
+        curve = flow.decode(torch.stack([z, torch.zeros_like(z)], -1))
+        far = (curve.diff(dim=0).norm(dim=-1) > step).nonzero().squeeze(-1)
+        if not len(far):
+            break
+        z = torch.cat([z, (z[far] + z[far + 1]) / 2]).sort().values
+    return flow.decode(torch.stack([z, torch.zeros_like(z)], -1))
+
+
+@torch.no_grad()
 def _mass(log_prob: Callable[[Tensor], Tensor], cells: Tensor, size: float) -> float:
     return float(log_prob(cells).double().exp().sum()) * size
 
@@ -98,9 +113,14 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
     }
     figure, (_, _, axes, _) = pictures.panels(contents, AREA, grid=record.grid)
     logits = pictures.on_grid(lambda x: discriminator(x).squeeze(-1), AREA, record.grid)
-    image = axes.imshow(logits.sigmoid(), origin="lower", extent=AREA, cmap="PuOr", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, shrink=0.75, label="judged real", aspect=25)
-    caption = "Samples of both; what the discriminator returns, the probability of being real; the flow's log density."
+    apart = float((discriminator(data.x[:10_000]).sigmoid() - 0.5).abs().quantile(0.99))  # near 0 where it is undecided
+    low, high = 0.5 - apart, 0.5 + apart
+    image = axes.imshow(logits.sigmoid(), origin="lower", extent=AREA, cmap="PuOr", vmin=low, vmax=high)
+    figure.colorbar(image, ax=axes, shrink=0.75, label="judged real", aspect=25, extend="both")
+    caption = (
+        "Samples of both; what the discriminator returns, the probability of being real, on a scale that ends at its "
+        "99 % range over the data; the flow's log density."
+    )
     record.picture("gan", figure, caption)
     record.answer(
         "How does the flow differ from a GAN?",
@@ -152,7 +172,7 @@ def thin_moons(record: Record) -> None:
     )
     title, area = f"noise {noises[-1]}: data, and the image of $z_2 = 0$", pictures.window(data.x[:10_000])
     figure, (axes,) = pictures.panels({title: Points(data.x)}, area, size=4.2)
-    curve = flow.decode(torch.stack([torch.linspace(-3, 3, 2_000), torch.zeros(2_000)], -1)).detach()
+    curve = _image_of_line(flow)
     axes.plot(*curve.numpy().T, color=SAMPLES, linewidth=1.2)
     record.picture(
         "thin",
