@@ -163,8 +163,9 @@ def _pictures(record: Record, task: str, toy: ToyData, found: TaskModels) -> Non
     figure.set_size_inches(2.6 * len(shown) + 1.2, 7.9)  # room for the colour bar
     which = "" if len(shown) == num_labels else f"; {len(shown)} of {num_labels} labels"
     caption = (
-        f"{task}: log p(x | label), the truth above the models{which}. The faint crosses are the splines' own: outside "
-        "their boxes a layer is the identity, so what leaves a box does so along an axis."
+        f"{task}: log p(x | label), the truth above the models{which}. The faint crosses are the splines': a layer "
+        "moves points along one axis, and its outer bins, which see hardly any data, stay near where they started; the "
+        "excess says how little mass lies there."
     )
     record.picture(f"{file_name(task)}-densities", figure, caption)
 
