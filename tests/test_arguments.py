@@ -359,6 +359,15 @@ def test_what_is_no_name_is_refused_with_those_there_are(called, name):
         refused(called, name, wrong)
 
 
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [(called, name) for called in CALLS for name, hint in hints(called).items() if hint is bool and name != "resume"],
+)
+@pytest.mark.parametrize("value", ["no", 0, 1, None])
+def test_what_is_no_truth_value_is_refused_by_name(called, name, value):
+    refused(called, name, value)
+
+
 @pytest.mark.parametrize(("called", "name"), arguments("part"))
 def test_what_is_no_part_is_refused_by_name(called, name):
     for wrong in ("affine", 3, nn.BatchNorm1d, T.Scale, object(), torch.distributions.Normal(0.0, 1.0)):

@@ -152,6 +152,13 @@ def require_choice(name: str, value: Any, choices: Collection[str]) -> str:
     return value
 
 
+def require_flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool, or raise InputError unless it is one: "no" and 0 would be taken for yes and no."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name} must be True or False; got {described(value)}.")
+    return bool(value)
+
+
 def require_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str, remedy: str = "") -> None:
     """Raise InputError unless `value` is an object of a kind: says what was expected, what came and what to use.
 

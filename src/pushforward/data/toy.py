@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.data.toy_density import Density, Standardized, data_generator
 from pushforward.data.toy_laws import GaussianPeaks, NoisyCircles, NoisyCurves, Parabola, Squares, TwistedArms
 from pushforward.display import shapes
-from pushforward.errors import InputError, require_count, require_number
+from pushforward.errors import InputError, require_count, require_flag, require_number
 
 
 class ToyData(NamedTuple):
@@ -173,7 +173,7 @@ def _polygon(num_corners: int, radius: float) -> list[tuple[float, float]]:
 
 def _toy(density: Density, num_samples: int, standardize: bool, seed: int) -> ToyData:
     x, labels = density.draw(num_samples, data_generator(seed))
-    if standardize:
+    if require_flag("standardize", standardize):
         require_count("num_samples, where standardize=True,", num_samples, 2)
         mean, std = x.mean(0), x.std(0, correction=0)
         x, density = (x - mean) / std, Standardized(density, mean, std)

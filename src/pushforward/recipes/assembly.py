@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pushforward.bases import Base, StandardNormal
-from pushforward.errors import require_choice, require_count, require_widths
+from pushforward.errors import require_choice, require_count, require_flag, require_widths
 from pushforward.flows import Flow
 from pushforward.nets import ACTIVATIONS, MLP, MaskedMLP
 from pushforward.nets.mlp import require_dropout
@@ -183,7 +183,7 @@ def residual_steps(features: int, kind: str, num_layers: int, networks: dict[str
         else:
             make, size = (Planar, 2 * features + 1) if kind == "planar" else (Radial, features + 2)
             step = make(features, conditioner=MLP(0, size, **networks) if networks["context_features"] else None)
-        steps.append([Inverse(step) if inverted else step])
+        steps.append([Inverse(step) if require_flag("inverted", inverted) else step])
     return steps
 
 

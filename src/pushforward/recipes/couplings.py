@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pushforward.bases import Base
+from pushforward.errors import require_flag
 from pushforward.flows import Flow
 from pushforward.recipes.assembly import Ends, autoregressive_steps, coupling_steps, network_options, stepped_flow
 from pushforward.transforms import Additive, Affine, Elementwise, RationalQuadratic, Transform
@@ -149,7 +150,7 @@ def nsf(
     """
     univariate = RationalQuadratic(bins, bound)
     networks = network_options(hidden_features, context_features, activation, dropout)
-    if autoregressive:
+    if require_flag("autoregressive", autoregressive):
         steps = autoregressive_steps(features, univariate, num_layers, networks, "flip" if mixing is None else mixing)
     else:
         mixing = "swap" if mixing is None else mixing

@@ -265,8 +265,8 @@ class TableModel(InWords):
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "TableModel":
-        """Return the model in a file, or in the folder of a fit, on the CPU.
+    def load(cls, path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]] | None = None) -> "TableModel":
+        """Return the model in a file, or in the folder of a fit, on the CPU; `types` as in `pf.load`.
 
         The columns of a flow saved by `pf.save` without a schema are called x1, x2, ..., its context c1, c2, ...
 
@@ -274,7 +274,7 @@ class TableModel(InWords):
             InputError: If there is no such file, or it is damaged or of another kind.
         """
         file = model_in(path)
-        flow, stored = model_file.load_with_metadata(file)
+        flow, stored = model_file.load_with_metadata(file, types)
         try:
             schema = Schema.of_flow(flow, stored["schema"])
         except InputError as error:

@@ -9,7 +9,15 @@ from typing import Any
 import torch
 
 from pushforward import losses
-from pushforward.errors import InputError, described, require_choice, require_count, require_number, require_seed
+from pushforward.errors import (
+    InputError,
+    described,
+    require_choice,
+    require_count,
+    require_flag,
+    require_number,
+    require_seed,
+)
 from pushforward.losses import Loss
 from pushforward.training.learning_rate import SCHEDULES
 from pushforward.training.optimizer import LEARNING_RATE, OPTIMIZERS, OptimizerFactory
@@ -71,6 +79,8 @@ class Options:
         if not callable(self.optimizer):
             rate = LEARNING_RATE if self.learning_rate is None else self.learning_rate
             object.__setattr__(self, "learning_rate", positive("learning_rate", rate))
+        for name in ("compile", "raise_dropout"):
+            require_flag(name, getattr(self, name))
         object.__setattr__(self, "seed", require_seed(self.seed))
         if self.recorded_plan is not None and self.max_seconds is not None:
             raise InputError("a recorded plan in num_steps and max_seconds exclude each other: give one of them.")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import InputError, require_choice, require_count, require_kind, require_number
+from pushforward.errors import InputError, require_choice, require_count, require_flag, require_kind, require_number
 from pushforward.numerics.ode import check_method, integrate, integrate_adjoint
 from pushforward.numerics.precision import own_dtype
 from pushforward.specification import Specified
@@ -77,7 +77,7 @@ class Continuous(Specified, Transform):
         self.train_steps = None if train_steps is None else require_count("train_steps", train_steps)
         self.tolerance = require_number("tolerance", tolerance, above=0)
         self.max_steps = require_count("max_steps", max_steps)
-        self.trace, self.adjoint = require_choice("trace", trace, TRACES), adjoint
+        self.trace, self.adjoint = require_choice("trace", trace, TRACES), require_flag("adjoint", adjoint)
         self.num_probes = num_probes = require_count("num_probes", num_probes)
         example = "such as pf.nets.TimeMLP(features)"
         require_kind("velocity", velocity, nn.Module, "a module (t, x, context) -> dx/dt", example)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import InputError, described, require_count
+from pushforward.errors import InputError, described, require_count, require_flag
 from pushforward.specification import Specified, readable, shown
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
@@ -25,7 +25,7 @@ def _hold(owner: nn.Module, name: str, value: float | Sequence[float] | Tensor, 
         tensor = tensor.to(torch.get_default_dtype())
     if tensor.ndim:
         owner.features = len(tensor)  # type: ignore[assignment]
-    if learned:
+    if require_flag("learned", learned):
         owner.register_parameter(name, nn.Parameter(tensor.clone()))
     else:
         owner.register_buffer(name, tensor.clone())

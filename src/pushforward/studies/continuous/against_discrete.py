@@ -101,22 +101,25 @@ def _mark(runs: Stages) -> float:
 
 @torch.no_grad()
 def _panels(record: Record, name: str, data: Sample, flows: dict[str, Flow]) -> None:
-    figure, panels = pictures.board(4, len(flows), size=2.4)
+    figure, panels = pictures.board(4, 1 + -(-len(flows) // 2), size=2.4)
     area = (pictures.window(data.train), pictures.X_NAMES)
     latent = ((-4.0, 4.0, -4.0, 4.0), ("$z_1$", "$z_2$"))
     z = torch.randn(500, 2, generator=torch.Generator().manual_seed(record.seed))
-    for row, (model, flow) in enumerate(flows.items()):
-        contents = (
-            (f"{model}: z = f(x)", flow.encode(data.test), DATA, latent),
-            ("samples of the base", z, SAMPLES, latent),
-            ("test data", data.test, DATA, area),
-            ("x = g(z)", flow.decode(z), SAMPLES, area),
-        )
-        for axes, (title, x, colour, where) in zip(panels[4 * row :], contents, strict=False):
-            pictures.points(axes, pictures.Points(x, colour, size=4), title, *where)
-    for axes in panels[::4]:
+    contents = [("draws z of the base", z, SAMPLES, latent), ("test data x", data.test, DATA, area)]
+    first = len(contents)
+    for model, flow in flows.items():
+        contents.append((f"{model}\nz = f(x)", flow.encode(data.test), DATA, latent))
+        contents.append((f"{model}\nx = g(z)", flow.decode(z), SAMPLES, area))
+    places = [*panels[:first], *panels[4:]]
+    for axes, (title, x, colour, where) in zip(places, contents, strict=False):
+        pictures.points(axes, pictures.Points(x, colour, size=4), title, *where)
         axes.title.set_fontsize(8)
-    record.picture(f"panels-{name}", figure, f"{name}: test data in the latent space, the base, test data, samples.")
+    for axes in [*panels[first:4], *places[len(contents) :]]:
+        axes.set_axis_off()
+    caption = (
+        f"{name}: draws of the base and the test data; then of each model the data in its latent space, and samples."
+    )
+    record.picture(f"panels-{name}", figure, caption)
 
 
 @torch.no_grad()
