@@ -113,7 +113,7 @@ def _panels(record: Record, name: str, data: Sample, flows: dict[str, Flow]) -> 
     places = [*panels[:first], *panels[4:]]
     for axes, (title, x, colour, where) in zip(places, contents, strict=False):
         pictures.points(axes, pictures.Points(x, colour, size=4), title, *where)
-        axes.title.set_fontsize(8)
+        axes.title.set_fontsize(7)
     for axes in [*panels[first:4], *places[len(contents) :]]:
         axes.set_axis_off()
     caption = (

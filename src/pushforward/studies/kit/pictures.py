@@ -140,7 +140,9 @@ def curves_over_minutes(
     """
     across = min(len(histories), 2)
     figure, panels = board(across, -(-len(histories) // across), size=3.9)
-    for axes, (title, history) in zip(panels, histories.items(), strict=True):
+    for axes in panels[len(histories) :]:
+        axes.set_axis_off()
+    for axes, (title, history) in zip(panels, histories.items(), strict=False):
         table = history.to_numpy()
         later = table["step"] > 0
         lines = {

@@ -108,16 +108,25 @@ class ExpScale(transforms.Univariate):
         return self.forward(y, -params)
 
 
-def additive_layer(mask: Tensor, width: int) -> Compose:
+def additive_layer(mask: Tensor, width: int, dropout: float = 0.0) -> Compose:
     """Return y_B = x_B + m(x_A) and then y <- exp(s) y; A is where the mask is True, m has five linear layers."""
-    return Compose([coupling(mask, transforms.Additive(), (width,) * 4), Elementwise(PIXELS, ExpScale())])
+    m = coupling(mask, transforms.Additive(), (width,) * 4, dropout)
+    return Compose([m, Elementwise(PIXELS, ExpScale())])
 
 
-def source_additive(images: Tensor) -> Flow:
-    """Return the source's flow on pixels in [0, 1); A and B are the upper and the lower half, and swap roles."""
+def source_additive(images: Tensor, units: str = "1/256", dropout: float = 0.0) -> Flow:
+    """Return the source's flow on pixels in these units; A and B are the upper and the lower half, and swap roles."""
     upper = transforms.masks.halves(PIXELS)
-    layers = [additive_layer(~upper if layer % 2 else upper, 512) for layer in range(NUM_LAYERS)]
-    return Flow(Compose(layers), StandardNormal(PIXELS), pixel_units("1/256"))
+    layers = [additive_layer(~upper if layer % 2 else upper, 512, dropout) for layer in range(NUM_LAYERS)]
+    return Flow(Compose(layers), StandardNormal(PIXELS), pixel_units(units))
+
+
+def within_the_rules(images: Tensor) -> Flow:
+    """Return the source's flow on the logit of the pixels, with dropout: what its rules leave open, used.
+
+    Behind the logit ink and paper lie far apart beside the noise of each, so that what is drawn is one or the other.
+    """
+    return source_additive(images, "logit", 0.1)
 
 
 def our_additive(images: Tensor) -> Flow:
