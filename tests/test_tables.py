@@ -227,7 +227,8 @@ REFUSED_CSV = {
     ),
     "decimal commas and points": (
         "a;b\n1;2,5\n2;3.5\n",
-        'column "b", row 2 (line 3): "3.5" is not a number (fill it in or leave the row out)',
+        'column "b", row 2 (line 3): "3.5" has a decimal point, where other cells have decimal commas'
+        " (fill it in or leave the row out)",
     ),
     "missing value": ("a,b\n1,2\n,4\n", 'column "a", row 2 (line 3): missing value (fill it in or leave the row out)'),
     "missing last value": ("a,b\n1,\n", 'column "b", row 1 (line 2): missing value (fill it in or leave the row out)'),

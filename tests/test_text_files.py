@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import pushforward as pf
@@ -93,6 +94,32 @@ def test_bars_inside_text_separate_nothing(read):
     assert read("a|b,c\n1,2\n3,4\n").columns == ("a|b", "c")
 
 
+@pytest.mark.parametrize("mark", [", ", ",  ", " , "])
+def test_blanks_beside_commas_separate_nothing(read, mark):
+    content = "\n".join([mark.join("abc"), *(mark.join(f"{cell:.3f}" for cell in row) for row in X)])
+    table = read(content)
+    assert (table.columns, table.notes) == (("a", "b", "c"), ())
+    np.testing.assert_allclose(table.values, X, atol=0.001)
+
+
+def test_a_first_line_may_name_the_delimiter(read):
+    table = read("sep=;\na;b\n1;2\n3;4\n")
+    assert (table.columns, table.values.tolist()) == (("a", "b"), [[1, 2], [3, 4]])
+    with pytest.raises(InputError, match=r"row 2 \(line 4\)"):
+        read("sep=;\na;b\n1;2\n3;?\n5;6\n")
+
+
+def test_delimiters_at_the_end_of_all_lines_make_no_column(read):
+    assert read("a,b,\n1,2,\n3,4,\n").columns == ("a", "b")
+    with pytest.raises(InputError, match="column 3 has no name"):
+        read("a,b,\n1,2,\n3,4,5\n")
+
+
+def test_a_short_line_among_blanks_is_named(read):
+    with pytest.raises(InputError, match="line 3 has 2 cells, line 1 has 3"):
+        read("a b c\n1 2 3\n1 2\n3 4 5\n", "t.txt")
+
+
 # ---- how numbers are written -----------------------------------------------------------------------------------------
 
 
@@ -109,6 +136,8 @@ def test_bars_inside_text_separate_nothing(read):
         ("a;b\n1 234,5;2\n7,5;3\n", [[1234.5, 2], [7.5, 3]]),
         ("a;b\n1\u00a0234,5;2\n7,5;3\n", [[1234.5, 2], [7.5, 3]]),
         ("a;b\n1'234.5;2\n7.5;3\n", [[1234.5, 2], [7.5, 3]]),
+        ('a,b\n"0,125",2\n"1,250",3\n', [[0.125, 2], [1.25, 3]]),  # no group of thousands begins with 0
+        ("a\tb\n-0,125\t2\n1,250\t3\n", [[-0.125, 2], [1.25, 3]]),
         ("a;b\n-1,5e3;2\n+,5;3\n", [[-1500, 2], [0.5, 3]]),
     ],
 )
@@ -129,8 +158,8 @@ def test_cells_that_contradict_one_another_are_refused(read):
         read('a,b\n"1,5",2\n"1,234.5",3\n')
 
 
-def test_a_point_among_decimal_commas_is_no_number(read):
-    with pytest.raises(InputError, match=r'column "a", row 2 \(line 3\): "2.5" is not a number'):
+def test_a_point_among_decimal_commas_is_refused_and_said(read):
+    with pytest.raises(InputError, match=r'column "a", row 2 \(line 3\): "2.5" has a decimal point, where'):
         read("a;b\n1,5;2\n2.5;3\n")
 
 
@@ -168,10 +197,31 @@ def test_a_column_that_counts_the_rows_is_left_out_and_said(read, name, start):
     np.testing.assert_array_equal(table.values, X)
     (note,) = table.notes
     assert re.match('column 1, ".*", counts the rows and is left out', note)
-    kept = "index" if name == "" else name
+    kept = "Unnamed: 0" if name == "" else name
     assert table_for_fitting("t.csv", columns=[kept, "a"]).columns == (kept, "a")
     assert table_for_fitting("t.csv", context=kept).columns == (kept, "a", "b", "c")
     assert read_table("t.csv", columns=["a", "c"]).columns == ("a", "c")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_row_labels_that_nobody_named_are_left_out_in_any_order(read, name):
+    labels = np.random.default_rng(0).permutation(3 * len(X))[: len(X)]
+    read("\n".join([f"{name},a,b,c", *(f"{k}," + ",".join(map(str, row)) for k, row in zip(labels, X, strict=True))]))
+    table = table_for_fitting("t.csv")
+    assert table.columns == ("a", "b", "c")
+    assert "holds row numbers, each once, and is left out" in table.notes[0]
+
+
+@pytest.mark.parametrize("labels", [np.arange(30) // 2, np.arange(30) + 0.5, np.arange(30) - 3])
+def test_an_unnamed_column_of_anything_but_row_numbers_stays(labels):
+    assert len(table_for_fitting(pl.DataFrame({"Unnamed: 0": labels, "a": X[:, 0]})).columns) == 2
+
+
+def test_the_index_that_pandas_writes_behind_the_columns_of_a_parquet_file_is_left_out():
+    frame = pl.DataFrame({"a": X[:, 0], "__index_level_0__": np.arange(30)[::-1]})
+    assert table_for_fitting(frame).columns == ("a",)
+    assert table_for_fitting(frame, context="__index_level_0__").columns == ("a", "__index_level_0__")
+    assert table_for_fitting(frame.rename({"__index_level_0__": "index"})).columns == ("a", "index")
 
 
 @pytest.mark.parametrize(
@@ -204,13 +254,15 @@ def test_arrays_have_no_column_of_row_numbers():
 def test_row_numbers_beside_a_header_of_numbers_are_told_from_data(read):
     lines = [f"{row}," + ",".join(map(str, cells)) for row, cells in enumerate(X.tolist())]
     table = read("\n".join([",0,1,2", *lines]) + "\n")
-    assert table.columns == ("index", "0", "1", "2")
+    assert table.columns == ("Unnamed: 0", "0", "1", "2")
     assert len(table.values) == len(X)
 
 
-def test_row_names_of_r_are_read(read):
-    lines = [f'"{row}",' + ",".join(map(str, cells)) for row, cells in enumerate(X.tolist(), 1)]
-    read("\n".join(['"a","b","c"', *lines]) + "\n")
+@pytest.mark.parametrize("mark", [",", " ", "\t"])
+def test_row_names_of_r_are_read(read, mark):
+    lines = [f'"{row}"{mark}' + mark.join(map(str, cells)) for row, cells in enumerate(X.tolist(), 1)]
+    read("\n".join([mark.join(['"a"', '"b b"', '"c"']), *lines]) + "\n")
+    assert table_for_fitting("t.csv").columns == ("a", "b b", "c")
     np.testing.assert_array_equal(table_for_fitting("t.csv").values, X)
 
 
@@ -258,3 +310,9 @@ def test_the_cells_of_many_columns_are_summed_up(read):
         read(content)
     assert len(str(error.value).splitlines()) == 8
     assert '4 cells of "c6", "c7", "c8", "c9" are not usable either' in str(error.value)
+
+
+def test_categories_that_are_numbers_are_codes_and_refused():
+    codes = pa.array([10, 20] * 15).dictionary_encode()
+    with pytest.raises(InputError, match='column "k" is text: row 1 of "k" holds "10"'):
+        as_table(pa.table({"a": X[:, 0], "k": codes}))

@@ -128,7 +128,7 @@ def _of_frame(value: Any, name: str) -> np.ndarray:
         return _numbers(_array(value, name), name)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    columns = [frame] if isinstance(frame, nw.Series) else [frame[column] for column in frame.columns]
+    columns = [frame] if isinstance(frame, nw.Series) else list(frame.iter_columns())
     text = [column.name for column in columns if not (column.dtype.is_numeric() or column.dtype == nw.Boolean)]
     if text:
         raise InputError(f"{name}: {_columns(text)} must hold numbers: leave it out, or give its codes.")

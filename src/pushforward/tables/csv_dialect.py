@@ -31,6 +31,8 @@ class Lines:
 def lines_of(data: bytes, *, source: str) -> Lines:
     """Return the table in a text: comma, semicolon, tab, bar or blanks between cells, "#" before leading comments.
 
+    A first line `sep=;`, as spreadsheets write it, names the delimiter.
+
     The last comment is the header where it has a name for every cell of the first row, as `numpy.savetxt` writes it.
     Rows that begin with a name, under a header that has one cell less, are R's: the names' column gets an empty name.
 
@@ -44,18 +46,20 @@ def lines_of(data: bytes, *, source: str) -> Lines:
         comments.append(line)
     if comments and not data.strip() and len(comments) == 1:
         data, comments = comments.pop(), []  # a header that begins with "#", and no rows
+    named = re.match(rb'"?sep=([,;|\t])"?\r?\n', data)
+    data = data[named.end() :] if named else data
     if not data.strip():
         raise InputError(f"{source}: the file is empty (it needs rows of numbers)")
-    delimiter = _delimiter(_sample(data))
+    delimiter = named[1].decode() if named else _delimiter(_sample(data))
     header = re.sub(rb"^#+", b"", comments[-1]).strip() if comments else b""
     cells = header.split(None if delimiter is None else delimiter.encode())
     if delimiter is None:
         delimiter = "\t"
-        data = re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t\r]+$", b"", data))
-    header = re.sub(rb"^#+", b"", comments[-1]).strip() if comments else b""
+        data = re.sub(rb"(?m)^[ \t]+|[ \t\r]+$", b"", data)
+        data = re.sub(rb'("[^"]*")|[ \t]+', lambda match: match[1] or b"\t", data)
     rows = _sample(data)
     width = rows[0].count(delimiter.encode()) + 1
-    skipped = len(comments)
+    skipped = len(comments) + bool(named)
     if comments and len(cells) == width and not all(is_number(cell.decode()) for cell in cells):
         data = delimiter.encode().join(cells) + b"\n" + data
         skipped -= 1
@@ -96,9 +100,9 @@ def _decoded(data: bytes, *, source: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _sample(data: bytes) -> list[bytes]:
-    """Return the first lines, what stands in quotes taken away."""
+    """Return the first lines, with 0 for what stands in quotes."""
     head = data[:LOOKED_AT]
-    lines = re.sub(rb'"[^"]*"', b"", head).split(b"\n")
+    lines = re.sub(rb'"[^"]*"', b"0", head).split(b"\n")
     if len(data) > LOOKED_AT and len(lines) > 1:
         lines.pop()  # cut short
     return [line.rstrip(b"\r") for line in lines if line.strip()][:LINES] or [b""]
@@ -107,14 +111,16 @@ def _sample(data: bytes) -> list[bytes]:
 def _delimiter(lines: list[bytes]) -> str | None:
     """Return what separates the cells of these lines: a character, or None for runs of blanks.
 
-    The tab, semicolon or bar if it is in both of the first two lines; then blanks, if all lines have as many words and
-    those of the last are numbers; the comma otherwise.
+    The tab, semicolon or bar if it is in both of the first two lines; then blanks, if most lines below the first are
+    several numbers with blanks between them; the comma otherwise.
     """
     for mark in ("\t", ";", "|"):
         counts = [line.count(mark.encode()) for line in lines]
         if all(counts[:2]) and (mark != "|" or len(set(counts)) == 1):
             return mark
     words = [line.decode().split() for line in lines]
-    if len(words[0]) > 1 and len({len(line) for line in words}) == 1 and all(map(is_number, words[-1])):
+    below = words[1:] or words
+    numbers = [line for line in below if len(line) > 1 and all(map(is_number, line))]
+    if len(words[0]) > 1 and 2 * len(numbers) > len(below):
         return None
     return ","

@@ -11,7 +11,7 @@ from pushforward.tables.columns import Table, check_names, numbered, quoted, whi
 from pushforward.tables.csv_dialect import NAMES, Lines, lines_of
 from pushforward.tables.number_text import is_number, style_of, to_numbers
 from pushforward.tables.problems import check_usable, not_a_number, text_problem
-from pushforward.tables.row_numbers import counts_rows, with_a_name
+from pushforward.tables.row_numbers import labels_rows, with_a_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +64,10 @@ def parse_csv(
         return f"row {row} (line {line})"
 
     def describe(row: int, column: int) -> str:
-        return not_a_number(text[row, column] or "", numbers[row, column])
+        cell = text[row, column] or ""
+        if decimal_comma and to_numbers(text[row : row + 1, column])[0] is not None:
+            return f"{quoted(cell)} has a decimal point, where other cells have decimal commas"
+        return not_a_number(cell, numbers[row, column])
 
     def example(name: str) -> str:
         column = names.index(name)
@@ -106,7 +109,9 @@ def name_columns(frame: "pl.DataFrame", *, source: str) -> tuple["pl.DataFrame",
     """
     first = [" ".join((cell or "").split("\n")).strip() for cell in frame.row(0)]
     rest = frame[1:]
-    start = 1 if first[0] == "" and counts_rows(to_numbers(rest[:, 0]).to_numpy()) else 0  # a column of row numbers
+    if first[-1] == "" and len(first) > 1 and rest[:, -1].null_count() == rest.height > 0:  # delimiters end all lines
+        frame, rest, first = frame[:, :-1], rest[:, :-1], first[:-1]
+    start = 1 if first[0] == "" and labels_rows(to_numbers(rest[:, 0]).to_numpy()) else 0  # a column of row numbers
     if is_data(first) and not counts_columns(first[start:], rest[:, start:]):
         frame.columns = numbered(len(first))
         return frame, False

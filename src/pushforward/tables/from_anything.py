@@ -37,6 +37,7 @@ def as_table(
         ('x1', 'x2')
     """
     import narwhals as nw
+    import narwhals.selectors as kinds
 
     if columns is not None and not names_in(columns, ()):
         raise InputError("columns= names no column (leave it out to take all)")
@@ -55,8 +56,24 @@ def as_table(
         table = from_array(data, columns=columns, drop=drop, source=source or "array")
         return replace(table, kind="tensor" if hasattr(data, "detach") else "array")
     source = source or "data frame"
-    try:
-        native = frame.to_polars()
-    except Exception as error:  # each kind of frame has its own errors for columns of mixed Python objects
-        raise InputError(f"{source}: a column mixes kinds of values ({str(error).splitlines()[0]})") from error
+    frame = frame.with_columns(kinds.categorical().cast(nw.String))  # numbers that are codes are no numbers
+    native = _to_polars(frame, source)
     return replace(from_frame(native, columns=columns, drop=drop, source=source), kind=frame.implementation.value)
+
+
+def _to_polars(frame: Any, source: str) -> Any:
+    """Return a narwhals frame as a polars one; InputError naming the first column that mixes kinds of values."""
+    try:
+        return frame.to_polars()
+    except Exception as error:  # each kind of frame has its own errors for columns of mixed Python objects
+        name = next((name for name in frame.columns if _mixes(frame.select(name))), "?")
+        reason = str(error).splitlines()[0]
+        raise InputError(f'{source}: column "{name}" mixes kinds of values ({reason}; give it one type)') from error
+
+
+def _mixes(frame: Any) -> bool:
+    try:
+        frame.to_polars()
+    except Exception:
+        return True
+    return False

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 _BLANKS = "' \u2019\u00a0\u2009\u202f"
 _EXPONENT = r"(?:[eE][+-]?\d+)?$"
 _SIGN = r"^[+-]?"
-# Numbers in groups of three, by the mark of their decimals.
+# Numbers in groups of three, by the mark of their decimals; "0,126" is none.
 _GROUPED = {
-    ".": rf"{_SIGN}\d{{1,3}}(?:(?:,\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)(?:\.\d*)?{_EXPONENT}",
-    ",": rf"{_SIGN}\d{{1,3}}(?:(?:\.\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)(?:,\d*)?{_EXPONENT}",
+    ".": rf"{_SIGN}[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)(?:\.\d*)?{_EXPONENT}",
+    ",": rf"{_SIGN}[1-9]\d{{0,2}}(?:(?:\.\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)(?:,\d+)?{_EXPONENT}",
 }
-_DECIMAL_COMMA = rf"{_SIGN}(?:\d+,\d*|,\d+){_EXPONENT}"
+_DECIMAL_COMMA = rf"{_SIGN}\d*,\d+{_EXPONENT}"
 
 
 @dataclass(frozen=True)

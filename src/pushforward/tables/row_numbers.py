@@ -7,12 +7,12 @@ import numpy as np
 
 from pushforward.tables.columns import Table
 
+UNASKED = {"", "unnamed: 0", "__index_level_0__"}  # the row labels of data frames, which nobody gave a name
 # Of columns that programs write, or people add, to number the rows.
 NAMES = {
-    "", "index", "unnamed: 0", "__index_level_0__", "level_0", "id", "row", "rowid", "row_id", "row_number", "rownum",
-    "rownames", "nr", "no", "no.", "#",
+    "index", "level_0", "id", "row", "rowid", "row_id", "row_number", "rownum", "rownames", "nr", "no", "no.", "#",
 }  # fmt: skip
-UNNAMED = "index"
+UNNAMED = "Unnamed: 0"  # as pandas calls it
 
 
 def counts_rows(values: np.ndarray) -> bool:
@@ -20,24 +20,36 @@ def counts_rows(values: np.ndarray) -> bool:
     return len(values) > 1 and values[0] in (0.0, 1.0) and bool((np.diff(values) == 1.0).all())
 
 
+def labels_rows(values: np.ndarray) -> bool:
+    """Whether values (rows,) are counts, each another: row numbers that were shuffled, or of which some are kept."""
+    with np.errstate(invalid="ignore"):
+        counts = bool(((values >= 0) & (values % 1 == 0)).all())
+    return len(values) > 1 and counts and len(np.unique(values)) == len(values)
+
+
 def with_a_name(names: Sequence[str], first: np.ndarray) -> list[str]:
-    """Return the columns' names, with one for a first column without any that counts the rows."""
-    if names and names[0] == "" and counts_rows(first):
-        free = UNNAMED if UNNAMED not in names else "Unnamed: 0"
-        return [free, *names[1:]]
+    """Return the columns' names, with one for a first column without any that holds row numbers."""
+    if names and names[0] == "" and labels_rows(first):
+        return [UNNAMED, *names[1:]]
     return list(names)
 
 
 def without_row_numbers(table: Table, *, keep: Sequence[str] = ()) -> Table:
-    """Return a table without its first column where that has such a name and counts the rows, and a note that says so.
+    """Return a table without a column that has such a name and counts the rows, with a note that says so.
 
     Args:
         table: With names of its own; a column that made-up names stand over is data.
         keep: Columns that were asked for by name.
     """
-    name = table.columns[0]
-    counts = name.lower() in NAMES and len(table.columns) > 1 and counts_rows(table.values[:, 0])
-    if not (table.named and counts) or name in keep:
+    if len(table.columns) < 2 or not table.named:
         return table
-    note = f'column 1, "{name}", counts the rows and is left out (name it among the columns to keep it)'
-    return replace(table.select(table.columns[1:]), notes=(*table.notes, note))
+    # pandas writes its index behind the columns
+    place = len(table.columns) - 1 if table.columns[-1] == "__index_level_0__" else 0
+    name, values = table.columns[place], table.values[:, place]
+    unasked = name.lower() in UNASKED and labels_rows(values)
+    if name in keep or not (unasked or (name.lower() in NAMES and counts_rows(values))):
+        return table
+    what = "counts the rows" if counts_rows(values) else "holds row numbers, each once,"
+    note = f'column {place + 1}, "{name}", {what} and is left out (name it in --columns or columns= to keep it)'
+    others = (*table.columns[:place], *table.columns[place + 1 :])
+    return replace(table.select(others), notes=(*table.notes, note))
