@@ -176,6 +176,7 @@ def test_a_grid_of_log_densities_is_cut_at_the_floor():
 def test_a_quick_run_answers_no_question(record):
     record.quick = True
     record.answer("Is it?", "Yes, by 3 nats.")
+    record.finding("It rises by 3 nats.")
     record.finish()
     for page in ("README.md", "report.html"):
         text = (record.out / page).read_text()
@@ -200,6 +201,27 @@ def test_a_run_of_so_many_minutes_has_one_seed_and_a_share_of_every_length(recor
     record.finish()
     assert "one seed, and trainings of 25 % of the length" in (record.out / "README.md").read_text()
     assert record.to_dict()["command"] == "pushforward study layers --minutes 3 --seed 3"
+
+
+@pytest.mark.parametrize("form", [{}, {"minutes": 3.0, "share": 0.25}])
+def test_a_training_as_long_as_another_takes_the_time_that_the_other_took(record, monkeypatch, form):
+    asked = []
+    history = SimpleNamespace(steps=1, seconds=0.1, stopped_because="done")
+    monkeypatch.setattr("pushforward.training.fit", lambda model, *rows, **options: asked.append(options) or history)
+    for name, value in form.items():
+        setattr(record, name, value)
+    record.fit("as long", torch.nn.Linear(1, 1), quick={"num_steps": 1}, equal_seconds=15.0)
+    record.quick, record.minutes = True, None
+    record.fit("quick", torch.nn.Linear(1, 1), quick={"num_steps": 1}, equal_seconds=15.0)
+    assert asked == [{"progress": False, "max_seconds": 15.0}, {"progress": False, "num_steps": 1}]
+
+
+def test_a_shorter_run_of_full_trainings_says_100_percent(record):
+    assert record.shorter == ""
+    record.minutes, record.share = 8.0, 1.0
+    record.finish()
+    for page in ("README.md", "report.html"):
+        assert "trainings of 100 % of the length" in (record.out / page).read_text()
 
 
 @pytest.mark.parametrize(

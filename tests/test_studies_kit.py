@@ -68,8 +68,8 @@ def test_a_candidate_can_train_for_the_seconds_that_another_took_from_the_same_s
     Comparison(record).train({"first": first, "second": second}, lambda seed: torch.zeros(4, 2), seeds=[3, 7])
     assert [options for _, _, options in asked[:2]] == [{"num_steps": 5}] * 2
     assert [(seed, options) for _, seed, options in asked[2:]] == [
-        (3, {"batch_size": 8, "max_seconds": 13.0}),
-        (7, {"batch_size": 8, "max_seconds": 17.0}),
+        (3, {"batch_size": 8, "equal_seconds": 13.0}),
+        (7, {"batch_size": 8, "equal_seconds": 17.0}),
     ]
 
 

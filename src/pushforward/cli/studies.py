@@ -22,4 +22,6 @@ def study_command(name: str, *, quick: bool, minutes: float | None, seed: int, o
             say(f"{block.title}\n  {block.text}")
     if quick:
         say(f"a quick run answers nothing; for answers: pushforward study {name}, or with --minutes")
+    if record.shorter:
+        say(record.shorter)
     say(f"took {seconds(record.seconds)}; report: {record.page}")

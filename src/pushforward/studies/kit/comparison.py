@@ -132,7 +132,7 @@ class Comparison:
                 named = label.format(key=key, name=candidate.name, seed=seed)
                 equal: dict[str, Any] = {}
                 if candidate.as_long_as is not None:
-                    equal = {"max_seconds": self.trained[candidate.as_long_as][index].seconds}
+                    equal = {"equal_seconds": self.trained[candidate.as_long_as][index].seconds}
                 self.trained[key].append(train(self.record, named, candidate, rows(seed), seed, **options, **equal))
         return self
 

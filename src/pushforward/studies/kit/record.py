@@ -106,6 +106,16 @@ class Record:
         return [self.seed + index for index in range(1 if self.quick or self.minutes else num_seeds)]
 
     @property
+    def shorter(self) -> str:
+        """What a run of so many minutes must say about its answers; "" for other forms."""
+        if not self.minutes:
+            return ""
+        return (
+            f"A shorter run: one seed, and trainings of {100 * self.share:.0f} % of the length that names and texts "
+            "give them. What it says holds for these."
+        )
+
+    @property
     def grid(self) -> int:
         """Steps of a density's grid along each axis."""
         return self.size(500, quick=60)
@@ -117,13 +127,15 @@ class Record:
         *arguments: Any,
         quick: Mapping[str, Any] | None = None,
         resumable: bool = False,
+        equal_seconds: float | None = None,
         **options: Any,
     ) -> "History":
         """Train with `pf.fit` on rows and context, without a progress bar, and keep what it took under a label.
 
         Only the full form compiles. The quick form trains as long as `quick` says, a run of so many minutes for the
-        record's share of the full lengths. A `resumable` training keeps checkpoints in the study's folder until the
-        study is finished, and goes on from them.
+        record's share of the full lengths, or for the `equal_seconds` that another training took, which are not
+        shortened again. A `resumable` training keeps checkpoints in the study's folder until the study is finished,
+        and goes on from them.
         """
         from pushforward.training import fit
 
@@ -135,6 +147,8 @@ class Record:
             options = {name: self._shortened(name, value) for name, value in options.items() if name != "compile"}
         elif resumable:
             options |= {"out": self.out / CHECKPOINTS / file_name(label), "resume": True}
+        if equal_seconds is not None and not (self.quick and quick):
+            options["max_seconds"] = equal_seconds
         history = fit(model, *arguments, progress=False, **options)
         run = {"label": label, "parameters": num_parameters(model), "steps": history.steps}
         self.runs.append({**run, "seconds": round(history.seconds, 2), "stopped": history.stopped_because})
@@ -158,6 +172,11 @@ class Record:
     def text(self, text: str) -> None:
         """Add a paragraph of plain text."""
         self.blocks.append(Block("text", text=text))
+
+    def finding(self, text: str) -> None:
+        """Add a paragraph that says what the numbers show: none, in the quick form."""
+        if not self.quick:
+            self.text(text)
 
     def answer(self, question: str, text: str) -> None:
         """Add a question of the source and what the numbers say to it: nothing, in the quick form."""

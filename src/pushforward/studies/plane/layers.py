@@ -151,7 +151,8 @@ def _a_normal_pushed_forward(record: Record) -> None:
 def _volume(record: Record) -> None:
     record.heading("Volume and orientation")
     record.text(
-        "Proof that f(x) = -x + a preserves volume. Its i-th coordinate is f_i(x) = -x_i + a_i, so ∂f_i/∂x_j is -1"
+        "Proof that f(x) = -x + a preserves volume. f(f(x)) = -(-x + a) + a = x, so f is a bijection. "
+        "Its i-th coordinate is f_i(x) = -x_i + a_i, so ∂f_i/∂x_j is -1"
         " where i = j and 0 elsewhere: at every x the Jacobian is J_f(x) = -I. The determinant of a diagonal "
         "matrix is the product of its entries, det J_f = (-1)^D, hence |det J_f(x)| = 1 for all x and every a. By "
         "the change of variables a set S has the image f(S) of volume ∫_S |det J_f(x)| dx = ∫_S dx, its own: f "
@@ -184,7 +185,8 @@ def _chain_rule(record: Record) -> None:
         "z, F(G(z)) = f_K(F'(G'(f_K⁻¹(z)))) = f_K(f_K⁻¹(z)) = z. A map that undoes F on both sides is its inverse."
     )
     record.text(
-        "Proof that |det J_h| = |det J_g| |det J_f| for h = g ∘ f. Write y = f(x). The chain rule gives ∂h_i/∂x_j "
+        "Proof that |det J_h| = |det J_g| |det J_f| for h = g ∘ f. Let f and g be differentiable "
+        "and y = f(x). The chain rule gives ∂h_i/∂x_j "
         "(x) = ∇g_i(y) · ∂f/∂x_j (x) = Σ_k ∂g_i/∂y_k (y) ∂f_k/∂x_j (x). The entry (i, j) of the product of two "
         "matrices A and B is Σ_k A_ik B_kj; with A = J_g(y) and B = J_f(x) that is the same sum. Hence J_h(x) = "
         "J_g(f(x)) J_f(x). Both are D x D, and the determinant of a product is the product of the determinants: "

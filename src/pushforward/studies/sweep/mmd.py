@@ -63,7 +63,7 @@ def _truth_against_truth(record: Record, compared: int) -> dict[str, float]:
             f"with width {width:.3f} {len(repeated)} pairs of real samples give {spread(repeated)} and the permutation "
             f"null of two real samples has its 95 % limit at {limits[key]:.1e}"
         )
-    record.text(
+    record.finding(
         f"All MMDs are unbiased, with one fixed kernel width for all runs, between {compared:,} generated and as many "
         f"fresh points: {'; '.join(sentences)}."
     )

@@ -241,7 +241,7 @@ def _pictures(record: Record, by_prior: ByPrior, few: Mapping[str, Found], refin
     )
     late = {prior: _late_gain(by_prior[prior][0]) for prior in ("normal", "flow")}
     record.number("validation ELBO gained in the last quarter", late)
-    record.text(
+    record.finding(
         "The training is short: over the last quarter of its epochs the ELBO of the validation images still rose by "
         f"{late['normal']:.2f} nats with the normal prior and {late['flow']:.2f} with the affine flow."
     )
