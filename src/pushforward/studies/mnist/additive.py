@@ -53,9 +53,8 @@ def _likelihoods(record: Record, data: Digits, flows: Comparison, start: Flow) -
         "784 learned s; A and B swap roles from layer to layer. It names neither the width of m nor the continuous "
         "representation nor the length of training: here 512 hidden units, [0, 1), the base N(0, I), and the time "
         "below with Adam at 0.001 and batches of 128. Within the same rules we use what they leave open: the logit of "
-        "the pixels, behind which ink and paper lie far apart, dropout of a tenth, AdamW at a rate that falls from "
-        "0.002, "
-        "batches of 256. Ours leaves the rules: it works on principal components of unit variance and draws "
+        "the pixels, behind which ink and paper lie far apart, 256 hidden units, dropout of a tenth, AdamW at a "
+        "rate that falls from 0.002, batches of 256. Ours leaves the rules: it works on principal components of unit variance and draws "
         f"the digit first, its details after. Layer 1: A are the {models.LEADING} leading components, B all others, "
         "with a scale beside the shift, both from five linear layers of 512 units. The other three layers change the "
         f"leading components alone, each by {models.NUM_COUPLINGS} affine couplings with random masks. The base is a "
@@ -109,7 +108,7 @@ def _samples(record: Record, data: Digits, flows: Comparison, judge: Recognizer,
         f"{100 * min(found['within'][1.0].shares):.1f} %. What limits them: an additive layer shifts each half by "
         "its mean "
         "given the other, and the noise left around it has one size a pixel for all images, so that strokes are drawn "
-        "with holes and specks; other halves (every other pixel), wider and undropped networks and whitened pixels did "
+        "with holes and specks; other halves (every other pixel), wider or undropped networks and whitened pixels did "
         f"no better in the same time. Our flow, which leaves the rules: {each}. {clear} At temperature 1 its mixtures "
         f"alone, before training, have {100 * found['start'][1.0].sure:.1f} %.",
     )
