@@ -195,6 +195,15 @@ def test_the_hint_after_a_conditional_fit_can_be_pasted(run):
     assert run(*hint)[0] == 0
 
 
+def test_a_missing_context_is_shown_as_the_shell_takes_it(run):
+    table = pl.DataFrame({"y": RNG.normal(size=100), "a,b": RNG.normal(size=100)})
+    table.write_csv("t.csv")
+    assert run("fit", "t.csv", "--context", '"a,b"', "--recipe", "realnvp", "--steps", 5)[0] == 0
+    code, _, err = run("sample", "pushforward-out", "--num", 5)
+    assert code == 2
+    one_line(err, "the model needs context (--context: '\"a,b=0\"', or rows of it)")
+
+
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):
     monkeypatch.setattr(built_in_data, "TOY_POINTS", 1000)
     monkeypatch.setattr(flow_for_table, "FRESH_POINTS", 1000)
@@ -220,6 +229,25 @@ def test_a_used_folder_is_refused_without_resume_or_overwrite(run, plain):
     assert code == 2
     one_line(err, "holds a model already (--resume goes on with it, --overwrite replaces it")
     assert (plain / "out" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["samples.csv", "report.html", "history.jsonl"])
+def test_a_folder_with_files_that_the_results_would_replace_is_refused(run, plain, name):
+    Path(name).write_text("of the user")
+    code, _, err = run("fit", plain / "t.csv", "--out", ".")
+    assert code == 2
+    one_line(err, f".: holds {name} already (--overwrite replaces it, --out names another folder)")
+    assert Path(name).read_text() == "of the user"
+
+
+@pytest.mark.parametrize("option", [[], ["--overwrite"], ["--resume"]])
+def test_a_fit_never_replaces_its_own_table(run, plain, option):
+    content = (plain / "t.csv").read_bytes()
+    Path("samples.csv").write_bytes(content)
+    code, _, err = run("fit", "samples.csv", "--steps", 2, "--out", ".", *option)
+    assert code == 2
+    one_line(err, "samples.csv: is the table itself, and the results would replace it (name another folder with --out)")
+    assert Path("samples.csv").read_bytes() == content
 
 
 def test_overwrite_replaces_the_run_and_resume_gives_a_finished_one_again(run):

@@ -240,6 +240,13 @@ def test_a_saved_model_comes_back_to_the_last_digit(name, request, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
 
 
+def test_a_flag_that_is_none_is_refused_before_an_earlier_model_goes(plain, tmp_path):
+    plain.save(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="resume must be True or False; got 0"):
+        pf.TableModel.fit(ROWS.select("y"), out=tmp_path, resume=0, num_steps=1, progress=False)
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_a_model_file_is_read_once(plain, tmp_path, monkeypatch):
     plain.save(tmp_path / "m.safetensors")
     real, reads = json_and_tensors.read, []

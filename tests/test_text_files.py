@@ -258,6 +258,12 @@ def test_row_numbers_beside_a_header_of_numbers_are_told_from_data(read):
     assert len(table.values) == len(X)
 
 
+def test_what_a_first_line_that_counts_was_taken_for_is_said(read):
+    assert read("1,2\n4,5\n").notes == ("the first line, 1, 2, is taken for a row, not for names",)
+    assert read("0,1\n4.5,5\n").notes == ("the first line, 0, 1, is taken for the names of the columns",)
+    assert read("1,3\n4,5\n").notes == read("1\n4\n").notes == read("a,b\n4,5\n").notes == ()
+
+
 @pytest.mark.parametrize("mark", [",", " ", "\t"])
 def test_row_names_of_r_are_read(read, mark):
     lines = [f'"{row}"{mark}' + mark.join(map(str, cells)) for row, cells in enumerate(X.tolist(), 1)]

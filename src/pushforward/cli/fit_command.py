@@ -1,5 +1,6 @@
 """The command `fit`: from a table to model, samples and report in one folder."""
 
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from pushforward.tables.table_fit import TableFit
 from pushforward.tables.table_model import TableModel
 
 CHECKPOINT = "checkpoint.safetensors"
-SAMPLES, REPORT = "samples.csv", "report.html"
+SAMPLES, REPORT, HISTORY = "samples.csv", "report.html", "history.jsonl"
 
 
 def fit_command(
@@ -46,6 +47,10 @@ def fit_command(
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed must be at least 0; got {seed}")
     check_recipe(recipe)
+    if os.path.exists(data) and any(file.exists() and file.samefile(data) for file in (out / SAMPLES, out / REPORT)):
+        raise InputError(
+            f"{data}: is the table itself, and the results would replace it (name another folder with --out)"
+        )
     if not (resume or overwrite):
         _check_unused(out)
     command = ["pushforward", "fit", data]
@@ -79,13 +84,16 @@ def fit_command(
 
 
 def _check_unused(out: Path) -> None:
-    """Raise InputError if the folder holds a model or a run already."""
+    """Raise InputError if the folder holds a model or a run already, or other files that the results would replace."""
     for name, what in ((MODEL, "a model"), (CHECKPOINT, "an unfinished run")):
         if (out / name).exists():
             raise InputError(
                 f"{out}: holds {what} already (--resume goes on with it, --overwrite replaces it, --out names another"
                 " folder)"
             )
+    for name in (SAMPLES, REPORT, HISTORY):
+        if (out / name).exists():
+            raise InputError(f"{out}: holds {name} already (--overwrite replaces it, --out names another folder)")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pushforward.tables.columns import Table, check_names, numbered, quoted, whi
 from pushforward.tables.csv_dialect import NAMES, Lines, lines_of
 from pushforward.tables.number_text import is_number, style_of, to_numbers
 from pushforward.tables.problems import check_usable, not_a_number, text_problem
-from pushforward.tables.row_numbers import labels_rows, with_a_name
+from pushforward.tables.row_numbers import UNNAMED, labels_rows, with_a_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,7 +51,7 @@ def parse_csv(
 
     text = frame[:, positions]
     cast = [to_numbers(column) for column in text]
-    notes, decimal_comma = lines.notes, False
+    notes, decimal_comma = (*lines.notes, *said_of_header(frame, named)), False
     style = style_of(text, cast, delimiter)
     if style is not None:
         cast, decimal_comma = [to_numbers(column, style) for column in text], style.decimal_comma
@@ -129,14 +129,29 @@ def is_data(cells: Sequence[str]) -> bool:
     return any(numeric) and all(n or cell.lower() in _NO_NAMES for n, cell in zip(numeric, cells, strict=True))
 
 
+def counts(cells: Sequence[str]) -> bool:
+    """Whether cells are 0, 1, 2, ... or 1, 2, 3, ..."""
+    return list(cells) in ([str(k) for k in range(start, start + len(cells))] for start in (0, 1))
+
+
 def counts_columns(first: Sequence[str], rest: "pl.DataFrame") -> bool:
     """Whether a first row of numbers is a header: 0, 1, 2, ... or 1, 2, 3, ...
 
     Three or fewer may be a row of data as well, and are taken for one unless a fraction stands below them.
     """
-    if list(first) not in ([str(k) for k in range(start, start + len(first))] for start in (0, 1)):
+    if not counts(first):
         return False
     return len(first) > MOST_IN_DOUBT or any(column.str.contains(FRACTION).any() for column in rest)
+
+
+def said_of_header(frame: "pl.DataFrame", named: bool) -> list[str]:
+    """Say what a first row of numbers that count the columns was taken for; it could be names or data."""
+    first = list(frame.columns) if named else [cell or "" for cell in frame.row(0)]
+    first = first[1:] if first[0] == UNNAMED else first
+    if len(first) < 2 or not counts(first):
+        return []
+    cells = ", ".join(first[:4]) + (", ..." if len(first) > 4 else "")
+    return [f"the first line, {cells}, is taken for {'the names of the columns' if named else 'a row, not for names'}"]
 
 
 def is_text(numbers: "pl.Series", cells: "pl.Series") -> bool:

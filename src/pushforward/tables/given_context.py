@@ -1,6 +1,7 @@
 """What a user fixes before drawing samples: values of the context columns, once for all samples or row by row."""
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ def context_table(given: Any, schema: Schema, *, called: str = "given") -> Table
     if not context:
         raise InputError(f"the model takes no context, and only context can be given (leave {called} out)")
     example = as_cells(f"{name}=0" for name in context)
+    if called.startswith("--"):
+        example = shlex.quote(example) if '"' in example or " " in example else example
     if given is None:
         raise InputError(f"the model needs context ({called}: {example}, or rows of it)")
     if not isinstance(given, Mapping):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pushforward.data import Density
-from pushforward.errors import require_count, require_number, require_seed
+from pushforward.errors import require_count, require_flag, require_number, require_seed
 from pushforward.flows import Flow
 from pushforward.metrics import Score, gain, nll
 from pushforward.report.wording import number, verdict
@@ -146,6 +146,7 @@ def fit_flow(
     Columns are scaled inside the flow (asinh of robustly standardized values), so densities are in the table's units.
     """
     check_recipe(recipe)
+    resume = require_flag("resume", resume)  # before the model of an earlier fit is taken away
     seed, num_steps = require_seed(seed), None if num_steps is None else require_count("num_steps", num_steps)
     if max_seconds is not None or num_steps is None:
         max_seconds = require_number("max_seconds", MAX_SECONDS if max_seconds is None else max_seconds, above=0)

@@ -243,7 +243,7 @@ class TableModel(InWords):
         return self._fit.baselines
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        """Write one HTML page that needs no other file: what was fitted, how well, and what to doubt.
+        """Write one HTML page that needs no other file: what was fitted, how well, what to doubt. Replaces one.
 
         Raises:
             InputError: If the model comes from a file, which holds no rows, or the folder cannot be written to.
@@ -254,7 +254,7 @@ class TableModel(InWords):
     # ---- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file, whole or not at all: flow, names of the columns, summary; no rows.
+        """Write one file, whole or not at all, or replace one: flow, names of the columns, summary; no rows.
 
         Raises:
             InputError: If the folder cannot be written to.
