@@ -48,11 +48,13 @@ def plane_points(x: Any, name: str = "x") -> Tensor:
         InputError: If they are anything else.
     """
     points = as_tensor(x, name).detach().cpu()
-    if points.ndim != 2 or points.shape[1] != 2:
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise InputError(
             f"{name} must be points of the plane, of shape (n, 2); got shape {tuple(points.shape)} (pf.plots.pairs "
             "shows more columns)."
         )
+    if not bool(points.isfinite().all()):
+        raise InputError(f"{name} must be finite to be drawn; {int((~points.isfinite()).any(1).sum()):,} rows are not.")
     return points
 
 
@@ -68,6 +70,7 @@ def limits(x: Tensor, *, share: float = 0.005, margin: float = 0.15) -> list[tup
     low, high = (ordered[round(q * (len(x) - 1))] for q in (share, 1 - share))
     width = high - low
     width = torch.where(width > 0, width, ordered[-1] - ordered[0])
+    width = torch.where(width > 0, width, torch.ones_like(width))  # a single point, or a constant
     return list(zip((low - margin * width).tolist(), (high + margin * width).tolist(), strict=True))
 
 
@@ -81,22 +84,25 @@ def window_of(window: Window | None, x: Tensor | None) -> Window:
         assert x is not None
         across, up = limits(x)
         return (*across, *up)
-    numbers = tuple(window) if isinstance(window, Sequence) else ()
-    if (
-        len(numbers) != 4
-        or not all(map(math.isfinite, numbers))
-        or numbers[0] >= numbers[1]
-        or numbers[2] >= numbers[3]
-    ):
+    try:
+        left, right, bottom, top = map(float, window)
+    except (TypeError, ValueError):
+        left = right = math.nan
+    if not (left < right and bottom < top and math.isfinite(right - left) and math.isfinite(top - bottom)):
         raise InputError(f"window must be (left, right, bottom, top) in units of x; got {window!r}.")
-    return numbers
+    return left, right, bottom, top
 
 
 @torch.no_grad()
-def on_grid(log_prob: Callable[..., Tensor], area: Window, grid: int, floor: float) -> Tensor:
-    """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
+def on_grid(
+    log_prob: Callable[..., Tensor], area: Window, grid: int, floor: float, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor.
+
+    Points are of a dtype; in float32 those of data far from 0, such as dates in days, would be few.
+    """
     left, right, bottom, top = area
-    across, up = torch.linspace(left, right, grid), torch.linspace(bottom, top, grid)
+    across, up = torch.linspace(left, right, grid, dtype=dtype), torch.linspace(bottom, top, grid, dtype=dtype)
     corners = torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
     return log_prob(corners).float().nan_to_num(neginf=floor).clamp(min=floor)
 

@@ -7,7 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from pushforward.errors import InputError, described, require_count, require_number
+from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows import Flow
 from pushforward.numerics.arrays import as_tensor
 from pushforward.report.plots.canvas import (
@@ -106,8 +106,11 @@ def samples(
     colours: str | Sequence[str] = SAMPLES
     if labels is not None:
         labels = as_tensor(labels, "labels")
-        if labels.shape != points.shape[:1]:
-            raise InputError(f"labels must be one for each of {len(points)} points; got shape {tuple(labels.shape)}.")
+        if labels.shape != points.shape[:1] or labels.is_floating_point():
+            raise InputError(
+                f"labels must be one integer for each of {len(points)} points; got {labels.dtype} of shape "
+                f"{tuple(labels.shape)}."
+            )
         colours = label_colours(labels)
     draw_points(places[-1], points, colours)
     frame(places[-1], title or ("samples" if others is not None else ""), area)
@@ -115,14 +118,17 @@ def samples(
 
 
 @torch.no_grad()
-def steps(flow: Flow, *, context: Any = None, reach: float = REACH, lines: int = 31, across: int = 6) -> Picture:
+def steps(
+    flow: Flow, x: Any = None, *, context: Any = None, reach: float = REACH, lines: int = 31, across: int = 6
+) -> Picture:
     """Picture the plane's grid on its way from the latent to the data, one panel a step, coloured by log_det.
 
-    The first panel is the grid of the latent within `reach`; in each other one cells are coloured by the step's log_det
-    from latent to data: red cells have grown, so density has fallen, blue ones have shrunk.
+    Cells are coloured by the step's own log_det in the direction that is drawn: red ones have grown, so density has
+    fallen, blue ones have shrunk.
 
     Args:
         flow: A flow of two features.
+        x: Data (n, 2): the grid then lies around them, and goes from the data to the latent.
         context: One context, (C,), for a flow that takes it.
         reach: Half the width of the latent's grid.
         lines: Lines of the grid along each axis.
@@ -138,14 +144,17 @@ def steps(flow: Flow, *, context: Any = None, reach: float = REACH, lines: int =
     """
     _check_plane(flow)
     lines, across = require_count("lines", lines, 2), require_count("across", across)
-    z = latent_grid(reach, lines)
-    found = flow.steps_inverse(z.to(flow_dtype(flow)), context)
-    titles = ["latent z", *(step.name for step in found[:-1]), "data x"]
-    if len(found) and found[-1].name not in ("", "data x"):
-        titles[-1] = f"data x, after {found[-1].name}"
+    reach = require_number("reach", reach, above=0)
+    if x is None:
+        start = _corners((-reach, reach, -reach, reach), lines)
+        found, ends = flow.steps_inverse(start.to(flow_dtype(flow)), context), ("latent z", "data x")
+    else:
+        start = _corners(window_of(None, plane_points(x)), lines)
+        found, ends = flow.steps(start, context), ("data x", "latent z")
+    titles = [ends[0], *(step.name for step in found[:-1]), ends[1]]
     columns = min(across, len(titles))
     figure, places = board(columns, -(-len(titles) // columns), size=2.2)
-    mesh = draw_grid(places[0], z, torch.zeros(z.shape[:-1]))
+    mesh = draw_grid(places[0], start, torch.zeros(start.shape[:-1]))
     for axes, step in zip(places[1:], found, strict=False):
         mesh = draw_grid(axes, step.value.cpu(), step.log_det.cpu())
     for axes, title in zip(places, titles, strict=False):
@@ -177,7 +186,7 @@ def panels(flow: Flow, x: Any, *, context: Any = None, grid: int = 150, seed: in
     """
     _check_plane(flow)
     points, grid = plane_points(x)[:SHOWN], require_count("grid", grid, 2)
-    base, generator = flow.base, torch.Generator().manual_seed(seed)
+    base, generator = flow.base, torch.Generator().manual_seed(require_seed(seed))
     given = as_tensor(context, "context") if base.context_features else None
     z = base.sample((len(points),), context=given, generator=generator)
     latent, drawn = flow.encode(points, context).cpu(), flow.decode(z, context).cpu()
@@ -197,20 +206,25 @@ def panels(flow: Flow, x: Any, *, context: Any = None, grid: int = 150, seed: in
         "samples: the draws decoded",
     )
     for at, (axes, one, title) in enumerate(zip(places, contents, titles, strict=True)):
-        draw_points(axes, one.float(), "white" if at in (0, 3) else SAMPLES, strength=0.5)
+        draw_points(axes, one, "white" if at in (0, 3) else SAMPLES, strength=0.5)
         frame(axes, title, there if at in (1, 2) else here, Z_NAMES if at in (1, 2) else X_NAMES)
     return figure
 
 
 def latent_grid(reach: float, lines: int) -> Tensor:
-    """Return the corners of a square grid, (lines, lines, 2)."""
-    line = torch.linspace(-reach, reach, lines)
-    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    """Return the corners of a square grid around 0, (lines, lines, 2), float32."""
+    return _corners((-reach, reach, -reach, reach), lines).float()
+
+
+def _corners(area: Window, lines: int) -> Tensor:
+    left, right, bottom, top = area
+    across, up = (torch.linspace(*ends, lines, dtype=torch.float64) for ends in ((left, right), (bottom, top)))
+    return torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
 
 
 def draw_grid(axes: Axes, corners: Tensor, log_det: Tensor) -> Any:
     """Draw a warped grid (lines, lines, 2), its cells coloured by the log_det at their corners; equal axes."""
-    across, up = corners.float().unbind(-1)
+    across, up = corners.double().unbind(-1)
     cells = (log_det[1:, 1:] + log_det[:-1, 1:] + log_det[1:, :-1] + log_det[:-1, :-1]) / 4
     mesh = axes.pcolormesh(
         across.numpy(), up.numpy(), cells.float().numpy(), cmap=LOG_DET_MAP, vmin=-MOST_STRETCH, vmax=MOST_STRETCH,
@@ -258,6 +272,8 @@ def _check_plane(flow: Any) -> None:
 
 def _draws(density: Any, context: Any) -> Tensor:
     """Return points of a density, to see where it lies."""
+    if isinstance(density, torch.distributions.Distribution):
+        return plane_points(density.sample((SHOWN,)), "samples of the distribution")
     if not hasattr(density, "log_prob") or not hasattr(density, "sample"):
         raise InputError(f"density must have log_prob and sample, as a flow has; got {described(density)}.")
     if isinstance(density, Flow):

@@ -48,9 +48,11 @@ def images(
     if pixels.ndim != 2 or not len(pixels):
         raise InputError(f"x must be images as rows of pixels, (n, H * W); got shape {tuple(pixels.shape)}.")
     pixels = pixels[: require_count("most", most)].float()
+    if not bool(pixels.isfinite().all()):
+        raise InputError("x must be finite pixels to be drawn; some are NaN or infinite.")
     side = math.isqrt(pixels.shape[1])
-    height, width = shape or (side, side)
-    if height * width != pixels.shape[1]:
+    height, width = shape if isinstance(shape, tuple) and len(shape) == 2 else (side, side)
+    if (shape is not None and shape != (height, width)) or height * width != pixels.shape[1]:
         raise InputError(
             f"shape must be (H, W) with H x W = {pixels.shape[1]} pixels; got "
             f"{'square images' if shape is None else shape}."

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pushforward.data.digits import LEVELS
-from pushforward.report.plots.canvas import LABEL_COLOURS
+from pushforward.report.plots.canvas import LABEL_COLOURS, Picture
 from pushforward.report.plots.sheets import draw_sheet
 from pushforward.studies.kit.pictures import circles, tidy
 
@@ -27,7 +27,7 @@ def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2,
     """Return a figure of several sheets; each name is a title."""
     num_rows = -(-len(panels) // across)
     heights = max(-(-len(images) // num_columns) for images in panels.values()) / num_columns
-    figure = Figure(figsize=(3.6 * across, (3.6 * heights + 0.35) * num_rows), layout="constrained")
+    figure = Picture(figsize=(3.6 * across, (3.6 * heights + 0.35) * num_rows), layout="constrained")
     places = list(figure.subplots(num_rows, across, squeeze=False).flat)
     for axes, (title, images) in zip(places, panels.items(), strict=False):
         sheet(axes, images, title, num_columns, levels)
@@ -39,7 +39,7 @@ def sheets(panels: dict[str, Tensor], *, num_columns: int = 10, across: int = 2,
 def strips(panels: Mapping[str, Tensor], levels: int = LEVELS, *, size: float = 0.42) -> Figure:
     """Return a figure with one row of images (n, D) for each name, which stands before it; `size` inches an image."""
     images = torch.stack(list(panels.values()))
-    figure = Figure(layout="constrained")
+    figure = Picture(layout="constrained")
     # Anchored at the right: the room that is left goes to the names.
     named_rows(figure.add_subplot(anchor="E"), images, list(panels), levels=levels)
     height, width = (size * count for count in images.shape[:2])
@@ -72,7 +72,7 @@ def draw_codes(axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str
 
 def bars_by_label(values: Mapping[str, Mapping[int, float]], up: str) -> Figure:
     """Return a figure with one group of bars a label, one bar a name."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Picture(figsize=(9, 3.8), layout="constrained")
     axes, width = figure.add_subplot(), 0.8 / len(values)
     for index, (name, heights) in enumerate(values.items()):
         places = np.array(list(heights)) + (index - (len(values) - 1) / 2) * width

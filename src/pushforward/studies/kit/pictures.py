@@ -104,7 +104,7 @@ def panels(
 
 def on_grid(log_prob: LogDensity, area: Window, grid: int) -> Tensor:
     """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
-    return on_grid_above(log_prob, area, grid, FLOOR)
+    return on_grid_above(log_prob, area, grid, FLOOR, torch.float32)
 
 
 def circles(axes: Axes, radii: Sequence[float], **line: Any) -> None:

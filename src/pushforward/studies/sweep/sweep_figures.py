@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pushforward.report.plots.canvas import BLACK, DATA, LABEL_COLOURS, SAMPLES
+from pushforward.report.plots.canvas import BLACK, DATA, LABEL_COLOURS, SAMPLES, Picture
 from pushforward.studies.kit import pictures
 from pushforward.studies.kit.cells import Found
 from pushforward.studies.kit.tables import mean, shown, values
@@ -26,7 +26,7 @@ KINDS = {
 
 def effects(levels: Mapping[str, Mapping[float, Sequence[Found]]], centre: Settings) -> Figure:
     """Excess against each setting, the others as in the centre: a dot a seed, a line through the means."""
-    figure = Figure(figsize=(3.1 * 3, 2.9 * 2), layout="constrained")
+    figure = Picture(figsize=(3.1 * 3, 2.9 * 2), layout="constrained")
     panels = figure.subplots(2, 3, sharey=True).flat
     for axes, (name, found) in zip(panels, levels.items(), strict=False):
         for level, runs in found.items():
@@ -46,7 +46,7 @@ def effects(levels: Mapping[str, Mapping[float, Sequence[Found]]], centre: Setti
 
 def importance_bars(shares: Mapping[str, float]) -> Figure:
     """The share of the variance of log excess that each setting explains, the largest first."""
-    figure = Figure(figsize=(5.4, 2.6), layout="constrained")
+    figure = Picture(figsize=(5.4, 2.6), layout="constrained")
     names, bars = [SETTINGS[name].name for name in shares], [[share] for share in shares.values()]
     pictures.spread_bars(figure.add_subplot(), names, bars, "share of the variance of log excess (fANOVA)")
     return figure
@@ -54,7 +54,7 @@ def importance_bars(shares: Mapping[str, float]) -> Figure:
 
 def mmd_against_excess(runs: Sequence[Found], limits: Mapping[str, float]) -> Figure:
     """MMD^2 against excess, one dot a run, with the 95 % limit for two samples of the truth; one panel a kernel."""
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    figure = Picture(figsize=(9.6, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True)
     for axes, (key, limit), title in zip(panels, limits.items(), ("usual kernel", "finer kernel"), strict=True):
         floor = limit / 30
