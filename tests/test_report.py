@@ -158,7 +158,7 @@ def test_the_plane_shows_the_density_of_a_flow_as_a_third_panel():
 def test_learning_curves_of_a_run_without_validation_can_be_drawn():
     flow = pf.recipes.realnvp(2, num_layers=1)
     history = pf.fit(flow, torch.randn(50, 2), num_steps=5, validation=None, progress=False)
-    [axes] = plots.history(history).axes
+    axes, _ = plots.history(history).axes
     assert [line.get_label() for line in axes.lines] == ["training", "weights kept"]
 
 

@@ -23,7 +23,7 @@ MOST_UNEQUAL = 5.0  # of two columns' ranges: nearer ones are taken to be of one
 
 
 def history(history: "History", *, loss: str = "loss (nats)") -> Picture:
-    """Picture training and validation loss against steps, with the step whose weights were kept.
+    """Picture training and validation loss against steps, with the step whose weights were kept, and the learning rate.
 
     Args:
         history: What `pf.fit` returned.
@@ -42,6 +42,12 @@ def history(history: "History", *, loss: str = "loss (nats)") -> Picture:
     if len(later) > 2 and later.max() > later.min():
         margin = 0.08 * (later.max() - later.min())
         axes.set_ylim(later.min() - margin, later.max() + margin)
+    rates = axes.twinx()
+    rates.plot(table["step"], table["learning_rate"], color=BLACK, alpha=0.25, linewidth=1)
+    rates.set_ylabel("learning rate", color=BLACK, alpha=0.5)
+    rates.set_ylim(bottom=0)
+    rates.tick_params(labelsize=8, labelcolor="#888888")
+    rates.spines[["top", "left"]].set_visible(False)
     axes.axvline(history.best_step, color=BLACK, linestyle=":", linewidth=1, label="weights kept")
     axes.set_xlabel("step")
     axes.set_ylabel(loss)

@@ -102,7 +102,7 @@ def _samples(record: Record, data: Digits, flows: Comparison, judge: Recognizer,
     )
     record.answer(
         "Do most of the samples look like valid digits?",
-        f"Within the sheet's rules not most are clear: the classifier gives more than {SURE:g} to "
+        f"Within the sheet's rules not four of five are clear: the classifier gives more than {SURE:g} to "
         f"{100 * found['source'][1.0].sure:.1f} % of the samples of the source's flow at temperature 1, to "
         f"{100 * found['within'][1.0].sure:.1f} % of those behind a logit, at most {100 * inside.sure:.1f} % at any "
         f"temperature, and the rarest label rises from {100 * min(found['source'][1.0].shares):.1f} to "
