@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 import pushforward as pf
-from pushforward.report.plots.canvas import SAMPLES, Picture, board, draw_points, frame, on_grid
-from pushforward.report.plots.plane import draw_grid, latent_grid
+from pushforward.report.plots.canvas import SAMPLES, Picture, board, corners, draw_points, frame, on_grid
+from pushforward.report.plots.plane import draw_grid
 
 AREA = (-2.6, 2.6, -2.6, 2.6)
 DEPTH = 9.0  # nats below the largest log density
@@ -27,14 +27,14 @@ def draw(flow: pf.Flow, data: pf.data.ToyData) -> Picture:
         frame(axes, title, AREA)
     draw_points(places[2], flow.sample(6_000, generator=torch.Generator().manual_seed(0)), SAMPLES)
     frame(places[2], "samples", AREA)
-    z = latent_grid(3.0, 31)
+    z = corners((-3.0, 3.0, -3.0, 3.0), 31).float()
     with torch.no_grad():
         found = flow.steps_inverse(z)
     shown = [(z, torch.zeros(z.shape[:-1])), *((found[at].value, found[at].log_det) for at in (1, len(found) - 1))]
-    for axes, (corners, log_det), title in zip(
+    for axes, (warped, log_det), title in zip(
         places[3:], shown, ("a grid of the latent", "after two layers", "after all: the data's plane"), strict=True
     ):
-        draw_grid(axes, corners, log_det)
+        draw_grid(axes, warped, log_det)
         axes.set_title(title, fontsize=10)
     for axes in places:
         axes.set(xticks=[], yticks=[], xlabel="", ylabel="")

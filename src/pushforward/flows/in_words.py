@@ -46,7 +46,7 @@ def rows_of(flow: "Flow") -> list[Row]:
 def headline(flow: "Flow") -> str:
     """Return size, context and number of parameters."""
     given = f" given {flow.context_features} of context" if flow.context_features else ""
-    return f"Flow of {flow.features} feature{'s' * (flow.features != 1)}{given}, {_count(flow):,} parameters"
+    return f"Flow of {flow.features} feature{'s' * (flow.features != 1)}{given}, {num_parameters(flow):,} parameters"
 
 
 class InWords:
@@ -84,9 +84,10 @@ def _step_in_words(layer: nn.Module) -> str:
     return in_words(layer)
 
 
-def _count(module: nn.Module) -> int:
+def num_parameters(module: nn.Module) -> int:
+    """Return how many trained numbers a model has."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _number(module: nn.Module) -> str:
-    return f"{_count(module):,}" if _count(module) else ""
+    return f"{num_parameters(module):,}" if num_parameters(module) else ""

@@ -53,11 +53,13 @@ class LatentNormality:
     num_rows_tested: int
 
     def __repr__(self) -> str:
-        lines = [f"Latent of {self.num_rows:,} rows, {len(self.mean)} dimensions, against N(0, I):"]
-        return "\n  ".join([*lines, *(f"{what}  {value}" for what, value in self._figures())])
+        return "\n  ".join([f"{self._headline()}:", *(f"{what}  {value}" for what, value in self._figures())])
 
     def _repr_html_(self) -> str:
-        return table(f"Latent of {self.num_rows:,} rows, {len(self.mean)} dimensions, against N(0, I)", self._figures())
+        return table(self._headline(), self._figures())
+
+    def _headline(self) -> str:
+        return f"Latent of {self.num_rows:,} rows, {len(self.mean)} dimensions, against N(0, I)"
 
     def _figures(self) -> list[tuple[str, str]]:
         """Return what was measured, the worst dimension of each kind."""

@@ -173,6 +173,7 @@ def residual_steps(features: int, kind: str, num_layers: int, networks: dict[str
     """Return planar, radial or Sylvester maps (or their inverses), one step a layer."""
     features, num_layers = _checked(features, num_layers, "swap")
     require_choice("kind", kind, ("planar", "radial", "sylvester"))
+    inverted = require_flag("inverted", inverted)
     if kind == "sylvester" and networks["context_features"]:
         raise ValueError("sylvester maps take no context; use kind planar or radial, or context_features=0.")
     steps: Steps = []
@@ -183,7 +184,7 @@ def residual_steps(features: int, kind: str, num_layers: int, networks: dict[str
         else:
             make, size = (Planar, 2 * features + 1) if kind == "planar" else (Radial, features + 2)
             step = make(features, conditioner=MLP(0, size, **networks) if networks["context_features"] else None)
-        steps.append([Inverse(step) if require_flag("inverted", inverted) else step])
+        steps.append([Inverse(step) if inverted else step])
     return steps
 
 

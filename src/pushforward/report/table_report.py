@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pushforward import __version__
 from pushforward.flows import Flow
+from pushforward.flows.in_words import num_parameters
 from pushforward.metrics import LatentNormality, Score
 from pushforward.numerics.threads import threads
 from pushforward.report import plots
@@ -109,7 +110,6 @@ def render(report: TableReport) -> str:
 
 def facts(report: TableReport) -> dict[str, str]:
     """Return what was fitted, name by name, as text."""
-    num_parameters = sum(parameter.numel() for parameter in report.flow.parameters())
     rows = [f"{num:,} {'' if what == 'held out' else 'for '}{what}" for what, num in report.num_rows.items() if num]
     return {
         "Data": report.source,
@@ -117,7 +117,7 @@ def facts(report: TableReport) -> dict[str, str]:
         f"Columns ({len(report.columns)})": _listed(report.columns),
         **({f"Context ({len(report.context)})": _listed(report.context)} if report.context else {}),
         "Recipe": report.recipe,
-        "Model": f"{describe(report.flow)}; {num_parameters:,} parameters",
+        "Model": f"{describe(report.flow)}; {num_parameters(report.flow):,} parameters",
         "Training": f"{report.history.steps:,} steps; {report.history.stopped_because}",
         "Seed": str(report.seed),
         "Time": ", ".join(f"{name} {seconds(value)}" for name, value in report.seconds.items()),

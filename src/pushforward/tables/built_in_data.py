@@ -30,11 +30,10 @@ def table_to_fit(
     """
     if not _is_built_in(data):
         return table_for_fitting(data, context=context, columns=columns or None, drop=drop), None
-    points, labels, density = TOYS[data](TOY_POINTS, seed=seed)
-    table = _toy_table(data, points, labels if "label" in context.split(",") else None)
     if columns or drop:
         raise InputError(f"{data}: a built-in data set is fitted whole (leave --columns and --drop out)")
-    return table, density
+    points, labels, density = TOYS[data](TOY_POINTS, seed=seed)
+    return _toy_table(data, points, labels if "label" in context.split(",") else None), density
 
 
 def rows_to_score(data: str, columns: Sequence[str]) -> tuple[Table, Density | None]:

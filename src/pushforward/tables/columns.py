@@ -132,17 +132,15 @@ def which(
     Raises:
         InputError: If there is no such column, one is named twice, or none is left.
     """
-    if not names_in(drop, there):
-        positions = choose(there, there if columns is None else columns, source=source, named=named)
-        return positions, tuple(there if columns is None else names_in(columns, there))
-    dropped = choose(there, drop, source=source)
-    wanted = list(there) if columns is None else names_in(columns, there)
-    if columns is not None and (both := [name for name in wanted if name in names_in(drop, there)]):
+    wanted, dropped = list(there) if columns is None else names_in(columns, there), names_in(drop, there)
+    choose(there, dropped, source=source)
+    if columns is None:
+        wanted = [name for name in wanted if name not in dropped]
+    elif both := [name for name in wanted if name in dropped]:
         raise InputError(f"{source}: {listing(both)} cannot be taken and dropped at once (name it once)")
-    left = [name for name in wanted if there.index(name) not in dropped] if columns is None else wanted
-    if not left:
+    if dropped and not wanted:
         raise InputError(f"{source}: every column is dropped, none is left to fit (drop fewer)")
-    return choose(there, left, source=source, named=named), tuple(left)
+    return choose(there, wanted, source=source, named=named), tuple(wanted)
 
 
 def names_in(wanted: str | Sequence[str], there: Sequence[str]) -> list[str]:

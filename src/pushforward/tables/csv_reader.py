@@ -11,7 +11,7 @@ from pushforward.tables.columns import Table, check_names, numbered, quoted, whi
 from pushforward.tables.csv_dialect import NAMES, Lines, lines_of
 from pushforward.tables.number_text import is_number, style_of, to_numbers
 from pushforward.tables.problems import check_usable, not_a_number, text_problem
-from pushforward.tables.row_numbers import UNNAMED, labels_rows, with_a_name
+from pushforward.tables.row_numbers import UNNAMED, labels_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,11 +111,11 @@ def name_columns(frame: "pl.DataFrame", *, source: str) -> tuple["pl.DataFrame",
     rest = frame[1:]
     if first[-1] == "" and len(first) > 1 and rest[:, -1].null_count() == rest.height > 0:  # delimiters end all lines
         frame, rest, first = frame[:, :-1], rest[:, :-1], first[:-1]
-    start = 1 if first[0] == "" and labels_rows(to_numbers(rest[:, 0]).to_numpy()) else 0  # a column of row numbers
-    if is_data(first) and not counts_columns(first[start:], rest[:, start:]):
+    labelled = first[0] == "" and labels_rows(to_numbers(rest[:, 0]).to_numpy())
+    if is_data(first) and not counts_columns(first[labelled:], rest[:, int(labelled) :]):
         frame.columns = numbered(len(first))
         return frame, False
-    first = with_a_name(first, to_numbers(rest[:, 0]).to_numpy())
+    first = [UNNAMED, *first[1:]] if labelled else first
     check_names(first, source=f"{source}: line 1")
     if frame.height == 1:
         raise InputError(f"{source}: has a header but no rows (add rows of numbers)")

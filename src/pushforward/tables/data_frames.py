@@ -14,7 +14,7 @@ from pushforward.tables.columns import (
     which,
 )
 from pushforward.tables.problems import check_usable, not_finite, text_problem
-from pushforward.tables.row_numbers import with_a_name
+from pushforward.tables.row_numbers import UNNAMED, labels_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,8 +30,9 @@ def from_frame(
     """
     import polars as pl
 
-    if frame.width and frame.columns[0] == "" and frame.dtypes[0].is_numeric():
-        frame = frame.rename({"": with_a_name(frame.columns, frame[:, 0].cast(pl.Float64).fill_null(-1).to_numpy())[0]})
+    unnamed = frame.width > 0 and frame.columns[0] == "" and frame.dtypes[0].is_numeric()
+    if unnamed and labels_rows(frame[:, 0].cast(pl.Float64).fill_null(-1).to_numpy()):
+        frame = frame.rename({"": UNNAMED})
     check_names(frame.columns, source=source)
     wanted, _ = which(frame.columns, columns, drop, source=source)
     chosen = frame[:, wanted]

@@ -37,12 +37,11 @@ def as_table(
         ('x1', 'x2')
     """
     import narwhals as nw
-    import narwhals.selectors as kinds
 
     if columns is not None and not names_in(columns, ()):
         raise InputError("columns= names no column (leave it out to take all)")
     if isinstance(data, Table):
-        positions, names = which(data.columns, columns, drop, source=data.source)
+        _, names = which(data.columns, columns, drop, source=data.source)
         return data if columns is None and len(names) == len(data.columns) else data.select(names)
     if isinstance(data, (str, os.PathLike)):
         return read_table(data, columns=columns, drop=drop)
@@ -56,7 +55,7 @@ def as_table(
         table = from_array(data, columns=columns, drop=drop, source=source or "array")
         return replace(table, kind="tensor" if hasattr(data, "detach") else "array")
     source = source or "data frame"
-    frame = frame.with_columns(kinds.categorical().cast(nw.String))  # numbers that are codes are no numbers
+    frame = frame.with_columns(nw.selectors.categorical().cast(nw.String))  # numbers that are codes are no numbers
     native = _to_polars(frame, source)
     return replace(from_frame(native, columns=columns, drop=drop, source=source), kind=frame.implementation.value)
 

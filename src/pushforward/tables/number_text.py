@@ -80,6 +80,8 @@ def style_of(text: "pl.DataFrame", numbers: "list[pl.Series]", delimiter: str) -
         numbers: What each was cast to, null where that failed.
         delimiter: What separates the cells.
     """
+    import polars as pl
+
     seen: dict[bool, str] = {}  # decimal comma? -> a cell that shows it
     either = ""
     for column, cast in zip(text, numbers, strict=True):
@@ -93,19 +95,11 @@ def style_of(text: "pl.DataFrame", numbers: "list[pl.Series]", delimiter: str) -
                 seen.setdefault(decimal_comma, cells.filter(mask)[0])
         both = cells.filter(point & comma)
         either = either or (both[0] if len(both) else "")
-    if len(seen) == 2:
-        return None
-    if not seen and not either:
+    if len(seen) == 2 or not (seen or either):
         return None
     decimal_comma = next(iter(seen)) if seen else delimiter == ";"
     cell = seen.get(decimal_comma, either)
     style = NumberStyle(decimal_comma)
-    value = to_numbers(_series(cell), style)[0]
+    value = to_numbers(pl.Series([cell]), style)[0]
     how = "decimal commas" if decimal_comma else "marks that group thousands"
     return NumberStyle(decimal_comma, f'numbers are taken to have {how}: "{cell}" is {value:.15g}')
-
-
-def _series(cell: str) -> "pl.Series":
-    import polars as pl
-
-    return pl.Series([cell])

@@ -1,16 +1,12 @@
 """All that keeps the columns of a table from being used, in one error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.columns import Table, listing, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 REMEDY = "fill it in or leave the row out"
 MOST_TOLD = 6  # columns with cells that are no numbers, each with its first place
@@ -43,7 +39,7 @@ class TableProblems(InputError):
         usable: The columns without a problem; None where there are none.
     """
 
-    def __init__(self, source: str, problems: "Iterable[Problem]", usable: Table | None) -> None:
+    def __init__(self, source: str, problems: Iterable[Problem], usable: Table | None) -> None:
         self.source, self.problems, self.usable = source, tuple(problems), usable
         super().__init__(self._message())
 
@@ -52,7 +48,7 @@ class TableProblems(InputError):
         """The columns to leave out, each once."""
         return tuple(dict.fromkeys(name for problem in self.problems for name in problem.columns))
 
-    def and_others(self, problems: "Iterable[Problem]") -> "TableProblems":
+    def and_others(self, problems: Iterable[Problem]) -> "TableProblems":
         """Return the error with further problems, those of columns that seemed usable."""
         return TableProblems(self.source, (*self.problems, *problems), self.usable)
 

@@ -27,13 +27,6 @@ def labels_rows(values: np.ndarray) -> bool:
     return len(values) > 1 and counts and len(np.unique(values)) == len(values)
 
 
-def with_a_name(names: Sequence[str], first: np.ndarray) -> list[str]:
-    """Return the columns' names, with one for a first column without any that holds row numbers."""
-    if names and names[0] == "" and labels_rows(first):
-        return [UNNAMED, *names[1:]]
-    return list(names)
-
-
 def without_row_numbers(table: Table, *, keep: Sequence[str] = ()) -> Table:
     """Return a table without a column that has such a name and counts the rows, with a note that says so.
 

@@ -52,6 +52,9 @@ class History:
         return len(self.rows)
 
     def __repr__(self) -> str:
+        return f"History({self._in_words()})"
+
+    def _in_words(self) -> str:
         """Return how the run ended, and its last losses in nats, in one line."""
         words = [f"{self.steps:,} of {self.num_steps:,} steps in {self.seconds:.1f} s, {self.stopped_because}"]
         if self.rows:
@@ -60,7 +63,7 @@ class History:
             words.append(f"validation {self.best_validation:.4f} at step {self.best_step:,}")
         words += [f"{len(self.rollbacks)} rollbacks"] * bool(self.rollbacks)
         words += [f"{len(self.notes)} note{'s' * (len(self.notes) > 1)}"] * bool(self.notes)
-        return f"History({'; '.join(words)})"
+        return "; ".join(words)
 
     def _repr_html_(self) -> str:
         columns = self.to_numpy()
@@ -73,7 +76,7 @@ class History:
         cells = [[f"{row['step']:,}", *(_cell(row.get(name)) for name in COLUMNS[2:])] for row in shown]
         notes = "".join(f"<div>{escape(note)}</div>" for note in self.notes)
         below = curves(lines, "step", "loss (nats)") + notes
-        return table(repr(self)[8:-1], cells, ("step", *(name.replace("_", " ") for name in COLUMNS[2:])), below=below)
+        return table(self._in_words(), cells, ("step", *(name.replace("_", " ") for name in COLUMNS[2:])), below=below)
 
     def to_numpy(self) -> dict[str, np.ndarray]:
         """Return the table as one array a column; a missing value is NaN."""

@@ -1,6 +1,5 @@
 """What all pictures share: figures that a notebook shows, colours, windows, panels, densities on a grid."""
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from pushforward.errors import InputError
 from pushforward.numerics.arrays import as_tensor
+from pushforward.report.rendering import png
 
 # Okabe & Ito (2008), and three of Tol's muted scheme: colours that the colour-blind tell apart.
 BLUE, VERMILION, BLACK = "#0072B2", "#D55E00", "#222222"
@@ -30,9 +30,7 @@ class Picture(Figure):
     """A matplotlib figure without pyplot's global state that a notebook shows by itself."""
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=NOTEBOOK_DOTS)
-        return buffer.getvalue()
+        return png(self, NOTEBOOK_DOTS)
 
 
 def board(num_columns: int, num_rows: int = 1, *, size: float = 3.1, **shared: Any) -> tuple[Picture, list[Axes]]:
@@ -93,6 +91,13 @@ def window_of(window: Window | None, x: Tensor | None) -> Window:
     return left, right, bottom, top
 
 
+def corners(area: Window, lines: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return the corners of a grid of the window, (lines, lines, 2), rows from bottom to top."""
+    left, right, bottom, top = area
+    across, up = torch.linspace(left, right, lines, dtype=dtype), torch.linspace(bottom, top, lines, dtype=dtype)
+    return torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
+
+
 @torch.no_grad()
 def on_grid(
     log_prob: Callable[..., Tensor], area: Window, grid: int, floor: float, dtype: torch.dtype = torch.float64
@@ -101,10 +106,7 @@ def on_grid(
 
     Points are of a dtype; in float32 those of data far from 0, such as dates in days, would be few.
     """
-    left, right, bottom, top = area
-    across, up = torch.linspace(left, right, grid, dtype=dtype), torch.linspace(bottom, top, grid, dtype=dtype)
-    corners = torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
-    return log_prob(corners).float().nan_to_num(neginf=floor).clamp(min=floor)
+    return log_prob(corners(area, grid, dtype)).float().nan_to_num(neginf=floor).clamp(min=floor)
 
 
 def draw_points(

@@ -1,6 +1,7 @@
 """Pictures of flows and densities in the plane: log densities, samples, the plane through the layers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from pushforward.report.plots.canvas import (
     Picture,
     Window,
     board,
+    corners,
     draw_points,
     frame,
     label_colours,
@@ -68,7 +70,7 @@ def log_density(
     area = window_of(window, points if points is not None or window is not None else _draws(density, context))
     figure = Picture(figsize=(4.8, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    _draw_density(figure, [axes], [density], area, context=context, depth=depth, grid=grid)
+    _draw_density(figure, [axes], density, area, context=context, depth=depth, grid=grid)
     if points is not None:
         draw_points(axes, points, SAMPLES, strength=0.5)
     frame(axes, title, area)
@@ -146,10 +148,10 @@ def steps(
     lines, across = require_count("lines", lines, 2), require_count("across", across)
     reach = require_number("reach", reach, above=0)
     if x is None:
-        start = _corners((-reach, reach, -reach, reach), lines)
-        found, ends = flow.steps_inverse(start.to(flow_dtype(flow)), context), ("latent z", "data x")
+        start = corners((-reach, reach, -reach, reach), lines)
+        found, ends = flow.steps_inverse(start, context), ("latent z", "data x")
     else:
-        start = _corners(window_of(None, plane_points(x)), lines)
+        start = corners(window_of(None, plane_points(x)), lines)
         found, ends = flow.steps(start, context), ("data x", "latent z")
     titles = [ends[0], *(step.name for step in found[:-1]), ends[1]]
     columns = min(across, len(titles))
@@ -193,10 +195,10 @@ def panels(flow: Flow, x: Any, *, context: Any = None, grid: int = 150, seed: in
     here = window_of(None, points)
     there = window_of(None, torch.cat((latent, z.cpu())))
     figure, places = board(4)
-    _draw_density(figure, [places[0], places[3]], [flow, flow], here, context=context, depth=10.0, grid=grid)
-    for axes in places[1:3]:
-        if not base.context_features:
-            values = on_grid(lambda corners: base.log_prob(corners.to(flow_dtype(flow))), there, grid, -12.0)
+    _draw_density(figure, [places[0], places[3]], flow, here, context=context, depth=10.0, grid=grid)
+    if not base.context_features:
+        values = on_grid(lambda points: base.log_prob(points.to(z.dtype)), there, grid, -12.0)
+        for axes in places[1:3]:
             axes.imshow(values.numpy(), origin="lower", extent=there, cmap=DENSITY_MAP, alpha=0.6)
     contents = (points, latent, z.cpu(), drawn)
     titles = (
@@ -211,20 +213,9 @@ def panels(flow: Flow, x: Any, *, context: Any = None, grid: int = 150, seed: in
     return figure
 
 
-def latent_grid(reach: float, lines: int) -> Tensor:
-    """Return the corners of a square grid around 0, (lines, lines, 2), float32."""
-    return _corners((-reach, reach, -reach, reach), lines).float()
-
-
-def _corners(area: Window, lines: int) -> Tensor:
-    left, right, bottom, top = area
-    across, up = (torch.linspace(*ends, lines, dtype=torch.float64) for ends in ((left, right), (bottom, top)))
-    return torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
-
-
-def draw_grid(axes: Axes, corners: Tensor, log_det: Tensor) -> Any:
+def draw_grid(axes: Axes, warped: Tensor, log_det: Tensor) -> Any:
     """Draw a warped grid (lines, lines, 2), its cells coloured by the log_det at their corners; equal axes."""
-    across, up = corners.double().unbind(-1)
+    across, up = warped.double().unbind(-1)
     cells = (log_det[1:, 1:] + log_det[:-1, 1:] + log_det[1:, :-1] + log_det[:-1, :-1]) / 4
     mesh = axes.pcolormesh(
         across.numpy(), up.numpy(), cells.float().numpy(), cmap=LOG_DET_MAP, vmin=-MOST_STRETCH, vmax=MOST_STRETCH,
@@ -236,32 +227,18 @@ def draw_grid(axes: Axes, corners: Tensor, log_det: Tensor) -> Any:
 
 
 def _draw_density(
-    figure: Picture, places: list[Axes], densities: list[Any], area: Window, *, context: Any, depth: float, grid: int
+    figure: Picture, places: list[Axes], density: Any, area: Window, *, context: Any, depth: float, grid: int
 ) -> None:
-    """Draw log densities on one scale, with one colour bar."""
-    floor = -1e30
-    values = []
-    for density in densities:
-        given = {} if context is None else {"context": context}
-        values.append(
-            on_grid(lambda corners, one=density, more=given: one.log_prob(corners, **more), area, grid, floor)
-        )
-    top = max(value[value.isfinite()].max().item() for value in values)
-    for axes, value in zip(places, values, strict=True):
+    """Draw a log density in each of the places, with one colour bar."""
+    given = {} if context is None else {"context": context}
+    values = on_grid(partial(density.log_prob, **given), area, grid, -1e30)
+    top = values[values.isfinite()].max().item()
+    for axes in places:
         image = axes.imshow(
-            value.clamp(min=top - depth).numpy(),
-            origin="lower",
-            extent=area,
-            cmap=DENSITY_MAP,
-            vmin=top - depth,
+            values.clamp(min=top - depth).numpy(), origin="lower", extent=area, cmap=DENSITY_MAP, vmin=top - depth,
             vmax=top,
-        )
+        )  # fmt: skip
     figure.colorbar(image, ax=places, shrink=0.8, label="log p(x) (nats)", extend="min", aspect=25)
-
-
-def flow_dtype(flow: Flow) -> torch.dtype:
-    """Return the dtype of a flow's numbers."""
-    return next((parameter.dtype for parameter in flow.parameters()), torch.float32)
 
 
 def _check_plane(flow: Any) -> None:

@@ -67,7 +67,7 @@ def images(
     axes = figure.add_subplot()
     draw_sheet(axes, pixels, title, across, (height, width), pixels.min().item(), pixels.max().item())
     if names:
-        axes.set_yticks([row * (height + 1) + (height - 1) / 2 for row in range(num_rows)], names, fontsize=8)
+        axes.set_yticks(centres(num_rows, height), names, fontsize=8)
         axes.tick_params(length=0)
     return figure
 
@@ -80,6 +80,11 @@ def draw_sheet(axes: Axes, x: Tensor, title: str, across: int, shape: tuple[int,
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
+
+
+def centres(number: int, size: int) -> list[float]:
+    """Return where the middles of images of a height, or width, lie, one after another with a gap of a pixel."""
+    return [place * (size + 1) + (size - 1) / 2 for place in range(number)]
 
 
 def tiled(x: Tensor, across: int, shape: tuple[int, int]) -> np.ndarray:

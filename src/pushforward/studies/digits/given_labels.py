@@ -70,8 +70,7 @@ def score_by_label(task: Task, models: Comparison) -> None:
         "Does the flow beat simple densities given the label?",
         f"The NLL of ours is {less_or_more(nats['gaussians'] - nats['ours'])} than that of one Gaussian a label and "
         f"{less_or_more(nats['longer'] - nats['ours'])} than that of the source's flow trained as long. By Bayes' rule "
-        "ours recognises "
-        f"{100 * fmean(recognised['ours']):.1f} % of the test images.",
+        f"ours recognises {100 * fmean(recognised['ours']):.1f} % of the test images.",
     )
 
 

@@ -20,7 +20,7 @@ CANDIDATES = {  # an epoch is 10 batches of 100
     "first": sources_realnvp("RealNVP, 2 blocks, 10 epochs (source's start)", num_layers=2, num_steps=100),
     "source": sources_realnvp("RealNVP, 8 blocks, 100 epochs (source)"),
     "ours": SPLINES,
-    "longer": as_long_as_ours(sources_realnvp("RealNVP, 8 blocks (source)")),
+    "longer": as_long_as_ours(sources_realnvp()),
 }
 
 

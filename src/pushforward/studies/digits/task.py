@@ -34,11 +34,11 @@ def sources_realnvp(
 
 
 def as_long_as_ours(source: Candidate) -> Candidate:
-    """Return the source's model trained for the time that "ours" took, at a rate that falls from 0.001 to 0."""
+    """Return the source's RealNVP trained for the time that "ours" took, at a rate that falls from 0.001 to 0."""
     options = {name: value for name, value in source.options.items() if name not in LENGTHS}
     return replace(
         source,
-        name=f"{source.name.partition(',')[0].removesuffix(' (source)')}, as long as ours, falling rate",
+        name="RealNVP, as long as ours, falling rate",
         options=options | {"schedule": "cosine"},
         as_long_as="ours",
     )

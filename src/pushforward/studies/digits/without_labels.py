@@ -42,8 +42,8 @@ def compare_likelihoods(task: Task, flows: Comparison, rivals: Mapping[str, Riva
         seen = [task.nll(one.model, task.seen).mean for one in trained]
         record.number(f"test.{key}", nll_numbers(scores) | {"train_nll": seen})
         gap = spread([score.mean - nats for score, nats in zip(scores, seen, strict=True)])
-        rows.append([flows.names[key], trained[0].parameters, *cells(NLL_COLUMNS, scores), gap])
-        rows[-1].append(seconds_of(trained))
+        one = [flows.names[key], trained[0].parameters, *cells(NLL_COLUMNS, scores), gap, seconds_of(trained)]
+        rows.append(one)
         found[key] = mean(scores, "mean")
     record.table(
         "Test NLL in nats an image and in bits a pixel, mean (lowest to highest) over the seeds; the standard error is "

@@ -7,7 +7,8 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from pushforward.studies.kit.record import Record, num_parameters
+from pushforward.flows.in_words import num_parameters
+from pushforward.studies.kit.record import Record
 from pushforward.studies.kit.tables import Columns, values
 from pushforward.training import History
 

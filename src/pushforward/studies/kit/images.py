@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward.data.digits import LEVELS
 from pushforward.report.plots.canvas import LABEL_COLOURS, Picture
-from pushforward.report.plots.sheets import draw_sheet
+from pushforward.report.plots.sheets import centres, draw_sheet
 from pushforward.studies.kit.pictures import circles, tidy
 
 REACH = 4.0  # of the picture of codes, along each axis
@@ -56,8 +56,7 @@ def named_rows(axes: Axes, images: Tensor, names: Sequence[str], title: str = ""
 
 def middles_of_images(images: Tensor) -> list[float]:
     """Return where the middles of square images (n, ..., D), one after another with a gap of a pixel, lie in pixels."""
-    side = math.isqrt(images.shape[-1])
-    return [place * (side + 1) + (side - 1) / 2 for place in range(len(images))]
+    return centres(len(images), math.isqrt(images.shape[-1]))
 
 
 def draw_codes(axes: Axes, points: Tensor, labels: Tensor, names: tuple[str, str]) -> None:

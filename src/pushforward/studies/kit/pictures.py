@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
+from pushforward.report.plots import canvas
 from pushforward.report.plots.canvas import (
     BLACK,
     DENSITY_MAP,
@@ -22,7 +23,6 @@ from pushforward.report.plots.canvas import (
     frame,
     label_colours,
 )
-from pushforward.report.plots.canvas import on_grid as on_grid_above
 from pushforward.training import History
 
 FLOOR = -10.0  # log density below which a picture shows no difference, nats
@@ -104,7 +104,7 @@ def panels(
 
 def on_grid(log_prob: LogDensity, area: Window, grid: int) -> Tensor:
     """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor."""
-    return on_grid_above(log_prob, area, grid, FLOOR, torch.float32)
+    return canvas.on_grid(log_prob, area, grid, FLOOR, torch.float32)
 
 
 def circles(axes: Axes, radii: Sequence[float], **line: Any) -> None:

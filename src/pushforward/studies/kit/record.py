@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from pushforward import __version__
+from pushforward.flows.in_words import num_parameters
 from pushforward.report.rendering import page, png
 from pushforward.storage.atomic_files import replacing
 from pushforward.storage.folders import writable_folder
@@ -266,11 +267,6 @@ class Record:
     def _write(self, name: str, content: bytes) -> None:
         with replacing(self.out / name) as file:
             file.write(content)
-
-
-def num_parameters(model: torch.nn.Module) -> int:
-    """Return how many trained numbers a model has."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def file_name(label: str) -> str:

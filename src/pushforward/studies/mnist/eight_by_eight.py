@@ -37,7 +37,7 @@ couplings = partial(behind_logit, batch_size=256, levels=LEVELS, alpha=ALPHA, dr
 CANDIDATES = {
     "source": five_epochs("RealNVP, 8 blocks, 5 epochs (source)"),
     "ours": couplings("spline couplings, logit (ours)", recipes.nsf, 6, 2_000, width=192),
-    "longer": as_long_as_ours(five_epochs("RealNVP, 8 blocks (source)")),
+    "longer": as_long_as_ours(five_epochs()),
 }
 GIVEN_LABELS = {
     "source": five_epochs(),
