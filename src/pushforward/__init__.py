@@ -23,6 +23,7 @@ _NAMES = {
     "fit": "pushforward.training",
     "History": "pushforward.training",
     "verify": "pushforward.verification",
+    "precision": "pushforward.numerics.precision",
     "latent_path": "pushforward.flows",
     "save": "pushforward.model_file",
     "load": "pushforward.model_file",

@@ -17,6 +17,7 @@ from pushforward.flows import VariationalDequantization as VariationalDequantiza
 from pushforward.flows import latent_path as latent_path
 from pushforward.model_file import load as load
 from pushforward.model_file import save as save
+from pushforward.numerics.precision import precision as precision
 from pushforward.report import plots as plots
 from pushforward.tables.table_model import TableModel as TableModel
 from pushforward.training import History as History

@@ -12,6 +12,7 @@ from torch import nn
 from pushforward import losses
 from pushforward.errors import InputError, require_kind, require_path
 from pushforward.losses import Loss
+from pushforward.numerics.precision import precision as conditioners_in
 from pushforward.specification import nodes
 from pushforward.training.clock import Clock
 from pushforward.training.data.form import Form
@@ -49,6 +50,7 @@ def fit(
     dequantize: int | None = None,
     device: str | torch.device = "auto",
     compile: bool = False,
+    precision: str = "highest",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -88,9 +90,13 @@ def fit(
         batch_size: Rows a batch; by default a tenth of the rows, but from 32 to 512. A loader brings its own.
         dequantize: Number of levels of integer data (256 for pixels); the model then sees k + u in (0, 256), with fresh
             noise u.
-        device: "auto" (where the model is, or CUDA if there is one), or a device.
+        device: "auto" (where the model is, or CUDA if there is one), or a device. On CUDA a step is recorded once as a
+            graph and replayed, unless `notes` of the history say why not; a loss of your own, which might do another
+            thing at each step, only if it says `my_loss.capturable = True`.
         compile: Compile the whole step, optimizer included: seconds to minutes at first, then several times as fast for
             small models.
+        precision: Of the networks inside a flow, in training and validation: "highest", "high" (TF32 on a GPU) or
+            "bf16", see `pushforward.precision`. Weights, maps and log_dets stay in the model's dtype.
         seed: Seed of split, shuffles, noise and dropout.
         out: Folder for `checkpoint.safetensors` and `history.jsonl`.
         resume: Go on from the checkpoint in `out`, bit for bit (on the same machine, versions and number of threads).
@@ -125,7 +131,13 @@ def fit(
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
     clock = Clock()
     # Whoever scores under no_grad() may train there too.
-    with torch.inference_mode(False), torch.enable_grad(), on_device(model, device), shown(progress) as display:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        conditioners_in(options.precision),
+        on_device(model, device),
+        shown(progress) as display,
+    ):
         form = Form.of(model, options.dequantize)
         check_needs(model, loss)
         check_call(loss)

@@ -1,4 +1,4 @@
-"""A model that learns: its weights, their optimizer and one step; all its numbers can be copied and written back."""
+"""A model that learns: its weights, their optimizer and its step; all its numbers can be copied and written back."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from pushforward.losses import Batch
+from pushforward.training.captured_step import CapturedStep, obstacle
+from pushforward.training.data.batches import Batches
 from pushforward.training.flat_weights import Weights
-from pushforward.training.optimizer import copy_state, load_state, make_optimizer
+from pushforward.training.optimizer import copy_state, load_state, make_optimizer, set_rates
 from pushforward.training.options import Options
 from pushforward.training.random_states import global_noise, set_global_noise
 from pushforward.training.step import CompiledStep, EagerStep
@@ -15,7 +17,7 @@ from pushforward.training.threads import StepThreads
 
 
 class Learner:
-    """A model, its optimizer and its step: `step(batch)` learns from a batch at the rate set.
+    """A model, its optimizer and its step: `advance(batches)` learns from the next batch at the rate set.
 
     Args:
         weights: The model's parameters, laid flat.
@@ -25,29 +27,68 @@ class Learner:
 
     Attributes:
         rates: The largest learning rate of each group of parameters.
+        rate: The share of it in force.
     """
 
     def __init__(self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads) -> None:
         self.model, self.weights, self.loss, self.generator = weights.model, weights, options.loss, generator
         self.threads = threads
+        self._optimizer_given = options.optimizer
         self.optimizer = make_optimizer(options.optimizer, weights, options.learning_rate, options.weight_decay)
         # As made: the optimizer's own entries are overwritten before each step.
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.rate = 1.0
+        exact = options.precision != "high"
         self._step: EagerStep | CompiledStep = (
             CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
             if options.compile
-            else EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator)
+            else EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact)
         )
+        self._captured: CapturedStep | None = None
 
-    def step(self, batch: Batch) -> Tensor:
-        """Learn from a batch at the rate set; return its mean loss before, a scalar."""
+    def advance(self, batches: Batches) -> Tensor:
+        """Learn from the next batch at the rate set; return its mean loss before, a scalar."""
+        if self._captured is not None:
+            return self._captured(batches.next_index())  # type: ignore[attr-defined]
+        self.redraw(self.generator)
+        return self._take(batches.next())
+
+    def rehearse(self, batches: Batches) -> Tensor:
+        """Take a step on a batch that does not count, and return its mean loss."""
+        if self._captured is not None:
+            return self._captured(batches.first_index())  # type: ignore[attr-defined]
+        return self._take(batches.peek())
+
+    def _take(self, batch: Batch) -> Tensor:
         return self.threads.take(lambda: self._step(batch))
+
+    def record(self, batches: Batches) -> str | None:
+        """On CUDA, record the step, to be replayed from now on; return why it could not be, or None.
+
+        To be called again whenever what a step does has changed.
+        """
+        if self.generator.device.type != "cuda" or not isinstance(self._step, EagerStep):
+            return None
+        self._captured = None
+        reason = obstacle(self.model, self.loss, self._optimizer_given, batches)
+        if reason is not None:
+            return reason
+        numbers, noise, rate = self.numbers(), self.noise(), self.rate
+        self.set_rate(0.0)
+        try:
+            self._captured = CapturedStep(self._step, batches)  # type: ignore[arg-type]
+        except Exception as error:  # whatever it is, the step as it is goes on
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+        self.restore(numbers)
+        self.set_noise(noise)
+        self.set_rate(rate)
+        return reason
 
     def set_rate(self, factor: float) -> float:
         """Set every learning rate of the optimizer to `factor` times what it was made with; return the first."""
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        return float(self.optimizer.param_groups[0]["lr"])
+        self.rate = factor
+        set_rates(self.optimizer, [rate * factor for rate in self.rates])
+        return self.rates[0] * factor
 
     def redraw(self, generator: torch.Generator) -> None:
         """Let the model draw anew what it holds for one step (Hutchinson's probes)."""

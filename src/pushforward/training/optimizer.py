@@ -37,7 +37,24 @@ def make_optimizer(
         return made
     kind, usual_decay = OPTIMIZERS[optimizer]
     decay = usual_decay if weight_decay is None else weight_decay
-    return kind([weights.flat], lr=learning_rate, weight_decay=decay, fused=weights.flat.device.type in ("cpu", "cuda"))
+    flat, device = weights.flat.detach(), weights.flat.device
+    on_cuda = device.type == "cuda"  # there a step may be recorded, which reads its rate from the device
+    rate = torch.tensor(learning_rate, device=device) if on_cuda else learning_rate
+    fused = on_cuda or device.type == "cpu"
+    made = kind([weights.flat], lr=rate, weight_decay=decay, fused=fused, capturable=on_cuda)
+    made.state[weights.flat].update(  # what the first step would make
+        step=torch.tensor(0.0, device=device), exp_avg=torch.zeros_like(flat), exp_avg_sq=torch.zeros_like(flat)
+    )
+    return made
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
+    """Set the learning rate of each group, in place where it lies on a device."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def copy_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -51,7 +68,16 @@ def copy_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def load_state(optimizer: torch.optim.Optimizer, copied: dict[str, Any]) -> None:
-    """Write back what `copy_state` returned."""
+    """Write back what `copy_state` returned, in place where there is a place: a recorded step reads it there."""
+    present = optimizer.state_dict()["state"]
+    if {f"{index}.{key}" for index, entries in present.items() for key in entries} == copied.keys():
+        for name, value in copied.items():
+            index, key = name.split(".", 1)
+            if isinstance(value, Tensor):
+                present[int(index)][key].copy_(value)
+            else:
+                present[int(index)][key] = value
+        return
     state: dict[int, dict[str, Any]] = {}
     for name, value in copied.items():
         index, key = name.split(".", 1)

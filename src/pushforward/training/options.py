@@ -19,6 +19,7 @@ from pushforward.errors import (
     require_seed,
 )
 from pushforward.losses import Loss
+from pushforward.numerics.precision import PRECISIONS
 from pushforward.training.learning_rate import SCHEDULES
 from pushforward.training.optimizer import LEARNING_RATE, OPTIMIZERS, OptimizerFactory
 
@@ -43,6 +44,7 @@ class Options:
     batch_size: int | None
     dequantize: int | None
     compile: bool
+    precision: str
     seed: int
     weight_decay: float | None
     clip_norm: float | None
@@ -58,6 +60,7 @@ class Options:
         self._check_loss()
         self._check_optimizer()
         require_choice("schedule", self.schedule, SCHEDULES)
+        require_choice("precision", self.precision, PRECISIONS)
         positive = partial(require_number, above=0)
         checks: dict[str, Callable[[str, Any], Any]] = {
             **dict.fromkeys(("epochs", "num_steps", "batch_size", "patience"), require_count),

@@ -12,6 +12,14 @@ def fixed_noise(device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(0)
 
 
+def renewed(generator: torch.Generator) -> None:
+    """Give a CUDA generator a new state in place of the one it has, with the same numbers to come."""
+    fresh = torch.Generator(generator.device)
+    fresh.manual_seed(generator.initial_seed())
+    fresh.set_offset(generator.get_offset())
+    generator.graphsafe_set_state(fresh.graphsafe_get_state())
+
+
 @contextmanager
 def forked(device: torch.device, *, seed: int) -> Iterator[None]:
     """Leave torch's global generators as they were found; inside, they start from a seed."""

@@ -123,8 +123,7 @@ class Run:
         """Take a step; look at the losses, report and save when it is time."""
         learner = self.learner
         self.learning_rate = learner.set_rate(self.plan.rate_factor(self.step) * self.guard.rate_cut)
-        learner.redraw(learner.generator)
-        self.recent.append(learner.step(self.batches.next()))
+        self.recent.append(learner.advance(self.batches))
         self.step += 1
         if self.step >= self.next_report:
             self._report()
@@ -205,6 +204,7 @@ class Run:
         rate = self.dropout.report(gap, self.step / self.plan.num_steps)
         if rate is not None:
             self._note(f"step {self.step}: held-out rows fall behind the training rows; dropout raised to {rate:g}")
+            self.learner.record(self.batches)
 
     def _note(self, text: str) -> None:
         self.history.notes.append(text)

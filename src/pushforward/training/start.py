@@ -65,6 +65,7 @@ def start_run(
     initial = check_initial(learner.model, losses, batches.rows, "data")
     guard = Guard.at_start(initial, learner.numbers())
     learner.model.train()
+    _record(learner, batches, history, progress)
     num_steps = most
     if options.compile or budget is not None:
         seconds_a_step, history.compile_seconds = _rehearse(
@@ -119,6 +120,8 @@ def resume_run(
     dropout = _rising_dropout(learner.model, source) if options.raise_dropout else None
     if dropout is not None:
         dropout.load(state["dropout"])
+    if history.stopped_because == "running":
+        learner.record(batches)
     run = Run(
         learner=learner,
         batches=batches,
@@ -138,6 +141,15 @@ def resume_run(
     if folder is not None:
         folder.replace_history(history)
     return run
+
+
+def _record(learner: Learner, batches: Batches, history: History, progress: Progress) -> None:
+    """Record the step where there is a GPU, or note why it is taken operation by operation."""
+    reason = learner.record(batches)
+    if reason is not None:
+        note = f"the step is not recorded as a CUDA graph, and runs operation by operation: {reason}"
+        history.notes.append(note)
+        progress.note(note)
 
 
 def _rising_dropout(model: nn.Module, source: Source) -> RisingDropout:
@@ -169,13 +181,13 @@ def _rehearse(learner: Learner, batches: Batches, seconds: float, *, compiling: 
     Returns:
         The seconds that a step takes, and those that compiling took.
     """
-    numbers, noise, batch = learner.numbers(), learner.noise(), batches.peek()
+    numbers, noise = learner.numbers(), learner.noise()
     learner.set_rate(0.0)
     times: list[float] = []
     start = time.perf_counter()
     while len(times) < 2 or (time.perf_counter() - start < seconds and len(times) < REHEARSAL_STEPS):
         before = time.perf_counter()
-        learner.step(batch).item()  # waits for the device
+        learner.rehearse(batches).item()  # waits for the device
         times.append(time.perf_counter() - before)
         if compiling and len(times) == 1:
             start = time.perf_counter()

@@ -1,6 +1,7 @@
 """One training step: loss, gradient, clipping and the optimizer's update, eager or compiled as a whole."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -8,7 +9,10 @@ from torch import Tensor, nn
 
 from pushforward.errors import InputError
 from pushforward.losses import Batch, Loss
+from pushforward.numerics.precision import float32_products
 from pushforward.training.flat_weights import Weights
+
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 def mean_loss(losses: Tensor, weight: Tensor | None) -> Tensor:
@@ -25,6 +29,7 @@ class EagerStep:
         optimizer: Over `weights`; its learning rate is set before each step.
         clip_norm: Largest norm of the gradient, or None.
         generator: Handed to the loss.
+        exact: Whether CUDA computes gradients in float32 throughout, or may round products to TF32.
     """
 
     def __init__(
@@ -35,9 +40,10 @@ class EagerStep:
         optimizer: torch.optim.Optimizer,
         clip_norm: float | None,
         generator: torch.Generator,
+        exact: bool,
     ) -> None:
         self.model, self.loss, self.weights, self.optimizer = model, loss, weights, optimizer
-        self.clip_norm, self.generator = clip_norm, generator
+        self.clip_norm, self.generator, self.exact = clip_norm, generator, exact
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take a step at the optimizer's learning rate; return the batch's mean loss before it, a scalar."""
@@ -45,7 +51,8 @@ class EagerStep:
         assert gradient is not None
         gradient.zero_()
         loss = mean_loss(self.loss(self.model, batch, self.generator), batch.weight)
-        loss.backward()
+        with float32_products(self.exact) if gradient.device.type == "cuda" else nullcontext():
+            loss.backward()
         if self.clip_norm is not None:
             gradient.mul_((self.clip_norm / torch.linalg.vector_norm(gradient)).clamp_(max=1.0))
         self.optimizer.step()
@@ -88,20 +95,13 @@ class CompiledStep:
         self._whole = torch.compile(whole, fullgraph=True, dynamic=False)
         self._ran = False
 
-    def _adam_state(self) -> tuple[Tensor, ...]:
-        state = self.optimizer.state[self.weights.flat]
-        if not state:
-            state["step"] = torch.tensor(0.0, device=self.weights.flat.device)
-            state["exp_avg"] = torch.zeros_like(self.weights.flat.detach())
-            state["exp_avg_sq"] = torch.zeros_like(self.weights.flat.detach())
-        return state["step"], state["exp_avg"], state["exp_avg_sq"]
-
     def __call__(self, batch: Batch) -> Tensor:
         """Take a step at the optimizer's learning rate; return the batch's mean loss before it, a scalar."""
         gradient = self.weights.flat.grad
         assert gradient is not None
         self._rate.fill_(self.optimizer.param_groups[0]["lr"])
-        state = self._adam_state() if self._owns_adam else ()
+        own = self.optimizer.state[self.weights.flat] if self._owns_adam else {}
+        state = tuple(own[name] for name in ADAM_STATE) if own else ()
         try:
             value = self._whole(self.weights.flat.detach(), gradient, state, self._rate, tuple(batch))
         except Exception as error:

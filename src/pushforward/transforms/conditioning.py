@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.errors import InputError, require_kind
-from pushforward.numerics.precision import seen_dtype
+from pushforward.numerics.precision import layers_as_told, seen_dtype
 from pushforward.transforms.argument_checks import takes
 from pushforward.transforms.univariate import Univariate
 
@@ -47,8 +47,10 @@ def check_conditioner(conditioner: Any, *, optional: bool = False) -> int:
 
 
 def asked(conditioner: nn.Module, x: Tensor, context: Tensor | None) -> Tensor:
-    """Return what a conditioner says of x and context in the dtype of x, however autocast runs its layers."""
-    return conditioner(bounded(x), None if context is None else bounded(context)).to(x.dtype)
+    """Return what a conditioner says of x and context in the dtype of x, however exactly its layers compute."""
+    seen, given = bounded(x), None if context is None else bounded(context)
+    with layers_as_told(x):
+        return conditioner(seen, given).to(x.dtype)
 
 
 def parameters_from(

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from pushforward.losses import Batch
 from pushforward.training.data.rows import OwnSamples, Rows
@@ -77,15 +78,27 @@ class RowBatches:
 
     def next(self) -> Batch:
         """Return the next batch."""
+        return self.batch(self.next_index())
+
+    def next_index(self) -> Tensor:
+        """Return the numbers of the rows of the next batch, (batch_size,)."""
         if self.taken == self.steps_per_epoch:
             self.taken = 0
             self._shuffle()
         self.taken += 1
-        return self.rows.batch(self._parts[self.taken - 1], self.generator)
+        return self._parts[self.taken - 1]
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return rows as the loss sees them, with fresh noise."""
+        return self.rows.batch(index, self.generator)
 
     def peek(self) -> Batch:
         """Return a batch to measure with, which does not count."""
         return self.rows.batch(slice(0, self.batch_size), fixed_noise(self.generator.device))
+
+    def first_index(self) -> Tensor:
+        """Return the numbers of the rows of that batch."""
+        return torch.arange(self.batch_size, device=self.generator.device)
 
     def head(self) -> Rows:
         """Return the rows that a model learns its start from."""
@@ -124,6 +137,16 @@ class EmptyBatches:
         return Batch(None, None, None, self.batch_size)
 
     peek = next
+
+    def next_index(self) -> Tensor:
+        """Return no numbers: there are no rows."""
+        return self.rows.index[:0]
+
+    first_index = next_index
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return an empty batch of the given size."""
+        return self.next()
 
     def head(self) -> None:
         """Return None: there are no rows to learn a start from."""
