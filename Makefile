@@ -8,13 +8,15 @@ CODE := src tests benchmarks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint bench test-gpu bench-gpu clean help
 
 help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
 	@echo "make test   run all tests"
 	@echo "make lint   style, types, import order, doctests"
 	@echo "make bench  speed against zuko, nflows, normflows, FrEIA, FlowJAX and torchdiffeq"
+	@echo "make test-gpu   the tests that need a GPU, and nothing else (torch with CUDA in the environment)"
+	@echo "make bench-gpu  speed on a GPU"
 	@echo "make clean  delete the environments and what the demo wrote"
 
 demo: $(READY)
@@ -33,6 +35,13 @@ lint: $(READY)
 bench: $(READY) .venv-peers/.ready
 	.venv-peers/bin/python benchmarks/run.py --out bench.json
 	.venv-peers/bin/python benchmarks/race.py --out race.json
+
+# A torch that knows the GPU is the machine's own affair: these two use the Python that is named, as it is.
+test-gpu:
+	PYTHONPATH=src:tests $(PYTHON) -m pytest -q tests/gpu
+
+bench-gpu:
+	PYTHONPATH=src $(PYTHON) benchmarks/gpu.py --out bench-gpu.json
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }

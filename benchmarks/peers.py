@@ -63,6 +63,7 @@ class TorchModel:
         sample: Callable[[int], Tensor],
         loss: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        self.module = module
         self.num_parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
         self._log_prob, self._sample = log_prob, sample
         self._loss = loss or (lambda x: -log_prob(x).mean())

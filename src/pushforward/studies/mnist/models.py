@@ -11,9 +11,9 @@ from pushforward import Flow, nets, recipes, transforms
 from pushforward.bases import GaussianMixture, Joint, StandardNormal
 from pushforward.data import pixel_units
 from pushforward.flows.dequantization import dequantized
+from pushforward.kernels.rational_quadratic import MIN_SHARE, MIN_SLOPE, SLOPE_AT_ZERO
 from pushforward.studies.mnist.training import LEVELS, PIXELS
 from pushforward.transforms import Affine, Compose, Coupling, Elementwise, Transform
-from pushforward.transforms.spline import MIN_SHARE, MIN_SLOPE, SLOPE_AT_ZERO
 
 NUM_LAYERS = 4  # of both additive flows
 LEADING = 50  # principal components that draw the digit: they hold 82 % of the pixels' variance

@@ -1,0 +1,249 @@
+"""Time pushforward on a GPU beside other flow libraries: the same model, data, batches and optimizer, one process.
+
+    python benchmarks/gpu.py [--quick] [--cases spline-64d ...] [--out gpu.json]
+
+Training is steps a second, median of three stretches: inside `pf.fit`, in a user's own loop (eager, torch's fused Adam)
+and in the loop of each peer. Scoring and sampling are seconds for a million rows, the better of two after a first.
+"limit" is what the matrix products of the networks alone take. float32, TF32 off unless the row says otherwise. A case
+that fails is printed with its error; without a GPU only `--quick` runs, on the CPU, to see that everything does.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import ours
+import peers
+import pushforward as pf
+from peers import LEARNING_RATE, Case
+from pushforward.kernels.switch import kernels
+
+SMALL, MIDDLE = {"num_layers": 4, "hidden": 16}, {"num_layers": 8, "hidden": 128}
+LARGE = {"num_layers": 8, "hidden": 512}
+CASES = {
+    "spline-2d": Case(features=2, batch_size=128, bins=8, **SMALL),
+    "spline-64d": Case(features=64, batch_size=512, bins=8, **MIDDLE),
+    "spline-64d-large": Case(features=64, batch_size=16_384, bins=8, **LARGE),
+    "affine-64d-large": Case(features=64, batch_size=16_384, bins=0, **LARGE),
+}
+QUICK = Case(features=4, batch_size=32, num_layers=2, hidden=8, bins=4)
+ROWS = 1_000_000
+
+
+class Clock:
+    """Seconds on the device: it is waited for before and after."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __call__(self, work: Callable[[], Any]) -> float:
+        """Seconds that some work takes."""
+        self._wait()
+        began = time.perf_counter()
+        work()
+        self._wait()
+        return time.perf_counter() - began
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def rate(clock: Clock, steps: Callable[[int], Any], quick: bool) -> float:
+    """Steps a second of a function that takes a number of steps."""
+    steps(3)
+    number = 2 if quick else max(int(1.0 / max(clock(lambda: steps(5)) / 5, 1e-5)), 5)
+    return statistics.median(number / clock(lambda: steps(number)) for _ in range(3))
+
+
+def rows_of(case: Case, device: torch.device) -> Tensor:
+    generator = torch.Generator(device).manual_seed(0)
+    number = max(20 * case.batch_size, 10_000) if device.type == "cuda" else 4 * case.batch_size
+    return torch.randn(number, case.features, generator=generator, device=device)
+
+
+def eager_loop(model: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor, case: Case) -> Callable[[int], None]:
+    """The training loop that a user writes."""
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
+    batches = x.split(case.batch_size)[: len(x) // case.batch_size]
+
+    def steps(number: int) -> None:
+        for i in range(number):
+            optimizer.zero_grad()
+            (-log_prob(batches[i % len(batches)]).mean()).backward()
+            optimizer.step()
+
+    return steps
+
+
+def fit_rate(flow: pf.Flow, x: Tensor, case: Case, quick: bool, **options: Any) -> dict[str, Any]:
+    """Steps a second between the reports of a `pf.fit`, and seconds until its second report."""
+    settings = {"batch_size": case.batch_size, "validation": None, "progress": False, "device": x.device, **options}
+    began = time.perf_counter()
+    pf.fit(flow, x, num_steps=1, **settings)
+    first = time.perf_counter() - began
+    history = pf.fit(flow, x, num_steps=3 if quick else 20, **settings)
+    a_step = (history.rows[-1]["seconds"] - history.rows[0]["seconds"]) / history.steps
+    number = 4 if quick else min(max(int(3.0 / max(a_step, 1e-4)), 60), 6000)
+    history = pf.fit(flow, x, num_steps=number, **settings)
+    seconds = history.rows[-1]["seconds"] - history.rows[0]["seconds"]
+    return {"steps/s": number / seconds, "first step s": first, "notes": history.notes}
+
+
+def products(case: Case, rows: int, device: torch.device, backward: bool) -> Callable[[], None]:
+    """The matrix products of the flow's networks alone, once."""
+    half = case.features // 2
+    widths = [half, case.hidden, case.hidden, half * (3 * case.bins - 1 if case.bins else 2)]
+    layers = [torch.randn(a, b, device=device) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    inputs = [torch.randn(rows, width, device=device) for width in widths]
+
+    def once() -> None:
+        for _ in range(case.num_layers):
+            for matrix, a, b in zip(layers, inputs[:-1], inputs[1:], strict=True):
+                torch.mm(a, matrix)
+                if backward:
+                    torch.mm(a.T, b)
+                    torch.mm(b, matrix.T)
+
+    return once
+
+
+def of_peer(name: str, case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]] | None:
+    """Another library's flow and its log_prob, on the device."""
+    before = torch.get_default_device()
+    torch.set_default_device(device)
+    try:
+        made = getattr(peers, name)(case, np.zeros((1, case.batch_size, case.features), np.float32))
+    finally:
+        torch.set_default_device(before)
+    return None if made is None else (made.module.to(device), made._log_prob)
+
+
+def training(case: Case, device: torch.device, clock: Clock, quick: bool) -> dict[str, Any]:
+    x, found = rows_of(case, device), {}
+
+    def attempt(name: str, work: Callable[[], Any]) -> None:
+        try:
+            found[name] = work()
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {str(error)[:200]}"
+
+    for precision in ("highest", "high", "bf16"):
+        attempt(f"fit {precision}", lambda p=precision: fit_rate(ours.flow(case), x, case, quick, precision=p))
+    with kernels(False):
+        attempt("fit, kernels off", lambda: fit_rate(ours.flow(case), x, case, quick))
+
+    def own_loop() -> float:
+        flow = ours.flow(case).to(device)
+        return rate(clock, eager_loop(flow, flow.log_prob, x, case), quick)
+
+    attempt("a user's loop", own_loop)
+    for name in ("zuko", "freia"):
+
+        def theirs(name: str = name) -> float | None:
+            made = of_peer(name, case, device)
+            return None if made is None else rate(clock, eager_loop(made[0], made[1], x, case), quick)
+
+        attempt(name, theirs)
+    attempt("limit", lambda: 1 / clock_of(clock, products(case, case.batch_size, device, backward=True), quick))
+    return found
+
+
+def clock_of(clock: Clock, work: Callable[[], Any], quick: bool) -> float:
+    """The better of two runs after a first."""
+    clock(work)
+    return min(clock(work) for _ in range(1 if quick else 2))
+
+
+def scoring(case: Case, device: torch.device, clock: Clock, quick: bool) -> dict[str, Any]:
+    rows = 64 if quick else ROWS
+    x, found = torch.randn(rows, case.features, device=device), {}
+    flow = ours.flow(case).to(device)
+
+    @torch.no_grad()
+    def attempt(name: str, work: Callable[[], Any], context: Any = None) -> None:
+        try:
+            with context or nullcontext():
+                found[name] = clock_of(clock, work, quick)
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {str(error)[:200]}"
+
+    for precision in ("highest", "high", "bf16"):
+        attempt(f"log_prob {precision}", lambda: flow.log_prob(x), pf.precision(precision))
+        attempt(f"sample {precision}", lambda: flow.sample(rows), pf.precision(precision))
+    attempt("log_prob, kernels off", lambda: flow.log_prob(x), kernels(False))
+    for name in ("zuko", "freia"):
+        try:
+            made = of_peer(name, case, device)
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {str(error)[:200]}"
+            continue
+        if made is not None:
+            pieces = x.split(rows // 4)
+            attempt(f"log_prob {name}", lambda made=made, pieces=pieces: [made[1](piece) for piece in pieces])
+    attempt("limit", products(case, rows, device, backward=False))
+    return found
+
+
+def glow(batch: int, device: torch.device, quick: bool) -> dict[str, Any]:
+    """Images a second of a Glow's training, inside `pf.fit`."""
+    size = 8 if quick else 28
+    flow = pf.recipes.glow((1, size, size), num_layers=1 if quick else 8)
+    x = torch.randint(256, (2 * batch if quick else max(8192, 2 * batch), size * size), device=device)
+    case = Case(features=size * size, batch_size=batch, num_layers=0, hidden=0, bins=0)
+    found = {}
+    for precision in ("highest", "high", "bf16"):
+        try:
+            result = fit_rate(flow, x, case, quick, dequantize=256, precision=precision)
+            found[precision] = {"images/s": batch * result["steps/s"], **result}
+        except Exception as error:
+            found[precision] = f"{type(error).__name__}: {str(error)[:300]}"
+    return found
+
+
+def main() -> None:
+    """Run the cases and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: everything runs, nothing is measured")
+    parser.add_argument("--cases", nargs="*", default=[*CASES, "glow"])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available() and not arguments.quick:
+        raise SystemExit("there is no GPU here: give --quick to see that everything runs.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clock, quick = Clock(device), arguments.quick
+    card = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+    results: dict[str, Any] = {"card": card, "versions": versions}
+    for name in arguments.cases:
+        began = time.perf_counter()
+        if name == "glow":
+            for batch in (8,) if quick else (256, 2048):
+                results[f"glow, batch {batch}"] = glow(batch, device, quick)
+        else:
+            case = QUICK._replace(bins=CASES[name].bins and QUICK.bins) if quick else CASES[name]
+            results[f"{name}, steps/s"] = training(case, device, clock, quick)
+            if name.endswith("large"):
+                results[f"{name}, s for {64 if quick else ROWS:,} rows"] = scoring(case, device, clock, quick)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+        if arguments.out:
+            arguments.out.write_text(json.dumps(results, indent=1))
+    for name, found in results.items():
+        if isinstance(found, dict):
+            print(f"\n{name}")
+            for row, value in found.items():
+                print(f"  {row:24} {value if not isinstance(value, float) else f'{value:.4g}'}")
+
+
+if __name__ == "__main__":
+    main()
