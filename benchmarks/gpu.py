@@ -120,12 +120,7 @@ def products(case: Case, rows: int, device: torch.device, backward: bool) -> Cal
 
 def of_peer(name: str, case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]] | None:
     """Another library's flow and its log_prob, on the device."""
-    before = torch.get_default_device()
-    torch.set_default_device(device)
-    try:
-        made = getattr(peers, name)(case, np.zeros((1, case.batch_size, case.features), np.float32))
-    finally:
-        torch.set_default_device(before)
+    made = getattr(peers, name)(case, np.zeros((1, case.batch_size, case.features), np.float32))
     return None if made is None else (made.module.to(device), made._log_prob)
 
 
@@ -198,7 +193,7 @@ def scoring(case: Case, device: torch.device, clock: Clock, quick: bool) -> dict
 def glow(batch: int, device: torch.device, quick: bool) -> dict[str, Any]:
     """Images a second of a Glow's training, inside `pf.fit`."""
     size = 8 if quick else 28
-    flow = pf.recipes.glow((1, size, size), num_layers=1 if quick else 8)
+    flow = pf.recipes.glow((1, size, size), **({"num_layers": 1} if quick else {}))
     x = torch.randint(256, (2 * batch if quick else max(8192, 2 * batch), size * size), device=device)
     case = Case(features=size * size, batch_size=batch, num_layers=0, hidden=0, bins=0)
     found = {}
@@ -222,6 +217,7 @@ def main() -> None:
         raise SystemExit("there is no GPU here: give --quick to see that everything runs.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock, quick = Clock(device), arguments.quick
+    torch.set_default_device(device)  # the peers make some of their tensors as they go
     card = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     results: dict[str, Any] = {"card": card, "versions": versions}

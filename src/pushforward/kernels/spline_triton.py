@@ -13,6 +13,7 @@ from pushforward.kernels.rational_quadratic import MIN_SHARE, MIN_SLOPE, SLOPE_A
 
 BLOCK, WARPS = 256, 4
 
+# No argument of a kernel may be called `params`: Triton's own launcher uses the name.
 # Named constants, and constants as parameters, reach a kernel in double precision; a variable would be float32.
 _SHARE = tl.constexpr(MIN_SHARE)
 _SLOPE = tl.constexpr(MIN_SLOPE)
@@ -115,14 +116,14 @@ def _where_rows_are(size, n, BLOCK: tl.constexpr):
 
 @triton.jit
 def _forward_kernel(
-    values, params, mapped, log_slope, size, n, v_row, v_step, p_row, p_feature, p_step,
+    values, raw, mapped, log_slope, size, n, v_row, v_step, p_row, p_feature, p_step,
     BOUND: tl.constexpr, STRETCH: tl.constexpr, K: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, feature, mask = _where_rows_are(size, n, BLOCK)
     value = tl.load(values + row * v_row + feature * v_step, mask, 0.0)
     inside = ~(tl.abs(value) > BOUND)
     v = tl.where(inside, value, 0.0)
-    base = params + row * p_row + feature * p_feature
+    base = raw + row * p_row + feature * p_feature
     number, x0, x1, y0, y1, _, _, _, _, _, _, _, _ = _bin(v, base, p_step, mask, BOUND, STRETCH, K, INVERSE)
     w, h = x1 - x0, y1 - y0
     d0, d1, _, _ = _slopes(number, base, p_step, mask, K)
@@ -142,7 +143,7 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    by_mapped, by_log, values, params, by_values, by_params, size, n,
+    by_mapped, by_log, values, raw, by_values, by_raw, size, n,
     gm_row, gm_step, gl_row, gl_step, v_row, v_step, p_row, p_feature, p_step, g_row, g_feature, g_step,
     BOUND: tl.constexpr, STRETCH: tl.constexpr, K: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -152,7 +153,7 @@ def _backward_kernel(
     q = tl.load(by_log + row * gl_row + feature * gl_step, mask, 0.0)
     inside = ~(tl.abs(value) > BOUND)
     v = tl.where(inside, value, 0.0)
-    base = params + row * p_row + feature * p_feature
+    base = raw + row * p_row + feature * p_feature
     number, x0, x1, y0, y1, share_w0, share_w1, share_h0, share_h1, most_w, most_h, sum_w, sum_h = _bin(
         v, base, p_step, mask, BOUND, STRETCH, K, INVERSE
     )
@@ -202,7 +203,7 @@ def _backward_kernel(
     mean_h = h_left * share_h0 + h_right * share_h1
     slope0 = tl.where(left, by_d0 * by_raw0, 0.0)
     slope1 = tl.where(right, by_d1 * by_raw1, 0.0)
-    into = by_params + row * g_row + feature * g_feature
+    into = by_raw + row * g_row + feature * g_feature
     for k in tl.range(0, K):
         share_w = tl.exp(tl.load(base + k * p_step, mask, 0.0) - most_w) / sum_w
         share_h = tl.exp(tl.load(base + (K + k) * p_step, mask, 0.0) - most_h) / sum_h
