@@ -41,6 +41,15 @@ def test_a_recorded_step_learns_what_the_plain_one_learns(options, monkeypatch):
     assert history.rows[-1]["validation_loss"] == pytest.approx(other.rows[-1]["validation_loss"], abs=1e-3)
 
 
+def test_a_compiled_step_is_recorded_too():
+    compiled, plain = small(), small()
+    history = fit(compiled, compile=True)
+    assert history.notes == []
+    assert history.compile_seconds > 0
+    fit(plain)
+    torch.testing.assert_close(weights(compiled), weights(plain), rtol=1e-3, atol=1e-3)
+
+
 def test_two_recorded_runs_are_bit_equal():
     first, second = small(), small()
     fit(first)

@@ -13,11 +13,24 @@ from pushforward.kernels.rational_quadratic import MIN_SHARE, MIN_SLOPE, SLOPE_A
 
 BLOCK, WARPS = 256, 4
 
+# One compiled kernel serves all sizes and strides: to know them would help none of its loads.
+_SIZES = [
+    "size", "n", "gm_row", "gm_step", "gl_row", "gl_step", "v_row", "v_step", "p_row", "p_feature", "p_step", "g_row",
+    "g_feature", "g_step",
+]  # fmt: skip
 # No argument of a kernel may be called `params`: Triton's own launcher uses the name.
 # Named constants, and constants as parameters, reach a kernel in double precision; a variable would be float32.
 _SHARE = tl.constexpr(MIN_SHARE)
 _SLOPE = tl.constexpr(MIN_SLOPE)
 _ZERO = tl.constexpr(SLOPE_AT_ZERO)
+
+
+@triton.jit
+def _over(a, b):
+    """Return a / b, rounded as plain torch rounds it: Triton's own quotient of float32 is approximate."""
+    if a.dtype == tl.float32:
+        return tl.div_rn(a, b)
+    return a / b
 
 
 @triton.jit
@@ -52,8 +65,8 @@ def _bin(
     share_w0, share_w1, share_h0, share_h1 = cum_w, cum_w, cum_h, cum_h
     for k in tl.range(0, K):
         before_w, before_h = cum_w, cum_h
-        cum_w += tl.exp(tl.load(base + k * step, mask, 0.0) - most_w) / sum_w
-        cum_h += tl.exp(tl.load(base + (K + k) * step, mask, 0.0) - most_h) / sum_h
+        cum_w += _over(tl.exp(tl.load(base + k * step, mask, 0.0) - most_w), sum_w)
+        cum_h += _over(tl.exp(tl.load(base + (K + k) * step, mask, 0.0) - most_h), sum_h)
         least = (zero + (k + 1)) * (2 * BOUND * _SHARE) - BOUND
         right_w = cum_w * STRETCH + least
         right_h = cum_h * STRETCH + least
@@ -88,16 +101,16 @@ def _slopes(number, base, step, mask, K: tl.constexpr):
 def _place(v, inside, x0, y0, w, h, d0, d1, INVERSE: tl.constexpr):
     """Return theta, the place in the bin from 0 to 1."""
     if INVERSE:
-        rise = _to_unit((v - y0) / h)
-        s = h / w
+        rise = _to_unit(_over(v - y0, h))
+        s = _over(h, w)
         bend = rise * (d0 + d1 - 2 * s)
         a, b, c = s - d0 + bend, d0 - bend, -s * rise
         squared = b * b - 4 * a * c
         root = tl.sqrt(tl.where(squared < 1e-24, 1e-24, squared))
         q = tl.abs(b) + root
-        theta = tl.where(b < 0, q, -2 * c) / tl.where(b < 0, 2 * a, q)
+        theta = _over(tl.where(b < 0, q, -2 * c), tl.where(b < 0, 2 * a, q))
     else:
-        theta = (v - x0) / w
+        theta = _over(v - x0, w)
     return _to_unit(theta)
 
 
@@ -114,7 +127,7 @@ def _where_rows_are(size, n, BLOCK: tl.constexpr):
     return element // n, element % n, element < size
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _forward_kernel(
     values, raw, mapped, log_slope, size, n, v_row, v_step, p_row, p_feature, p_step,
     BOUND: tl.constexpr, STRETCH: tl.constexpr, K: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
@@ -128,20 +141,20 @@ def _forward_kernel(
     w, h = x1 - x0, y1 - y0
     d0, d1, _, _ = _slopes(number, base, p_step, mask, K)
     theta = _place(v, inside, x0, y0, w, h, d0, d1, INVERSE)
-    s, rest = h / w, theta * (1 - theta)
+    s, rest = _over(h, w), theta * (1 - theta)
     denominator = s + (d0 + d1 - 2 * s) * rest
     numerator = d1 * theta * theta + 2 * s * rest + d0 * (1 - theta) * (1 - theta)
     log = 2 * (tl.log(s) - tl.log(denominator)) + tl.log(numerator)
     if INVERSE:
         result, log = x0 + w * theta, -log
     else:
-        result = y0 + h * (s * theta * theta + d0 * rest) / denominator
+        result = y0 + _over(h * (s * theta * theta + d0 * rest), denominator)
     out = row * n + feature
     tl.store(mapped + out, tl.where(inside, result, value), mask)
     tl.store(log_slope + out, tl.where(inside, log, 0.0), mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _backward_kernel(
     by_mapped, by_log, values, raw, by_values, by_raw, size, n,
     gm_row, gm_step, gl_row, gl_step, v_row, v_step, p_row, p_feature, p_step, g_row, g_feature, g_step,
@@ -160,7 +173,7 @@ def _backward_kernel(
     w, h = x1 - x0, y1 - y0
     d0, d1, by_raw0, by_raw1 = _slopes(number, base, p_step, mask, K)
     theta = _place(v, inside, x0, y0, w, h, d0, d1, INVERSE)
-    s, rest = h / w, theta * (1 - theta)
+    s, rest = _over(h, w), theta * (1 - theta)
     # F = y0 + h N / D and L = 2 (log s - log D) + log M, each by theta, s, d0, d1 (and F by h)
     N = s * theta * theta + d0 * rest
     D = s + (d0 + d1 - 2 * s) * rest
@@ -205,8 +218,8 @@ def _backward_kernel(
     slope1 = tl.where(right, by_d1 * by_raw1, 0.0)
     into = by_raw + row * g_row + feature * g_feature
     for k in tl.range(0, K):
-        share_w = tl.exp(tl.load(base + k * p_step, mask, 0.0) - most_w) / sum_w
-        share_h = tl.exp(tl.load(base + (K + k) * p_step, mask, 0.0) - most_h) / sum_h
+        share_w = _over(tl.exp(tl.load(base + k * p_step, mask, 0.0) - most_w), sum_w)
+        share_h = _over(tl.exp(tl.load(base + (K + k) * p_step, mask, 0.0) - most_h), sum_h)
         by_share_w = tl.where(k < number, w_left, 0.0) + tl.where(k <= number, w_right, 0.0) - mean_w
         by_share_h = tl.where(k < number, h_left, 0.0) + tl.where(k <= number, h_right, 0.0) - mean_h
         tl.store(into + k * g_step, share_w * by_share_w, mask)

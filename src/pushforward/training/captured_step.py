@@ -1,7 +1,7 @@
 """A training step on CUDA recorded once as a graph and replayed: small steps wait for launches, and this has one."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from pushforward.losses import Batch, Loss
 from pushforward.training.random_states import renewed
-from pushforward.training.step import EagerStep
 
 WARM_UP = 2  # steps before: libraries get their workspaces, kernels are compiled
 
@@ -26,48 +25,52 @@ class IndexedBatches(Protocol):
 
 
 class CapturedStep:
-    """A step of plain PyTorch as a CUDA graph: gather, noise, loss, gradient, clipping and the optimizer's update.
+    """A step, eager or compiled, as a CUDA graph: gather, noise, loss, gradient, clipping and the optimizer's update.
 
     Every number that changes between steps lies where the graph reads it: the rows' numbers and the learning rate are
     written there, the generators, the loss's and torch's own, are registered and go on at each replay.
 
     Args:
-        eager: The step to record. It is taken three times; the caller puts weights and noise back.
+        model: What learns.
+        step: The step to record. It is taken three times; the caller puts weights and noise back.
         batches: Where its rows are.
+        generator: Of the batches' noise, the model's probes and the loss.
 
     Raises:
         Exception: Whatever the step raises where it waits for the device or cannot be recorded.
     """
 
-    def __init__(self, eager: EagerStep, batches: IndexedBatches) -> None:
-        self._eager, self._batches = eager, batches
+    def __init__(
+        self, model: nn.Module, step: Callable[[Batch], Tensor], batches: IndexedBatches, generator: torch.Generator
+    ) -> None:
+        self._model, self._once, self._batches, self._generator = model, step, batches, generator
         self._index = batches.first_index().clone()
         stream = torch.cuda.Stream(self._index.device)
         stream.wait_stream(torch.cuda.current_stream(self._index.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 self._step()
-            before = plain_state(eager.model)
+            before = plain_state(model)
             with _waiting_raises():
                 self._step()
-            if plain_state(eager.model) != before:
+            if plain_state(model) != before:
                 raise RuntimeError("a module changes numbers of Python's at each step")
         torch.cuda.current_stream(self._index.device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        self._graph.register_generator_state(eager.generator)
+        self._graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(self._graph):
                 self._loss = self._step()
         except Exception:
             # A recording that fails leaves generators that take themselves for recorded.
-            for generator in (eager.generator, torch.cuda.default_generators[self._index.device.index]):
-                renewed(generator)
+            for source in (generator, torch.cuda.default_generators[self._index.device.index]):
+                renewed(source)
             raise
 
     def _step(self) -> Tensor:
-        if hasattr(self._eager.model, "redraw"):
-            self._eager.model.redraw(self._eager.generator)  # type: ignore[operator]
-        return self._eager(self._batches.batch(self._index))
+        if hasattr(self._model, "redraw"):
+            self._model.redraw(self._generator)  # type: ignore[operator]
+        return self._once(self._batches.batch(self._index))
 
     def __call__(self, index: Tensor) -> Tensor:
         """Take a step on the rows of some numbers, (batch_size,); return their mean loss before it, a scalar."""

@@ -67,7 +67,7 @@ class Learner:
 
         To be called again whenever what a step does has changed.
         """
-        if self.generator.device.type != "cuda" or not isinstance(self._step, EagerStep):
+        if self.generator.device.type != "cuda":
             return None
         self._captured = None
         reason = obstacle(self.model, self.loss, self._optimizer_given, batches)
@@ -76,7 +76,7 @@ class Learner:
         numbers, noise, rate = self.numbers(), self.noise(), self.rate
         self.set_rate(0.0)
         try:
-            self._captured = CapturedStep(self._step, batches)  # type: ignore[arg-type]
+            self._captured = CapturedStep(self.model, self._step, batches, self.generator)  # type: ignore[arg-type]
         except Exception as error:  # whatever it is, the step as it is goes on
             reason = next(iter(str(error).splitlines()), type(error).__name__)
         self.restore(numbers)

@@ -65,13 +65,14 @@ def start_run(
     initial = check_initial(learner.model, losses, batches.rows, "data")
     guard = Guard.at_start(initial, learner.numbers())
     learner.model.train()
-    _record(learner, batches, history, progress)
+    _record(learner, batches, history, progress, clock, compiling=options.compile)
     num_steps = most
     if options.compile or budget is not None:
-        seconds_a_step, history.compile_seconds = _rehearse(
+        seconds_a_step, compile_seconds = _rehearse(
             learner, batches, REHEARSAL_SHARE * (budget or 0.0), compiling=options.compile
         )
-        clock.leave_out(history.compile_seconds)
+        history.compile_seconds += compile_seconds
+        clock.leave_out(compile_seconds)
         if budget is not None:
             left = budget - clock.seconds - validation.seconds
             num_steps = min(_steps_in(left, seconds_a_step, validation), most)
@@ -112,16 +113,17 @@ def resume_run(
     batches.seek(state["position"])
     learner.set_noise(state["noise"])
     learner.model.train()
-    if options.compile and history.stopped_because == "running":
-        _, compile_seconds = _rehearse(learner, batches, 0.0, compiling=True)
-        history.compile_seconds += compile_seconds
-        clock.leave_out(compile_seconds)
     most = _most_steps(options, batches.steps_per_epoch)
     dropout = _rising_dropout(learner.model, source) if options.raise_dropout else None
     if dropout is not None:
         dropout.load(state["dropout"])
     if history.stopped_because == "running":
+        began = time.perf_counter()
         learner.record(batches)
+        if options.compile:
+            _rehearse(learner, batches, 0.0, compiling=True)
+            history.compile_seconds += time.perf_counter() - began
+            clock.leave_out(time.perf_counter() - began)
     run = Run(
         learner=learner,
         batches=batches,
@@ -143,9 +145,15 @@ def resume_run(
     return run
 
 
-def _record(learner: Learner, batches: Batches, history: History, progress: Progress) -> None:
-    """Record the step where there is a GPU, or note why it is taken operation by operation."""
+def _record(
+    learner: Learner, batches: Batches, history: History, progress: Progress, clock: Clock, *, compiling: bool
+) -> None:
+    """Record the step where there is a GPU, or note why each of its operations is launched by itself."""
+    began = time.perf_counter()
     reason = learner.record(batches)
+    if compiling:  # it has been compiled on the way
+        history.compile_seconds += time.perf_counter() - began
+        clock.leave_out(time.perf_counter() - began)
     if reason is not None:
         note = f"the step is not recorded as a CUDA graph, and runs operation by operation: {reason}"
         history.notes.append(note)

@@ -86,12 +86,17 @@ class PerPixel(Specified, Transform):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
         y, log_det = self.transform(self._pixels(x), self._for_pixels(context))
-        return y.transpose(-1, -2).reshape(x.shape), log_det.sum(-1)
+        return y.transpose(-1, -2).reshape(x.shape), self._over_pixels(log_det)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, y.shape[:-1])
         x, log_det = self.transform.inverse(self._pixels(y), self._for_pixels(context))
-        return x.transpose(-1, -2).reshape(y.shape), log_det.sum(-1)
+        return x.transpose(-1, -2).reshape(y.shape), self._over_pixels(log_det)
+
+    @staticmethod
+    def _over_pixels(log_det: Tensor) -> Tensor:
+        """Return the sum over the pixels, (*batch, H W) -> (*batch,); a product where all of them share one number."""
+        return log_det[..., 0] * log_det.shape[-1] if log_det.stride(-1) == 0 else log_det.sum(-1)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Let the map learn from the pixels of all images."""
