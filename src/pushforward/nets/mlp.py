@@ -109,6 +109,16 @@ class MLP(Specified, nn.Module):
         self.last = zero_last(nn.Linear(hidden_features[-1], out_features))
         self._dropout = nn.Dropout(dropout)
 
+    def is_plain(self) -> bool:
+        """Return whether it is what it was made as: its own layers and activation, and no dropout at work."""
+        layers = [*self.hidden, self.last]
+        return (
+            type(self.first) is Input
+            and all(type(layer) is nn.Linear and layer.bias is not None for layer in layers)
+            and self._activation is ACTIVATIONS[self.activation]
+            and not (self._dropout.training and self._dropout.p)
+        )
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""
         h = self._activation(self.first(x, context))

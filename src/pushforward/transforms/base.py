@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pushforward.errors import InputError, described, require_count
+from pushforward.kernels.chain import Link
 from pushforward.numerics.chunking import chunks
 from pushforward.numerics.precision import in_own_dtype
 from pushforward.specification import Specified
@@ -19,6 +20,7 @@ from pushforward.transforms.argument_checks import (
     shared_context,
     shared_features,
 )
+from pushforward.transforms.fused import fused
 from pushforward.transforms.module_structure import FromParts, hands_on, outermost, twin_with
 from pushforward.transforms.step import Step
 
@@ -114,6 +116,9 @@ class Transform(nn.Module, ABC):
         for part in self.parts():
             part.redraw(generator)
 
+    def kernel_link(self) -> Link | None:
+        """Return how a kernel runs this map as one link of a chain; None, the default, where none can."""
+
     # ---- every step ----------------------------------------------------------------------------------------------
 
     def steps(self, x: Tensor, context: Tensor | None = None) -> list[Step]:
@@ -203,19 +208,20 @@ class Compose(Specified, Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
-        total = None
-        for part in self:
-            x, log_det = part(x, context if part.context_features else None)
-            total = log_det if total is None else total + log_det
-        return x, x.new_zeros(x.shape[:-1]) if total is None else total
+        found = fused(self, x, context, inverse=False)
+        return self._in_turn(x, context) if found is None else found
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, y.shape[:-1])
+        found = fused(self, y, context, inverse=True)
+        return self._in_turn(y, context, inverse=True) if found is None else found
+
+    def _in_turn(self, x: Tensor, context: Tensor | None, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
         total = None
-        for part in reversed(self.transforms):
-            y, log_det = part.inverse(y, context if part.context_features else None)  # type: ignore[operator]
+        for part in reversed(self.transforms) if inverse else self.transforms:
+            x, log_det = (part.inverse if inverse else part)(x, context if part.context_features else None)  # type: ignore[operator]
             total = log_det if total is None else total + log_det
-        return y, y.new_zeros(y.shape[:-1]) if total is None else total
+        return x, x.new_zeros(x.shape[:-1]) if total is None else total
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.errors import require_count
+from pushforward.kernels.chain import Link
 from pushforward.numerics.generators import check_generator
 from pushforward.numerics.triangular import solve_triangular
 from pushforward.specification import Specified, hold_structure, readable_permutation
@@ -54,6 +55,12 @@ class Permutation(Specified, Transform):
         features = require_count("features", features)
         check_generator(generator)
         return cls(torch.randperm(features, generator=generator, device="cpu"))
+
+    def kernel_link(self) -> Link | None:  # noqa: D102
+        if type(self) is not Permutation:
+            return None
+        order = self.permutation.to("cpu", torch.int32).numpy().copy()
+        return Link("permutation", list, order=order)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
@@ -117,6 +124,12 @@ class LULinear(Specified, Transform):
         self.upper = nn.Parameter(torch.zeros(features, features))
         self.log_diagonal = nn.Parameter(torch.zeros(features))
         self.bias = nn.Parameter(torch.zeros(features))
+
+    def kernel_link(self) -> Link | None:  # noqa: D102
+        if type(self) is not LULinear:
+            return None
+        held = self._parameters
+        return Link("lu", lambda: [held[name] for name in ("lower", "upper", "log_diagonal", "bias")])  # type: ignore[misc]
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         eye = torch.eye(self.features, dtype=self.lower.dtype, device=self.lower.device)

@@ -1,0 +1,220 @@
+"""A chain of couplings and mixing steps as one operator in C: log_det and gradients included."""
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.kernels.native import library as native
+from pushforward.kernels.rational_quadratic import SLOPE_AT_ZERO
+from pushforward.numerics.threads import available
+
+# Parameters times rows: below it, handing work to a second thread costs more than it saves.
+LEAST_SHARED_WORK = 30_000_000
+ALIGNED = 64  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One step of a chain, as the kernel runs it.
+
+    Attributes:
+        kind: "coupling", "lu" or "permutation".
+        tensors: Gives the parameters that are there now: of a coupling weight and bias of each layer of its network and
+            the context's weights last; of "lu" lower, upper, log diagonal, bias.
+        order: Of a coupling the kept features, then the others; of a permutation y_i = x_order[i].
+        num_kept: Of a coupling.
+        family: Of a coupling's maps, one of `native.FAMILIES`.
+        bins, bound: Of splines.
+        hidden: Widths of the network's hidden layers.
+        activation: One of `native.ACTIVATIONS`.
+        context: Size of the context that the network sees.
+    """
+
+    kind: str
+    tensors: Callable[[], list[Tensor]]
+    order: np.ndarray | None = None
+    num_kept: int = 0
+    family: str = "additive"
+    bins: int = 0
+    bound: float = 0.0
+    hidden: tuple[int, ...] = ()
+    activation: str = "relu"
+    context: int = 0
+
+    @property
+    def in_range(self) -> bool:
+        """Whether the kernel's sizes suffice."""
+        return len(self.hidden) <= native.MOST_HIDDEN and self.bins <= native.MOST_BINS
+
+
+@dataclass(eq=False)
+class Chain:
+    """Links one after another.
+
+    Args:
+        features: Number of features D.
+        links: Data to latent; at least one.
+        plain: The same map forward in plain torch: (x, context) -> mapped, log_det.
+    """
+
+    features: int
+    links: Sequence[Link]
+    plain: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    _structs: dict[torch.dtype, "_Struct"] = field(default_factory=dict)
+
+    def __call__(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor] | None:
+        """Return the mapped rows, (N, D), and log_det, (N,), or None where the kernel cannot.
+
+        Args:
+            x: (N, D).
+            context: (N, C), where a link sees it.
+            inverse: Latent to data; without gradients.
+        """
+        tensors = [tensor for link in self.links for tensor in link.tensors()]
+        others = [*tensors, *([] if context is None else [context])]
+        if any(t.dtype != x.dtype or t.device != x.device or not t.is_contiguous() for t in tensors):
+            return None
+        wanted = torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in others))
+        if wanted and (inverse or (context is not None and context.requires_grad)):
+            return None
+        struct = self._structs.get(x.dtype)
+        if struct is None:
+            loaded = native.chain_library(x.dtype)
+            if loaded is None:
+                return None
+            struct = self._structs[x.dtype] = _Struct(loaded, self, tensors)
+        struct.point_at(tensors)
+        if wanted:
+            return _Forward.apply(self, struct, x, context, *tensors)
+        mapped, log_det, _ = struct.map(x.contiguous(), context, inverse=inverse, keep=False)
+        return mapped, log_det
+
+
+class _Struct:
+    """A chain in the form that C reads, for one dtype."""
+
+    def __init__(self, loaded: ctypes.CDLL, chain: Chain, tensors: Sequence[Tensor]) -> None:
+        self.library, self.features = loaded, chain.features
+        self.context = max(link.context for link in chain.links)
+        self.steps = (native.Step * len(chain.links))()
+        self._orders = [link.order for link in chain.links]  # kept alive: C reads them
+        self._places: list[tuple[native.Step, int]] = []
+        offsets = np.cumsum([0, *(tensor.numel() for tensor in tensors)]).tolist()
+        at = 0
+        for step, link in zip(self.steps, chain.links, strict=True):
+            step.kind = ("coupling", "lu", "permutation").index(link.kind)
+            step.family, step.activation = native.FAMILIES.index(link.family), native.ACTIVATIONS.index(link.activation)
+            step.num_kept, step.bins, step.bound = link.num_kept, link.bins, link.bound
+            step.num_hidden, step.hidden[: len(link.hidden)] = len(link.hidden), link.hidden
+            step.order = None if link.order is None else link.order.ctypes.data
+            for place in range(len(link.tensors())):
+                self._places.append((step, place))
+                step.gradients[place] = offsets[at]
+                at += 1
+        self.num_gradients = offsets[-1]
+        self._chain = native.Chain(
+            chain.features, len(chain.links), self.context, self.num_gradients, SLOPE_AT_ZERO,
+            ctypes.addressof(self.steps),
+        )  # fmt: skip
+        self.address = ctypes.addressof(self._chain)
+        self.rows, self.saved_numbers = loaded.block_rows(), loaded.saved_numbers(self.address)
+
+    def point_at(self, tensors: Sequence[Tensor]) -> None:
+        """Let C read the parameters where they are now."""
+        for (step, place), tensor in zip(self._places, tensors, strict=True):
+            step.tensors[place] = tensor.data_ptr()
+
+    def threads(self, rows: int) -> int:
+        if not self.library.runs_parallel() or rows * self.num_gradients < LEAST_SHARED_WORK:
+            return 1
+        return min(torch.get_num_threads(), available())
+
+    def map(
+        self, x: Tensor, context: Tensor | None, *, inverse: bool, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the mapped rows, their log_det, and what the backward pass needs, if it is kept."""
+        mapped, log_det = torch.empty_like(x), x.new_empty(len(x))
+        saved = _aligned(x, math.ceil(len(x) / self.rows) * self.saved_numbers) if keep else None
+        self.library.chain_map(
+            self.address, x.data_ptr(), None if context is None else context.data_ptr(), len(x), mapped.data_ptr(),
+            log_det.data_ptr(), int(inverse), None if saved is None else saved.data_ptr(), self.threads(len(x)),
+        )  # fmt: skip
+        return mapped, log_det, saved
+
+    def backward(
+        self,
+        tensors: Sequence[Tensor],
+        by_mapped: Tensor,
+        by_log_det: Tensor,
+        context: Tensor | None,
+        saved: Tensor,
+        *,
+        by_rows: bool,
+    ) -> tuple[Tensor | None, Sequence[Tensor]]:
+        """Return the gradients of the rows, if wanted, and of every parameter; `saved` is used up."""
+        threads = self.threads(len(by_mapped))
+        by_x = torch.empty_like(by_mapped) if by_rows else None
+        grads = _aligned(by_mapped, threads * self.num_gradients)
+        self.library.chain_backward(
+            self.address, None if context is None else context.data_ptr(), len(by_mapped), by_mapped.data_ptr(),
+            by_log_det.data_ptr(), saved.data_ptr(), None if by_x is None else by_x.data_ptr(), grads.data_ptr(),
+            threads,
+        )  # fmt: skip
+        return by_x, torch._utils._unflatten_dense_tensors(grads[: self.num_gradients], tensors)
+
+
+class _Forward(torch.autograd.Function):
+    """The chain forward, with its gradient; a gradient that is to be differentiated itself goes through plain torch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, chain: Chain, struct: _Struct, x: Tensor, context: Tensor | None, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        mapped, log_det, ctx.saved = struct.map(x.contiguous(), context, inverse=False, keep=True)
+        ctx.chain, ctx.struct, ctx.context = chain, struct, context
+        ctx.save_for_backward(x, *tensors)
+        return mapped, log_det
+
+    @staticmethod
+    def backward(ctx: Any, by_mapped: Tensor, by_log_det: Tensor) -> tuple[Any, ...]:
+        x, *tensors = ctx.saved_tensors  # refuses parameters that have been changed since
+        if torch.is_grad_enabled():
+            needed = [t for t, need in zip((x, *tensors), _needed(ctx), strict=True) if need]
+            results = ctx.chain.plain(x, ctx.context)
+            found = iter(torch.autograd.grad(results, needed, (by_mapped, by_log_det), create_graph=True))
+            both = [next(found) if need else None for need in _needed(ctx)]
+            return None, None, both[0], None, *both[1:]
+        struct: _Struct = ctx.struct
+        struct.point_at(tensors)
+        saved, ctx.saved = ctx.saved, None
+        if saved is None:  # a second backward through a graph that was retained
+            _, _, saved = struct.map(x.contiguous(), ctx.context, inverse=False, keep=True)
+        by_x, grads = struct.backward(
+            tensors,
+            by_mapped.contiguous(),
+            by_log_det.contiguous(),
+            ctx.context,
+            saved,
+            by_rows=ctx.needs_input_grad[2],
+        )
+        _, *wanted = _needed(ctx)
+        return None, None, by_x, None, *(g if need else None for g, need in zip(grads, wanted, strict=True))
+
+
+def _needed(ctx: Any) -> list[bool]:
+    """Return whether x, and each parameter, needs a gradient."""
+    return [ctx.needs_input_grad[2], *ctx.needs_input_grad[4:]]
+
+
+def _aligned(like: Tensor, numbers: int) -> Tensor:
+    """Return so many numbers, uninitialized, that begin at a multiple of 64 bytes."""
+    size = like.element_size()
+    room = torch.empty(numbers + ALIGNED // size, dtype=like.dtype)
+    start = -room.data_ptr() % ALIGNED // size
+    return room[start : start + numbers]

@@ -1,0 +1,62 @@
+"""The compiled chain as functions of Python, one library a dtype."""
+
+import ctypes
+import functools
+import sys
+from ctypes import c_double, c_int, c_long, c_void_p
+
+import torch
+
+from pushforward.kernels.native.building import NoKernel, library, log
+
+MOST_HIDDEN, MOST_TENSORS, MOST_BINS = 4, 11, 64
+COUPLING, LU, PERMUTATION = range(3)
+FAMILIES = ("additive", "affine soft", "affine tanh", "affine plain", "spline")
+ACTIVATIONS = ("relu", "silu", "tanh", "gelu")
+
+
+class Step(ctypes.Structure):
+    """`Step` of steps.h."""
+
+    _fields_ = [
+        ("kind", c_int), ("family", c_int), ("num_kept", c_int), ("num_hidden", c_int), ("hidden", c_int * MOST_HIDDEN),
+        ("activation", c_int), ("bins", c_int), ("bound", c_double), ("order", c_void_p),
+        ("tensors", c_void_p * MOST_TENSORS), ("gradients", c_long * MOST_TENSORS),
+    ]  # fmt: skip
+
+
+class Chain(ctypes.Structure):
+    """`Chain` of steps.h."""
+
+    _fields_ = [
+        ("features", c_int), ("num_steps", c_int), ("context", c_int), ("num_gradients", c_long),
+        ("slope_at_zero", c_double), ("steps", c_void_p),
+    ]  # fmt: skip
+
+
+SIGNATURES = {
+    "block_rows": ([], c_int),
+    "runs_parallel": ([], c_int),
+    "saved_numbers": ([c_void_p], c_long),
+    "chain_map": ([c_void_p, c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_int, c_void_p, c_int], None),
+    "chain_backward": (
+        [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int], None
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def chain_library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the compiled chain for float32 or float64, or None, said in one line of the log, once a process."""
+    if sys.platform == "win32":
+        return None
+    try:
+        path = library("chain.c", *(["-DREAL_DOUBLE"] if dtype == torch.float64 else []))
+        loaded = ctypes.CDLL(str(path))
+    except (NoKernel, OSError) as error:
+        log.warning("pushforward runs without its C kernels: %s", error)
+        return None
+    for name, (arguments, result) in SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, result
+    return loaded
