@@ -11,7 +11,7 @@ from torch import nn
 
 import pushforward as pf
 import zoo
-from pushforward.kernels.native.library import chain_library
+from pushforward.kernels.native.library import compiled
 from pushforward.kernels.switch import kernels
 from pushforward.transforms.fused import fused
 
@@ -74,7 +74,7 @@ def ran_in_kernel(flow, x, context=None):
 
 @pytest.fixture(autouse=True)
 def _there_is_a_compiler():
-    if chain_library(torch.float32) is None:
+    if compiled(torch.float32) is None:
         pytest.skip("there is no C compiler")
 
 

@@ -94,18 +94,18 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def test_a_library_is_compiled_once_and_found_again(empty_cache, monkeypatch):
-    path = building.library("chain.c")
+    path = building.library()
     assert path.parent == empty_cache / "cache" / "pushforward"
     assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing half-written beside it
     monkeypatch.setattr(building, "VARIANTS", building.VARIANTS)
     monkeypatch.setattr(building.tempfile, "TemporaryDirectory", None)  # compiling would fail now
-    assert building.library("chain.c") == path
-    assert building._fingerprint(COMPILER, "chain.c", ()) != building._fingerprint(COMPILER, "chain.c", ("-DX",))
+    assert building.library() == path
+    assert building._fingerprint(COMPILER, ()) != building._fingerprint(COMPILER, ("-DX",))
 
 
 def test_a_cache_that_cannot_be_written_gives_way_to_a_temporary_folder(empty_cache):
     (empty_cache / "cache").write_text("a file where the folder should be")
-    assert building.library("chain.c").parent.parent == empty_cache / "temporary"
+    assert building.library().parent.parent == empty_cache / "temporary"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_without_a_working_compiler_one_line_is_said_and_torch_runs(empty_cache,
     import torch
 
     with caplog.at_level(logging.WARNING, "pushforward"):
-        assert library.chain_library.__wrapped__(torch.float32) is None
+        assert library.compiled.__wrapped__(torch.float32) is None
     assert len(caplog.records) == 1
     assert "without its C kernels" in caplog.text
     assert reason in caplog.text
@@ -134,4 +134,4 @@ def test_a_compiler_without_openmp_or_its_own_processor_still_serves(empty_cache
     (empty_cache / "cc").write_text(f'#!/bin/sh\n{refusing}\nexec {COMPILER} "$@"\n')
     (empty_cache / "cc").chmod(0o755)
     monkeypatch.setenv("CC", str(empty_cache / "cc"))
-    assert ctypes.CDLL(str(building.library("chain.c"))).runs_parallel() == 0
+    assert ctypes.CDLL(str(building.library())).runs_parallel() == 0

@@ -85,7 +85,7 @@ class Chain:
             return None
         struct = self._structs.get(x.dtype)
         if struct is None:
-            loaded = native.chain_library(x.dtype)
+            loaded = native.compiled(x.dtype)
             if loaded is None:
                 return None
             struct = self._structs[x.dtype] = _Struct(loaded, self, tensors)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from pushforward.kernels.switch import kernels_are_on
+from pushforward.kernels.switch import kernels_are_on, runs_in_c
 
 MIN_SHARE = 1e-3  # the least width and height of a bin, as a share of the box
 MIN_SLOPE = 1e-3  # the least slope at a knot
@@ -34,11 +34,17 @@ def rational_quadratic(
     Returns:
         The mapped values and log d mapped / d values, both (*batch, n).
     """
-    if values.device.type == "cuda" and _is_covered(values, params):
-        from pushforward.kernels.spline_op import fused
+    found = None
+    if _is_covered(values, params):
+        if values.device.type == "cuda":
+            from pushforward.kernels.spline_op import fused as on_cuda
 
-        return fused(values, params, bins, bound, inverse)
-    return plain(values, params, bins=bins, bound=bound, inverse=inverse)
+            found = on_cuda(values, params, bins, bound, inverse)
+        elif runs_in_c(values, params):
+            from pushforward.kernels.spline_native import fused as in_c
+
+            found = in_c(values, params, bins, bound, inverse)
+    return plain(values, params, bins=bins, bound=bound, inverse=inverse) if found is None else found
 
 
 def _is_covered(values: Tensor, params: Tensor) -> bool:

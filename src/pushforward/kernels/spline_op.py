@@ -1,10 +1,12 @@
 """The spline as operators of torch, so that autograd, CUDA graphs and `torch.compile` take the kernels as their own."""
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pushforward.kernels.plain_gradient import plain_gradient
 from pushforward.kernels.rational_quadratic import plain
 
 
@@ -48,10 +50,8 @@ def _backward(ctx: Any, by_mapped: Tensor, by_log: Tensor) -> tuple[Tensor | Non
     if not torch.is_grad_enabled():
         return *_backward_op(by_mapped, by_log, values, params, bins, bound, inverse), None, None, None
     # A gradient that will be differentiated itself: through the plain map.
-    wanted = [part for part in (values, params) if part.requires_grad]
-    results = plain(values, params, bins=bins, bound=bound, inverse=inverse)
-    found = iter(torch.autograd.grad(results, wanted, (by_mapped, by_log), create_graph=True))
-    return *(next(found) if part.requires_grad else None for part in (values, params)), None, None, None
+    again = functools.partial(plain, bins=bins, bound=bound, inverse=inverse)
+    return *plain_gradient(again, (values, params), ctx.needs_input_grad[:2], (by_mapped, by_log)), None, None, None
 
 
 _forward_op.register_autograd(_backward, setup_context=_keep)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
 from pushforward.kernels.chain import Chain, Link
-from pushforward.kernels.switch import kernels_are_on
+from pushforward.kernels.switch import runs_in_c
 from pushforward.numerics.precision import precision_in_force
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def fused(compose: "Compose", x: Tensor, context: Tensor | None, *, inverse: boo
         context: (C,), or the batch axes of x (an axis of size 1 stretches) and C, or None.
         inverse: Latent to data.
     """
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not _is_plain_call(x):
+    if x.dtype not in (torch.float32, torch.float64) or not _is_plain_call(x):
         return None
     known = _found.get(compose)
     if known is None or not known.holds(compose):
@@ -79,11 +78,7 @@ def fused(compose: "Compose", x: Tensor, context: Tensor | None, *, inverse: boo
 def _is_plain_call(x: Tensor) -> bool:
     """Return whether x is plain numbers: no function transform, dual, compiler, autocast or hook on all modules."""
     return (
-        kernels_are_on()
-        and type(x) is Tensor
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        runs_in_c(x)
         and not torch.is_autocast_enabled("cpu")
         and precision_in_force() != "bf16"
         and not torch_module._has_any_global_hook()

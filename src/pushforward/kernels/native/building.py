@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+SOURCES = sorted(HERE.glob("*.c"))
 # No -ffast-math: it would change NaN, infinities and signed zeros.
 FLAGS = ("-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 # The first that compiles: a compiler may know neither its own processor nor OpenMP.
@@ -24,11 +25,10 @@ class NoKernel(Exception):
     """Why there is no compiled library; the plain-torch path runs."""
 
 
-def library(source: str, *defines: str) -> Path:
-    """Return the compiled library of a source file, compiling it unless the cache has it.
+def library(*defines: str) -> Path:
+    """Return the library compiled from the sources beside this file, compiling it unless the cache has it.
 
     Args:
-        source: A file beside this one, such as "chain.c".
         defines: Further flags, such as "-DREAL_DOUBLE".
 
     Raises:
@@ -39,7 +39,7 @@ def library(source: str, *defines: str) -> Path:
     )
     if compiler is None:
         raise NoKernel("there is no C compiler (cc, gcc or clang; CC names another)")
-    name = f"{Path(source).stem}-{_fingerprint(compiler, source, defines)}.so"
+    name = f"kernels-{_fingerprint(compiler, defines)}.so"
     for folder in _folders():
         if (folder / name).exists():
             return folder / name
@@ -47,7 +47,7 @@ def library(source: str, *defines: str) -> Path:
     for variant in VARIANTS:
         with tempfile.TemporaryDirectory(prefix="pushforward-") as scratch:
             made = Path(scratch) / name
-            command = [compiler, *FLAGS, *variant, *defines, str(HERE / source), "-o", str(made), "-lm"]
+            command = [compiler, *FLAGS, *variant, *defines, *map(str, SOURCES), "-o", str(made), "-lm"]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
             except (OSError, subprocess.TimeoutExpired) as error:
@@ -78,10 +78,10 @@ def _folders() -> list[Path]:
     return [Path(home) / "pushforward", Path(tempfile.gettempdir()) / f"pushforward-{user}"]
 
 
-def _fingerprint(compiler: str, source: str, defines: tuple[str, ...]) -> str:
+def _fingerprint(compiler: str, defines: tuple[str, ...]) -> str:
     """Return a digest of sources, flags, compiler and processor."""
-    digest = hashlib.sha256(repr((FLAGS, VARIANTS, source, defines, platform.machine(), _processor())).encode())
-    for path in sorted([*HERE.glob("*.c"), *HERE.glob("*.h")]):
+    digest = hashlib.sha256(repr((FLAGS, VARIANTS, defines, platform.machine(), _processor())).encode())
+    for path in [*SOURCES, *sorted(HERE.glob("*.h"))]:
         digest.update(path.name.encode() + path.read_bytes())
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         digest.update(subprocess.run([compiler, "--version"], capture_output=True, timeout=SECONDS).stdout)

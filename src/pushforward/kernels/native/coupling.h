@@ -94,7 +94,7 @@ static void coupling_backward(const Chain *chain, const Step *s, real *G, const 
         for (int v = 0; v < ROWS; v += LANES) {
             real *g = G + (long)s->order[kept + j] * ROWS + v, *p = P + (long)j * ROWS + v;
             vec gy = *(vec *)g, gs = *(const vec *)(gl + v), x = *(vec *)(before + (long)j * ROWS + v);
-            *(vec *)g = s->family == SPLINE ? spline_backward(&spline, p, ps, x, gy, gs, p, ps)
+            *(vec *)g = s->family == SPLINE ? spline_backward(&spline, p, ps, x, gy, gs, 0, p, ps)
                                             : affine_backward(s->family, p, ps, x, gy, gs);
         }
     real *out = P;

@@ -1,4 +1,4 @@
-"""The compiled chain as functions of Python, one library a dtype."""
+"""The compiled kernels as functions of Python, one library a dtype."""
 
 import ctypes
 import functools
@@ -42,16 +42,25 @@ SIGNATURES = {
     "chain_backward": (
         [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_int], None
     ),
+    "spline_map": (
+        [c_void_p, c_void_p, *[c_long] * 5, c_int, c_double, c_double, c_int, c_void_p, c_void_p, c_int], None
+    ),
+    "spline_gradient": (
+        [
+            c_void_p, c_void_p, c_void_p, c_void_p, *[c_long] * 5, c_int, c_double, c_double, c_int, c_void_p, c_void_p,
+            *[c_long] * 3, c_int,
+        ], None
+    ),
 }  # fmt: skip
 
 
 @functools.cache
-def chain_library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the compiled chain for float32 or float64, or None, said in one line of the log, once a process."""
+def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the compiled kernels for float32 or float64, or None, said in one line of the log, once a process."""
     if sys.platform == "win32":
         return None
     try:
-        path = library("chain.c", *(["-DREAL_DOUBLE"] if dtype == torch.float64 else []))
+        path = library(*(["-DREAL_DOUBLE"] if dtype == torch.float64 else []))
         loaded = ctypes.CDLL(str(path))
     except (NoKernel, OSError) as error:
         log.warning("pushforward runs without its C kernels: %s", error)

@@ -63,14 +63,19 @@ INLINE void spline_forward(const Spline *s, const real *P, long ps, vec x, vec *
     *log_slope = choose(outside, (vec){0}, logarithm(ratio * ratio * top) + (c - c));  // c - c: NaN stays
 }
 
+// Where in its bin a height v lies: eqs. 6-8 divided by h, a theta^2 + b theta + c = 0 with c <= 0.
+INLINE vec place_of_height(const Bin *bin, vec v) {
+    vec slope = bin->h / bin->w, rise = clamp((v - bin->y0) / bin->h, 0, 1), bend = rise * (bin->d0 + bin->d1 - 2 * slope);
+    vec a = slope - bin->d0 + bend, b = bin->d0 - bend, c = -slope * rise;
+    vec q = absolute(b) + square_root(larger(b * b - 4 * a * c, splat(R(1e-24))));
+    mask steep = b < splat(0);  // of the two forms of one root, the one without cancellation
+    return clamp(choose(steep, q, -2 * c) / choose(steep, 2 * a, q), 0, 1);
+}
+
 INLINE void spline_inverse(const Spline *s, const real *P, long ps, vec y, vec *x, vec *log_slope) {
     vec sizes[2 * MOST_BINS], to_w, to_h, zero = {0}, v = clamp(y, -s->bound, s->bound);
     Bin bin = find_bin(s, P, ps, v, 1, sizes, &to_w, &to_h);
-    vec slope = bin.h / bin.w, rise = clamp((v - bin.y0) / bin.h, 0, 1), bend = rise * (bin.d0 + bin.d1 - 2 * slope);
-    vec a = slope - bin.d0 + bend, b = bin.d0 - bend, c = -slope * rise;
-    vec q = absolute(b) + square_root(larger(b * b - 4 * a * c, splat(R(1e-24))));
-    mask steep = b < zero;
-    vec theta = clamp(choose(steep, q, -2 * c) / choose(steep, 2 * a, q), 0, 1), u = R(1.0) - theta, r = theta * u;
+    vec theta = place_of_height(&bin, v), u = R(1.0) - theta, r = theta * u, slope = bin.h / bin.w;
     vec ratio = slope / (slope + (bin.d0 + bin.d1 - 2 * slope) * r);
     vec top = bin.d1 * theta * theta + 2 * slope * r + bin.d0 * u * u;
     mask outside = absolute(y) > splat(s->bound);
@@ -78,23 +83,30 @@ INLINE void spline_inverse(const Spline *s, const real *P, long ps, vec y, vec *
     *log_slope = choose(outside, zero, -logarithm(ratio * ratio * top) + (v - v));
 }
 
-// gy, gl: gradients with respect to y and log dy/dx at x. Writes that of the parameters to G (which may be P), returns
-// that of x. Every a_ is the gradient with respect to the quantity of that name.
-INLINE vec spline_backward(const Spline *s, const real *P, long ps, vec x, vec gy, vec gl, real *G, long gs) {
+// gy, gl: gradients with respect to both results of spline_forward at x, or of spline_inverse. Writes that of the parameters
+// to G (which may be P), returns that of x. Every a_ is the gradient with respect to the quantity of that name.
+INLINE vec spline_backward(const Spline *s, const real *P, long ps, vec x, vec gy, vec gl, int inverse, real *G, long gs) {
     const int K = s->bins;
     vec sizes[2 * MOST_BINS], to_w, to_h, zero = {0}, c = clamp(x, -s->bound, s->bound);
-    Bin b = find_bin(s, P, ps, c, 0, sizes, &to_w, &to_h);
+    Bin b = find_bin(s, P, ps, c, inverse, sizes, &to_w, &to_h);
     mask outside = absolute(x) > splat(s->bound);
-    vec over_w = R(1.0) / b.w, theta = clamp((c - b.x0) * over_w, 0, 1), slope = b.h * over_w;
+    vec over_w = R(1.0) / b.w, slope = b.h * over_w;
+    vec theta = inverse ? place_of_height(&b, c) : clamp((c - b.x0) * over_w, 0, 1);
     vec u = R(1.0) - theta, r = theta * u, bend = b.d0 + b.d1 - 2 * slope;
     vec bottom = slope + bend * r, over = R(1.0) / bottom, top = slope * theta * theta + b.d0 * r, share = top * over;
     vec steepness = b.d1 * theta * theta + 2 * slope * r + b.d0 * u * u;
-    vec g = choose(outside, zero, gy), q = choose(outside, zero, gl);
+    vec g = choose(outside, zero, gy), q = choose(outside, zero, gl), a_y = zero, a_inverse_theta = -g * b.w;
+    if (inverse) {  // F(theta) = y stays: d theta = (dy - F_p dp) / F_theta, which moves both x and -log F_x
+        vec by_theta = 2 * ((b.d1 * theta + slope * (u - theta) - b.d0 * u) / steepness - bend * (u - theta) * over);
+        a_y = (g * b.w - q * by_theta) / (b.h * slope * steepness * over * over);
+        g = -a_y, q = -q;
+    }
     vec a_top = g * b.h * over, a_bottom = -(a_top * share + 2 * q * over), a_steepness = q / steepness;
     vec a_slope = 2 * q / slope + a_top * theta * theta + a_bottom * (R(1.0) - 2 * r) + a_steepness * 2 * r;
     vec a_d0 = a_top * r + a_bottom * r + a_steepness * u * u, a_d1 = a_bottom * r + a_steepness * theta * theta;
     vec a_r = a_top * b.d0 + a_bottom * bend + a_steepness * 2 * slope;
-    vec a_theta = a_top * 2 * slope * theta + a_steepness * 2 * (b.d1 * theta - b.d0 * u) + a_r * (u - theta);
+    vec a_theta = inverse ? a_inverse_theta
+                          : a_top * 2 * slope * theta + a_steepness * 2 * (b.d1 * theta - b.d0 * u) + a_r * (u - theta);
     vec a_x = a_theta * over_w, a_w = -(a_theta * theta + a_slope * slope) * over_w, a_h = g * share + a_slope * over_w;
     mask last = b.number == (K - 1);  // its right end is the end of the box, which does not move
     vec a_x1 = choose(last, zero, a_w), a_y1 = choose(last, zero, a_h);
@@ -118,5 +130,5 @@ INLINE vec spline_backward(const Spline *s, const real *P, long ps, vec x, vec g
         mask left = (mask){0} + k == b.number, right = (mask){0} + k == b.number + 1;
         *(loose *)(G + (2 * K + k - 1) * gs) = choose(left, a_raw0, choose(right, a_raw1, zero));
     }
-    return choose(outside, gy, a_x);
+    return choose(outside, gy, choose(x == x, inverse ? a_y : a_x, zero));  // NaN: as torch's clamp has it
 }
