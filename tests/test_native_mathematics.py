@@ -18,6 +18,7 @@ PROGRAM = """
         for (long i = 0; i < n; i += LANES) *(loose *)(y + i) = function(*(const loose *)(x + i)); \\
     }
 MAP(exp_, exponential)
+MAP(exp_below_, exponential_below)
 MAP(log_, logarithm)
 MAP(log1p_, logarithm_1p)
 MAP(tanh_, hyperbolic_tangent)
@@ -53,6 +54,7 @@ def functions(request, tmp_path_factory):
 
 RANGES = {
     "exp": (lambda x: np.exp(x), (-80, 80), 2),
+    "exp_below": (lambda x: np.exp(x), (-87, 0), 2),
     "log": (lambda x: np.log(x), (1e-6, 1e6), 2),
     "log1p": (lambda x: np.log1p(x), (0, 1), 3),
     "tanh": (lambda x: np.tanh(x), (-12, 12), 3),
@@ -78,9 +80,10 @@ def test_ends_of_the_range(functions):
     call, dtype = functions
     inf, nan = np.inf, np.nan
     assert call("exp", [inf, -inf, 1e4, -1e4, 0.0, -0.0])[1][:6].tolist() == [inf, 0, inf, 0, 1, 1]
+    assert call("exp_below", [-inf, -1e4, 0.0, -0.0])[1][:4].tolist() == [0, 0, 1, 1]
     assert call("tanh", [inf, -inf, 1e30, -1e30, 0.0])[1][:5].tolist() == [1, -1, 1, -1, 0]
     assert np.signbit(call("tanh", [-0.0])[1][0])
-    assert all(np.isnan(call(name, [nan])[1][0]) for name in ("exp", "tanh"))
+    assert all(np.isnan(call(name, [nan])[1][0]) for name in ("exp", "exp_below", "tanh", "softplus"))
     assert call("softplus", [1e4, -1e4])[1][:2].tolist() == [1e4, 0]
     assert dtype in (np.float32, np.float64)
 

@@ -22,9 +22,8 @@ INLINE vec square_root(vec x) {
     return y;
 }
 
-// exp(x) = 2^n exp(r), n = round(x / log 2), |r| <= log(2) / 2; 0 below the lowest exponent, infinity above the highest
-INLINE vec exponential(vec x) {
-    vec c = clamp(x, LOWEST_EXPONENT, HIGHEST_EXPONENT);
+// exp(c) = 2^n exp(r), n = round(c / log 2), |r| <= log(2) / 2, for c between the lowest and the highest exponent
+INLINE vec exponential_in_range(vec c) {
 #ifdef REAL_DOUBLE
     vec t = c * 1.4426950408889634 + MAGIC, n = t - MAGIC;
     vec r = c - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6;
@@ -43,10 +42,22 @@ INLINE vec exponential(vec x) {
     p = p * r + 5.0000001201E-1f;
     p = p * r * r + r + 1.f;
 #endif
-    vec y = (vec)((mask)p + ((mask)t << MANTISSA));
+    return (vec)((mask)p + ((mask)t << MANTISSA));
+}
+
+// 0 below the lowest exponent, infinity above the highest
+INLINE vec exponential(vec x) {
+    vec y = exponential_in_range(clamp(x, LOWEST_EXPONENT, HIGHEST_EXPONENT));
     y = choose(x > splat(HIGHEST_EXPONENT), splat(sizeof(real) == 4 ? __builtin_inff() : __builtin_inf()), y);
     y = choose(x < splat(LOWEST_EXPONENT), (vec){0}, y);
     return choose(x == x, y, x);
+}
+
+// The same for x <= 0, in fewer operations.
+INLINE vec exponential_below(vec x) {
+    mask low = x < splat(LOWEST_EXPONENT);
+    vec c = choose(low, splat(LOWEST_EXPONENT), x);
+    return (vec)((mask)exponential_in_range(c) & ~low) + (c - c);  // c - c: NaN stays
 }
 
 // log(x) of positive, normal, finite numbers: x = 2^e m, m in [sqrt(1/2), sqrt(2))
@@ -88,11 +99,11 @@ INLINE vec logarithm_1p(vec u) {
 
 INLINE vec sigmoid(vec x) { return R(1.0) / (R(1.0) + exponential(-x)); }
 
-INLINE vec softplus(vec x) { return larger(x, (vec){0}) + logarithm_1p(exponential(-absolute(x))); }
+INLINE vec softplus(vec x) { return larger(x, (vec){0}) + logarithm_1p(exponential_below(-absolute(x))); }
 
 // From exp(-2 |x|) where |x| >= 0.625, a polynomial (Cephes) below, where 1 - exp(-2 |x|) would cancel
 INLINE vec hyperbolic_tangent(vec x) {
-    vec a = absolute(x), e = exponential(R(-2.0) * a), t = (R(1.0) - e) / (R(1.0) + e), z = x * x;
+    vec a = absolute(x), e = exponential_below(R(-2.0) * a), t = (R(1.0) - e) / (R(1.0) + e), z = x * x;
 #ifdef REAL_DOUBLE
     vec top = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
     vec bottom = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3;

@@ -28,8 +28,8 @@ INLINE Bin find_bin(const Spline *s, const real *P, long ps, vec v, int search_h
         most_h = larger(*(const loose *)(P + (K + k) * ps), most_h);
     }
     for (int k = 0; k < K; k++) {
-        sum_w += sizes[k] = exponential(*(const loose *)(P + k * ps) - most_w);
-        sum_h += sizes[K + k] = exponential(*(const loose *)(P + (K + k) * ps) - most_h);
+        sum_w += sizes[k] = exponential_below(*(const loose *)(P + k * ps) - most_w);
+        sum_h += sizes[K + k] = exponential_below(*(const loose *)(P + (K + k) * ps) - most_h);
     }
     real least = 2 * s->bound * MIN_SHARE, rest = 2 * s->bound * (1 - MIN_SHARE * K);
     *to_width = rest / sum_w, *to_height = rest / sum_h;
