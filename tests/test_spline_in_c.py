@@ -241,13 +241,3 @@ def test_narrower_vectors_give_the_same(monkeypatch, tmp_path, flags, dtype):
         found = results(rational_quadratic, *given, 8, inverse)
         for part, exact in zip(found, results(plain, *given, 8, inverse), strict=True):
             torch.testing.assert_close(part, exact, rtol=most, atol=most, equal_nan=True)
-
-
-def test_a_gradient_with_a_graph_is_the_same_where_the_parameters_come_from_the_values():
-    values = torch.linspace(-4, 4, 15, dtype=torch.float64).view(3, 5).requires_grad_()
-    mapped, log_slope = rational_quadratic(values, values.unsqueeze(-1) * torch.linspace(-1, 1, 23).double(), **OPTIONS)
-    total = mapped.square().sum() + log_slope.sum()
-    alone, with_graph = (
-        torch.autograd.grad(total, values, create_graph=c, retain_graph=True)[0] for c in (False, True)
-    )
-    torch.testing.assert_close(with_graph, alone)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from pushforward.kernels.native import library as native
+from pushforward.kernels.plain_gradient import plain_gradient
 from pushforward.kernels.rational_quadratic import SLOPE_AT_ZERO
+from pushforward.kernels.switch import runs_in_c
 from pushforward.numerics.threads import available
 
 # Parameters times rows: below it, handing work to a second thread costs more than it saves.
@@ -60,12 +62,12 @@ class Chain:
     Args:
         features: Number of features D.
         links: Data to latent; at least one.
-        plain: The same map forward in plain torch: (x, context) -> mapped, log_det.
+        plain: The same map forward in plain torch: (x, context, all tensors of all links) -> mapped, log_det.
     """
 
     features: int
     links: Sequence[Link]
-    plain: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    plain: Callable[..., tuple[Tensor, Tensor]]
     _structs: dict[torch.dtype, "_Struct"] = field(default_factory=dict)
 
     def __call__(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor] | None:
@@ -184,11 +186,12 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_mapped: Tensor, by_log_det: Tensor) -> tuple[Any, ...]:
         x, *tensors = ctx.saved_tensors  # refuses parameters that have been changed since
-        if torch.is_grad_enabled():
-            needed = [t for t, need in zip((x, *tensors), _needed(ctx), strict=True) if need]
-            results = ctx.chain.plain(x, ctx.context)
-            found = iter(torch.autograd.grad(results, needed, (by_mapped, by_log_det), create_graph=True))
-            both = [next(found) if need else None for need in _needed(ctx)]
+        if torch.is_grad_enabled() or not runs_in_c(by_mapped, by_log_det):  # to be differentiated, or many at once
+
+            def again(x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+                return ctx.chain.plain(x, ctx.context, *tensors)
+
+            both = plain_gradient(again, (x, *tensors), _needed(ctx), (by_mapped, by_log_det))
             return None, None, both[0], None, *both[1:]
         struct: _Struct = ctx.struct
         struct.point_at(tensors)
@@ -215,6 +218,6 @@ def _needed(ctx: Any) -> list[bool]:
 def _aligned(like: Tensor, numbers: int) -> Tensor:
     """Return so many numbers, uninitialized, that begin at a multiple of 64 bytes."""
     size = like.element_size()
-    room = torch.empty(numbers + ALIGNED // size, dtype=like.dtype)
+    room = like.new_empty(numbers + ALIGNED // size)
     start = -room.data_ptr() % ALIGNED // size
     return room[start : start + numbers]

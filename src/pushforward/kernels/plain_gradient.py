@@ -23,5 +23,10 @@ def plain_gradient(
         seen = [part.view_as(part) for part in inputs]
         results = function(*seen)
     wanted = [part for part, need in zip(seen, needed, strict=True) if need]
-    found = iter(torch.autograd.grad(results, wanted, by, create_graph=create_graph))
+    # The log_det of an additive map depends on nothing.
+    results, by = zip(
+        *((result, g) for result, g in zip(results, by, strict=True) if result.requires_grad), strict=True
+    )
+    # Of a parameter that several layers share, one alias is used for all.
+    found = iter(torch.autograd.grad(results, wanted, by, create_graph=create_graph, materialize_grads=True))
     return [next(found) if need else None for need in needed]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from pushforward.kernels.chain import Chain, Link
-from pushforward.kernels.switch import runs_in_c
+from pushforward.kernels.switch import kernels, runs_in_c
 from pushforward.numerics.precision import precision_in_force
 
 if TYPE_CHECKING:
@@ -99,10 +99,14 @@ def _look_at(compose: "Compose") -> _Found:
     # A weak reference: the chain lies in a table whose keys it must not keep alive.
     owner = weakref.ref(compose)
 
-    def plain(x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    named = {id(parameter): name for name, parameter in compose.named_parameters()}
+    names = [named[id(tensor)] for link in links for tensor in link.tensors()]
+
+    def plain(x: Tensor, context: Tensor | None, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         whole = owner()
         assert whole is not None
-        return whole._in_turn(x, context)
+        with kernels(False):
+            return torch.func.functional_call(whole, dict(zip(names, tensors, strict=True)), (x, context))
 
     return _Found(Chain(_features(links), links, plain), modules, held, masks)
 
