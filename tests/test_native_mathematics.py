@@ -111,6 +111,32 @@ def test_a_cache_that_cannot_be_written_gives_way_to_a_temporary_folder(empty_ca
     assert building.library().parent.parent == empty_cache / "temporary"
 
 
+@pytest.mark.skipif(not hasattr(building.os, "getuid"), reason="folders have no owner here")
+def test_a_library_where_others_can_write_is_not_run(empty_cache, monkeypatch):
+    (empty_cache / "cache").write_text("a file where the folder should be")
+    path = building.library()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    path.parent.chmod(0o777)
+    with pytest.raises(building.NoKernel, match="no folder takes"):
+        building.library()
+    path.parent.chmod(0o700)
+    other = path.stat().st_uid + 1
+    monkeypatch.setattr(building.os, "getuid", lambda: other)
+    monkeypatch.setattr(building, "_folders", lambda: [path.parent])
+    with pytest.raises(building.NoKernel, match="no folder takes"):
+        building.library()
+
+
+def test_two_processes_at_once_compile_one_library(empty_cache):
+    program = "from pushforward.kernels.native import building; print(building.library())"
+    command = [sys.executable, "-c", program]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    paths = {process.communicate()[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(paths) == 1
+    assert [str(file) for file in (empty_cache / "cache" / "pushforward").iterdir()] == list(paths)
+
+
 @pytest.mark.parametrize(
     ("compiler", "reason"), [("#!/bin/sh\necho no such thing >&2\nexit 1\n", "no such thing"), (None, "no C compiler")]
 )

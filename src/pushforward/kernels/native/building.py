@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -41,7 +42,7 @@ def library(*defines: str) -> Path:
         raise NoKernel("there is no C compiler (cc, gcc or clang; CC names another)")
     name = f"kernels-{_fingerprint(compiler, defines)}.so"
     for folder in _folders():
-        if (folder / name).exists():
+        if (folder / name).exists() and _is_ours(folder):
             return folder / name
     errors = ""
     for variant in VARIANTS:
@@ -62,7 +63,9 @@ def _put(made: Path, name: str) -> Path:
     """Move a library into the first folder that takes it, whole or not at all."""
     for folder in _folders():
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_ours(folder):
+                continue
             handle, beside = tempfile.mkstemp(dir=folder, prefix=f".{name}-")
             os.close(handle)
             shutil.copyfile(made, beside)
@@ -76,6 +79,12 @@ def _folders() -> list[Path]:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return [Path(home) / "pushforward", Path(tempfile.gettempdir()) / f"pushforward-{user}"]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether a library found there is the user's own: in a temporary folder anybody may have left one."""
+    found = folder.stat()
+    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & stat.S_IWOTH)
 
 
 def _fingerprint(compiler: str, defines: tuple[str, ...]) -> str:
