@@ -39,8 +39,11 @@ INLINE const real *parameters(const real *P, Strides at, long first, long n, int
     long lanes[LANES];
     real *into = (real *)room;
     find_lanes(at, first, n, count, lanes);
-    for (int i = 0; i < LANES; i++)
-        for (int k = 0; k < np; k++) into[k * LANES + i] = P[lanes[i] + k * at.step];
+    for (int i = 0; i < LANES; i++) {
+        const real *p = P + lanes[i];
+#pragma GCC unroll 8
+        for (int k = 0; k < np; k++, p += at.step) into[k * LANES + i] = *p;
+    }
     return *step = LANES, into;
 }
 
@@ -82,8 +85,11 @@ void spline_gradient(const real *by_mapped, const real *by_log, const real *valu
             real *G = (real *)room;  // over the parameters, which have been read by then
             gx = spline_backward(&s, P, ps, x, gy, gl, inverse, G, LANES);
             find_lanes(to, first, n, count, lanes);
-            for (int i = 0; i < count; i++)
-                for (int k = 0; k < np; k++) by_params[lanes[i] + k * by_step] = G[k * LANES + i];
+            for (int i = 0; i < count; i++) {
+                real *g = by_params + lanes[i];
+#pragma GCC unroll 8
+                for (int k = 0; k < np; k++, g += by_step) *g = G[k * LANES + i];
+            }
         }
         store(gx, by_values + first, count);
     }
