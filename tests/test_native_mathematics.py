@@ -153,6 +153,7 @@ def test_without_a_working_compiler_one_line_is_said_and_torch_runs(empty_cache,
 
     with caplog.at_level(logging.WARNING, "pushforward"):
         assert library.compiled.__wrapped__(torch.float32) is None
+        assert library.compiled.__wrapped__(torch.float64) is None
     assert len(caplog.records) == 1
     assert "without its C kernels" in caplog.text
     assert reason in caplog.text

@@ -63,9 +63,15 @@ def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
         path = library(*(["-DREAL_DOUBLE"] if dtype == torch.float64 else []))
         loaded = ctypes.CDLL(str(path))
     except (NoKernel, OSError) as error:
-        log.warning("pushforward runs without its C kernels: %s", error)
+        _say(str(error))
         return None
     for name, (arguments, result) in SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, result
     return loaded
+
+
+@functools.cache
+def _say(reason: str) -> None:
+    """Say why there are no kernels: once, not for every dtype."""
+    log.warning("pushforward runs without its C kernels: %s", reason)
