@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,24 +100,6 @@ def fit_rate(flow: pf.Flow, x: Tensor, case: Case, quick: bool, **options: Any) 
     return {"steps/s": number / seconds, "first 20 steps, s": first, "notes": history.notes}
 
 
-def products(case: Case, rows: int, device: torch.device, backward: bool) -> Callable[[], None]:
-    """The matrix products of the flow's networks alone, once."""
-    half = case.features // 2
-    widths = [half, case.hidden, case.hidden, half * (3 * case.bins - 1 if case.bins else 2)]
-    layers = [torch.randn(a, b, device=device) for a, b in zip(widths[:-1], widths[1:], strict=True)]
-    inputs = [torch.randn(rows, width, device=device) for width in widths]
-
-    def once() -> None:
-        for _ in range(case.num_layers):
-            for matrix, a, b in zip(layers, inputs[:-1], inputs[1:], strict=True):
-                torch.mm(a, matrix)
-                if backward:
-                    torch.mm(a.T, b)
-                    torch.mm(b, matrix.T)
-
-    return once
-
-
 def of_peer(name: str, case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]] | None:
     """Another library's flow and its log_prob, on the device."""
     made = getattr(peers, name)(case, np.zeros((1, case.batch_size, case.features), np.float32))
@@ -151,7 +134,8 @@ def training(case: Case, device: torch.device, clock: Clock, quick: bool) -> dic
             return None if made is None else rate(clock, eager_loop(made[0], made[1], x, case), quick)
 
         attempt(name, theirs)
-    attempt("limit", lambda: 1 / clock_of(clock, products(case, case.batch_size, device, backward=True), quick))
+    step = ours.matrix_products(case, case.batch_size, device)
+    attempt("limit", lambda: 1 / clock_of(clock, partial(step, True), quick))
     return found
 
 
@@ -187,7 +171,7 @@ def scoring(case: Case, device: torch.device, clock: Clock, quick: bool) -> dict
         if made is not None:
             pieces = x.split(rows // 4)
             attempt(f"log_prob {name}", lambda made=made, pieces=pieces: [made[1](piece) for piece in pieces])
-    attempt("limit", products(case, rows, device, backward=False))
+    attempt("limit", partial(ours.matrix_products(case, rows, device), False))
     return found
 
 

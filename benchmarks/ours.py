@@ -1,15 +1,17 @@
-"""The same flows in pushforward: in a bare training loop, and through `pf.fit`."""
+"""The same flows in pushforward: in a bare training loop and through `pf.fit`; and their matrix products alone."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import pushforward as pf
 from continuous import TOLERANCE
 from peers import BOUND, LEARNING_RATE, Case, TorchModel, log_target
+from pushforward.kernels.switch import kernels
 
 
 def flow(case: Case) -> pf.Flow:
@@ -81,8 +83,90 @@ def compiled(case: Case, batches: np.ndarray) -> Fit | None:
     return Fit(case, batches, compile=True) if case.kind == "coupling" else None
 
 
+class KernelsOff:
+    """One of the models above in plain torch: each call runs with the kernels off."""
+
+    def __init__(self, make: Callable[[Case, np.ndarray], Any], case: Case, batches: np.ndarray) -> None:
+        self._model = make(case, batches)
+        self.num_parameters, self.measures = self._model.num_parameters, self._model.measures
+
+    @property
+    def training_seconds(self) -> float:
+        """What the model says its steps alone took, if it does."""
+        return self._model.training_seconds
+
+    def train(self, num_steps: int) -> int:  # noqa: D102
+        with kernels(False):
+            return self._model.train(num_steps)
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:  # noqa: D102
+        with kernels(False):
+            return self._model.log_prob(x)
+
+    def sample(self, num_samples: int) -> np.ndarray:  # noqa: D102
+        with kernels(False):
+            return self._model.sample(num_samples)
+
+
+def without_kernels(make: Callable[[Case, np.ndarray], Any], case: Case, batches: np.ndarray) -> KernelsOff | None:
+    """Return the model in plain torch, for the flows that have kernels."""
+    return KernelsOff(make, case, batches) if case.kind == "coupling" else None
+
+
+def matrix_products(case: Case, num_rows: int, device: torch.device | None = None) -> Callable[[bool], None]:
+    """Return what computes the products of the flow's networks and nothing else; told so, those of a training step."""
+    widths = case.widths
+    matrices = [torch.randn(a, b, device=device) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    values = [torch.randn(num_rows, width, device=device) for width in widths]
+
+    def once(backward: bool) -> None:
+        for _ in range(case.num_layers):
+            for matrix, a, b in zip(matrices, values[:-1], values[1:], strict=True):
+                torch.mm(a, matrix)
+                if backward:
+                    torch.mm(a.T, b)
+                    torch.mm(b, matrix.T)
+
+    return once
+
+
+class Products:
+    """The limit of arithmetic: a coupling flow's matrix products by torch alone, in chunks that fit the cache."""
+
+    measures = ("log_prob_seconds", "sample_seconds")
+    CHUNK = 1024  # rows; larger ones are slower on a CPU
+
+    def __init__(self, case: Case, batches: np.ndarray) -> None:
+        del batches
+        pairs = zip(case.widths[:-1], case.widths[1:], strict=True)
+        self.num_parameters = case.num_layers * sum((a + 1) * b for a, b in pairs)
+        self._step, self._chunk = matrix_products(case, case.batch_size), matrix_products(case, self.CHUNK)
+
+    def train(self, num_steps: int) -> int:
+        """Compute the products of so many steps, forward and backward."""
+        for _ in range(num_steps):
+            self._step(True)
+        return num_steps
+
+    def log_prob(self, x: np.ndarray) -> None:
+        """Compute the products that scoring x takes, to a whole chunk."""
+        self.sample(len(x))
+
+    def sample(self, num_samples: int) -> None:
+        """Compute the products that so many samples take, to a whole chunk."""
+        for _ in range(-(-num_samples // self.CHUNK)):
+            self._chunk(False)
+
+
+def limit(case: Case, batches: np.ndarray) -> Products | None:
+    """Return the products of a flow that is little else."""
+    return Products(case, batches) if case.kind == "coupling" else None
+
+
 BUILDERS: dict[str, Callable[[Case, np.ndarray], Any]] = {
     "pushforward loop": loop,
+    "pushforward loop, kernels off": partial(without_kernels, loop),
     "pushforward fit": fitted,
+    "pushforward fit, kernels off": partial(without_kernels, fitted),
     "pushforward fit, compiled": compiled,
 }

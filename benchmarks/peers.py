@@ -32,6 +32,12 @@ class Case(NamedTuple):
     bins: int
     kind: str = "coupling"
 
+    @property
+    def widths(self) -> list[int]:
+        """Widths of a coupling's network, from its input to its output."""
+        half = self.features // 2
+        return [half, self.hidden, self.hidden, half * (3 * self.bins - 1 if self.bins else 2)]
+
     def batches(self, data: np.ndarray) -> np.ndarray:
         """Cut the shuffled training rows into whole batches, (num_batches, batch_size, D)."""
         whole = len(data) // self.batch_size * self.batch_size

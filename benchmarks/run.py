@@ -5,7 +5,8 @@
 Each case trains every library's flow for `--warmup` steps (compiling included, not timed), then goes round the
 libraries `--repeats` times: training for about `--seconds`, log_prob and sampling of `--rows` rows. Figures are medians
 over the rounds; every second round goes backwards, so that no library always follows the same one. A ratio above 1
-means that pushforward is faster. All libraries get the same cores, `--threads` of them.
+means that pushforward is faster. All libraries get the same cores, `--threads` of them. "matrix products" is the limit
+of arithmetic: torch's products of the networks and nothing else; a ratio to it is the share of that speed reached.
 """
 
 import argparse
@@ -43,7 +44,7 @@ Builder = Callable[[Case, np.ndarray], Any]
 class Library(NamedTuple):
     """A way of training the case's flow; a builder may give None where the library has no such flow."""
 
-    origin: str  # "pushforward", "torch" or "jax"
+    origin: str  # "pushforward", "torch", "jax" or "limit"
     builders: dict[str, Builder]  # by the case's kind
 
 
@@ -58,6 +59,7 @@ LIBRARIES = {
     "FrEIA": Library("torch", {"coupling": peers.freia}),
     "FlowJAX step": Library("jax", {"coupling": partial(peers.FlowJaxModel, steps_at_once=1)}),
     "FlowJAX scan": Library("jax", {"coupling": partial(peers.FlowJaxModel, steps_at_once=100)}),
+    "matrix products": Library("limit", {"coupling": ours.limit}),
 }
 PACKAGES = (
     "pushforward",
@@ -105,7 +107,7 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
     case = CASES[name]
     batches, test = case.batches(rows(50_000, case.features)), rows(options.rows, case.features)
     models, results, num_steps = {}, {}, {}
-    for library, (_, builders) in libraries.items():
+    for library, (origin, builders) in libraries.items():
         torch.manual_seed(0)
         model = builders[case.kind](case, batches) if case.kind in builders else None
         if model is None:
@@ -120,11 +122,12 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
             "nll": None,
             **{measure: [] for measure in MEASURES},
         }
-        if "log_prob_seconds" in model.measures:
+        to_check = () if origin == "limit" else model.measures
+        if "log_prob_seconds" in to_check:
             results[library]["nll"] = nll = float(-model.log_prob(test).mean())
             if not np.isfinite(nll):
                 sys.exit(f"{name}: {library} gives a negative log-likelihood of {nll}.")
-        if "sample_seconds" in model.measures and not np.isfinite(model.sample(options.rows)).all():
+        if "sample_seconds" in to_check and not np.isfinite(model.sample(options.rows)).all():
             sys.exit(f"{name}: {library} gives samples that are not finite.")
         print(f"{name}: {library} ready, {model.num_parameters:,} parameters, about {rate:.0f} steps/s", flush=True)
     sizes = {library: result["num_parameters"] for library, result in results.items()}
@@ -147,16 +150,17 @@ def run_case(name: str, libraries: dict[str, Library], options: argparse.Namespa
 
 
 def compare(results: dict[str, dict[str, Any]], libraries: dict[str, Library]) -> dict[str, dict[str, float]]:
-    """Return {"ours / theirs": {measure: ratio}} against fastest torch peer and FlowJAX; above 1, ours is faster."""
+    """Return {"ours / theirs": {measure: ratio}} to fastest torch peer, FlowJAX, limit; above 1, ours is faster."""
 
     def speed(library: str, measure: str) -> float:
         median = results[library][measure]["median"]
         return median if measure == "train_steps_per_second" else 1 / median
 
     names = {
-        kind: [name for name in results if libraries[name].origin == kind] for kind in ("pushforward", "torch", "jax")
+        kind: [name for name in results if libraries[name].origin == kind]
+        for kind in ("pushforward", "torch", "jax", "limit")
     }
-    rivals = {"fastest torch peer": names["torch"], **{name: [name] for name in names["jax"]}}
+    rivals = {"fastest torch peer": names["torch"], **{name: [name] for name in names["jax"] + names["limit"]}}
     ratios: dict[str, dict[str, float]] = {}
     for own in names["pushforward"]:
         for rival, members in rivals.items():

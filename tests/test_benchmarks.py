@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from pushforward.kernels.switch import kernels_are_on
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -80,11 +83,45 @@ def test_a_short_race_writes_the_likelihoods(tmp_path):
 
 def test_a_short_run_writes_the_figures_of_the_loop_and_of_fit(tmp_path):
     out = tmp_path / "results.json"
-    libraries = ["pushforward loop", "pushforward fit"]
+    libraries = ["pushforward loop", "pushforward fit", "matrix products"]
     options = ["--rows", "100", "--seconds", "0.02", "--repeats", "1", "--warmup", "2", "--threads", "1", "--out", out]
     command = [sys.executable, BENCHMARKS / "run.py", "--cases", "affine-2d", "--libraries", *libraries, *options]
     subprocess.run(command, check=True, capture_output=True)
     results = json.loads(out.read_text())["cases"]["affine-2d"]["results"]
     assert list(results) == libraries
     assert all(result["train_steps_per_second"]["median"] > 0 for result in results.values())
-    assert [result["sample_seconds"]["median"] is None for result in results.values()] == [False, True]
+    assert [result["sample_seconds"]["median"] is None for result in results.values()] == [False, True, False]
+
+
+def test_rows_with_kernels_off_train_score_and_sample_without_them(run, monkeypatch):
+    case = run.CASES["spline-2d"]._replace(hidden=4, num_layers=2)
+    batches, seen = case.batches(run.rows(1024, 2)), []
+    model = run.LIBRARIES["pushforward loop, kernels off"].builders["coupling"](case, batches)
+    log_prob = model._model._log_prob
+    monkeypatch.setattr(model._model, "_log_prob", lambda x: seen.append(kernels_are_on()) or log_prob(x))
+    model.train(1)
+    assert model.log_prob(batches[0]).shape == (128,)
+    assert model.sample(7).shape == (7, 2)
+    assert seen == [False]
+    assert kernels_are_on()
+
+
+def test_the_limit_has_the_sizes_and_the_products_of_the_flow(run):
+    case = run.CASES["spline-64d"]
+    limit = importlib.import_module("ours").limit(case, None)
+    assert limit.num_parameters == sum(p.numel() for p in importlib.import_module("ours").flow(case).parameters())
+    with FlopCounterMode(display=False) as counted:
+        limit.train(1)
+    weights = limit.num_parameters - case.num_layers * sum(case.widths[1:])  # all but the biases
+    assert counted.get_total_flops() == 3 * 2 * weights * case.batch_size
+
+
+def test_the_gpu_benchmark_runs_small_on_the_cpu_and_a_missing_peer_hides_nothing(tmp_path):
+    out = tmp_path / "gpu.json"
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--quick", "--cases", "spline-2d", "--out", out]
+    subprocess.run(command, check=True, capture_output=True)
+    found = json.loads(out.read_text())["spline-2d, steps/s"]
+    assert all(found[row]["steps/s"] > 0 for row in ("fit highest", "fit high", "fit bf16", "fit, kernels off"))
+    assert found["a user's loop"] > 0
+    assert found["limit"] > 0
+    assert "zuko" in found

@@ -1,8 +1,10 @@
-"""Models made under torch.device("meta") and torch.set_default_device: shapes alone, and structure with content."""
+"""Models made under torch.device("meta") and torch.set_default_device, and flows that are not on the CPU."""
 
 import pytest
 import torch
-from torch import distributions
+from torch import Tensor, distributions
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import pushforward as pf
 import zoo
@@ -121,3 +123,28 @@ def test_a_model_is_loaded_whatever_the_default_device(tmp_path):
     assert {tensor.device.type for tensor in again.state_dict().values()} == {"cpu"}
     x, context = torch.randn(3, 1), torch.randn(3, 2)
     assert torch.equal(again.log_prob(x, context), flow.log_prob(x, context))
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses, as a GPU does and the meta device does not, to compute with tensors of two devices; numbers may be."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if not operator.name().startswith(("aten::_to_copy", "aten::copy_")):
+            assert len({tensor.device for tensor in tensors if tensor.ndim}) < 2, operator.name()
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", zoo.FLOWS)
+def test_a_flow_elsewhere_computes_with_nothing_that_is_on_the_cpu(name):
+    flow = zoo.FLOWS[name]().to("meta")
+    x, context = torch.rand(5, flow.features, device="meta"), zoo.context_for(flow, 5)
+    context = None if context is None else context.to("meta")
+    rows = (5,) if context is None else (1, context)
+    with OneDevice():
+        flow.log_prob(x, context).sum().backward()
+        with torch.no_grad():
+            found = [flow.sample(*rows), *flow.sample_and_log_prob(*rows), flow.encode(x, context)]
+            found += [flow.decode(x, context), flow.log_prob(x, context)]
+            steps = [*flow.steps(x, context), *flow.steps_inverse(x, context)]
+    assert {tensor.device.type for tensor in (*found, *(step.value for step in steps))} == {"meta"}
