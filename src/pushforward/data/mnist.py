@@ -61,7 +61,7 @@ def mnist(*, size: int = SIDE, validation: int = 10_000, seed: int = 0) -> Digit
     size, seed = _checked_size(size), require_seed(seed)
     train_images, train_labels, test_images, test_labels = (_array(_contents(name)) for name in FILES)
     validation = require_count("validation, in images,", validation, 1, len(train_images) - 1)
-    order = np.asarray(torch.randperm(len(train_images), generator=torch.Generator().manual_seed(seed)))
+    order = np.asarray(torch.randperm(len(train_images), generator=torch.Generator().manual_seed(seed), device="cpu"))
     train, held = order[validation:], order[:validation]
     return Digits(
         _labelled(train_images[train], train_labels[train], size),

@@ -46,6 +46,6 @@ def three_sets(name: str, *, seed: int = 0) -> Sample:
     file = files("pushforward.data").joinpath("probai", f"{name.replace('-', '_')}.csv")
     with file.open() as lines:
         x = torch.from_numpy(np.loadtxt(lines, delimiter=",", skiprows=1, dtype=np.float32))
-    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))]
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed), device="cpu")]
     num_test = round(TEST_SHARE * len(x))
     return Sample(x[num_test:], x[:num_test])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import require_count, require_seed
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.numerics.generators import check_generator
 
 # Rows evaluated at once: a chunk times a few hundred quadrature nodes stays near the processor's cache.
@@ -53,6 +54,7 @@ class Density(ABC):
         """Number of labels, 0 where points carry none."""
         return len(self.label_proportions)
 
+    @on_the_cpu()
     def log_prob(self, x: Tensor, *, label: int | Tensor | None = None) -> Tensor:
         """Return the exact log-density in nats, in x's dtype.
 
@@ -68,17 +70,18 @@ class Density(ABC):
         """
         if x.shape[-1:] != (self.features,) or not x.is_floating_point():
             raise ValueError(f"x must be float of shape (*batch, 2); got {x.dtype} of shape {tuple(x.shape)}.")
-        rows = x.reshape(-1, self.features).double()
+        rows = x.reshape(-1, self.features).to("cpu", torch.float64)
         by_label = torch.cat([self._log_prob_by_label(chunk) for chunk in rows.split(_CHUNK)])
         if label is None:
             proportions = self.label_proportions or (1.0,)
             value = torch.logsumexp(by_label + by_label.new_tensor(proportions).log(), -1)
         else:
-            index = torch.as_tensor(label, device=x.device)
+            index = torch.as_tensor(label, device="cpu")
             self._check_label(index)
             value = by_label.gather(1, index.expand(x.shape[:-1]).reshape(-1, 1)).squeeze(1)
-        return value.reshape(x.shape[:-1]).to(x.dtype)
+        return value.reshape(x.shape[:-1]).to(x)
 
+    @on_the_cpu()
     def entropy(self, *, label: int | None = None) -> float:
         """Return the entropy of p(x), or of p(x | label), in nats: by closed form or quadrature, computed once."""
         if label is not None:
@@ -108,6 +111,7 @@ class Density(ABC):
         x, labels = self.draw(num_samples, fresh_generator(seed))
         return x.float(), labels
 
+    @on_the_cpu()
     def draw(self, num_samples: int, generator: torch.Generator, *, label: int | None = None) -> tuple[Tensor, Tensor]:
         """Draw points, (num_samples, 2) in float64, and labels, (num_samples,), from a generator of one's own."""
         num_samples = require_count("num_samples", num_samples)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pushforward.data.toy_density import Density, grid_entropy
 from pushforward.errors import require_number
+from pushforward.numerics.default_device import on_the_cpu
 
 _LOG_2PI = math.log(2 * math.pi)
 # Gaussian tails are cut at this many standard deviations in entropy quadratures: what is left out is below 1e-17.
@@ -40,6 +41,7 @@ class GaussianPeaks(Density):
         labels: Label of each peak, from 0 on without gaps.
     """
 
+    @on_the_cpu()
     def __init__(
         self, centres: Sequence[tuple[float, float]], sigma: float, weights: Sequence[float], labels: Sequence[int]
     ) -> None:
@@ -82,6 +84,7 @@ class NoisyCurves(Density):
         power: w(u) = power u^(power - 1), the law of v^(1/power) for a uniform v.
     """
 
+    @on_the_cpu()
     def __init__(
         self, curves: Sequence[Callable[[Tensor], Tensor]], *, length: float, noise: float, power: int = 1
     ) -> None:
@@ -119,6 +122,7 @@ class NoisyCircles(Density):
         noise: Standard deviation s of the noise.
     """
 
+    @on_the_cpu()
     def __init__(self, radii: Sequence[float], *, noise: float) -> None:
         noise = require_number("noise", noise, above=0)
         self.radii, self.noise = torch.tensor(radii, dtype=torch.float64), noise
@@ -148,6 +152,7 @@ class Squares(Density):
         side: Side of the squares.
     """
 
+    @on_the_cpu()
     def __init__(self, corners: Sequence[tuple[float, float]], side: float) -> None:
         self.corners, self.side = torch.tensor(corners, dtype=torch.float64), side
         self.label_proportions = (1 / len(corners),) * len(corners)
@@ -175,6 +180,7 @@ class Parabola(Density):
         noise: Standard deviation of x1 about the parabola.
     """
 
+    @on_the_cpu()
     def __init__(self, *, noise: float) -> None:
         noise = require_number("noise", noise, above=0)
         self.noise = noise
@@ -207,6 +213,7 @@ class TwistedArms(Density):
         scale: Factor on everything.
     """
 
+    @on_the_cpu()
     def __init__(self, num_arms: int, *, radial: float, tangential: float, rate: float, scale: float) -> None:
         radial, tangential = (
             require_number("radial", radial, above=0),

@@ -9,6 +9,7 @@ from torch import Tensor
 from pushforward.display import table
 from pushforward.errors import require_count, require_seed
 from pushforward.numerics.arrays import as_tensor
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.numerics.threads import threads
 
 
@@ -78,6 +79,7 @@ class LatentNormality:
 
 
 @threads(1)
+@on_the_cpu()
 def latent_normality(
     z: Any, *, num_quantiles: int = 99, num_simulations: int = 99, max_rows: int = 500, seed: int = 0
 ) -> LatentNormality:

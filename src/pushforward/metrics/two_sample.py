@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pushforward.errors import require_count, require_number, require_seed
 from pushforward.metrics.classifier import MOST_SEEDS
 from pushforward.numerics.arrays import as_tensor
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.numerics.threads import one_thread_everywhere, threads
 
 # Rows of a kernel matrix held at once: 10,000 x 10,000 needs 20 MB instead of 800.
@@ -39,6 +41,7 @@ class NullTest:
 
 
 @threads(1)
+@on_the_cpu()
 def median_bandwidth(a: Any, b: Any) -> float:
     """Return the median distance between pooled points (of at most 2,000, evenly picked): the usual kernel width."""
     pooled = torch.cat(_samples(a, b))
@@ -50,6 +53,7 @@ def median_bandwidth(a: Any, b: Any) -> float:
 
 
 @threads(1)
+@on_the_cpu()
 def mmd(a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None) -> float:
     r"""Return the *squared* maximum mean discrepancy of two samples, unbiased: about 0, at times below, for equal laws.
 
@@ -77,6 +81,7 @@ def mmd(a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None) -> 
 
 
 @threads(1)
+@on_the_cpu()
 def mmd_null(
     a: Any, b: Any, *, bandwidth: float | Sequence[float] | None = None, num_permutations: int = 200, seed: int = 0
 ) -> NullTest:
@@ -139,11 +144,11 @@ def c2st(a: Any, b: Any, *, classifier: Any = None, folds: int = 5, seed: int = 
     size, generator = min(len(a), len(b)), torch.Generator().manual_seed(seed := require_seed(seed))
     folds = require_count("folds", folds, 2, size)  # a fold is a row of the smaller sample at least
     seed %= MOST_SEEDS
-    parts = [part[torch.randperm(len(part), generator=generator)[:size]] for part in (a, b)]
+    parts = [part[torch.randperm(len(part), generator=generator, device="cpu")[:size]] for part in (a, b)]
     scores = cross_val_score(
         classifier or HistGradientBoostingClassifier(random_state=seed),
         torch.cat(parts).numpy(),
-        torch.arange(2).repeat_interleave(size).numpy(),
+        np.repeat((0, 1), size),
         cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
         scoring="accuracy",
     )

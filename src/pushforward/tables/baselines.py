@@ -121,7 +121,7 @@ class Gaussian:
 def _cholesky(covariance: Tensor) -> Tensor:
     """Return the lower factor of a covariance with a tiny ridge."""
     ridge = covariance.diagonal().mean().clamp(min=RIDGE) * RIDGE
-    return torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype))
+    return torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance)).to(covariance))
 
 
 class _Mixture:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pushforward import losses, recipes
 from pushforward.errors import InputError
 from pushforward.flows import Flow
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.tables.splitting import Part
 from pushforward.transforms import Asinh
 
@@ -23,6 +24,7 @@ def check_recipe(recipe: str) -> None:
         raise InputError(f'there is no recipe "{recipe}" (recipes: {", ".join(names)})')
 
 
+@on_the_cpu()
 def build(recipe: str, train: Part, *, max_seconds: float | None, seed: int) -> Flow:
     """Return a new flow for these rows; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):

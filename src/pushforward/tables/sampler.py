@@ -58,7 +58,7 @@ class Sampler:
         rows = max(min(CHECKED_ROWS, 4096 // flow.features), 4)
         if not flow.context_features:
             return self.exact.sample(rows, generator=generator), None
-        context = torch.randn(rows, flow.context_features, dtype=torch.float64, generator=generator)
+        context = torch.randn(rows, flow.context_features, dtype=torch.float64, generator=generator, device="cpu")
         for part in reversed(flow.context_preprocessing):
             context, _ = part.inverse(context)  # type: ignore[operator]
         return self.exact.sample(1, context, generator=generator).squeeze(1), context

@@ -34,7 +34,7 @@ class TrainLoss:
         """Return mean and standard error over the steps since the last report, or the last 20; NaN where unknown."""
         looked_at = self.values[-max(self.since_report, LEAST_BATCHES) :]
         self.values, self.since_report = self.values[-LEAST_BATCHES:], 0
-        return mean_and_error(torch.tensor(looked_at, dtype=torch.float64))
+        return mean_and_error(torch.tensor(looked_at, dtype=torch.float64, device="cpu"))
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:

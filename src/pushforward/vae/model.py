@@ -283,7 +283,7 @@ class VAE(Specified, nn.Module):
         for vamp in vamps:
             vamp.initialize(levels)
         mean, log_std, own = self._encoded(levels)
-        z = mean + log_std.exp() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(mean)
+        z = mean + log_std.exp() * normal_noise(mean.shape, mean.cpu(), torch.Generator().manual_seed(0)).to(mean)
         for part in flows:
             part.initialize(z, own if part is self.posterior_flow else None)
             if part is self.posterior_flow:

@@ -93,7 +93,7 @@ class VampPrior(Specified, Base):
         """
         if bool(self.initialized):
             return
-        picked = x[torch.linspace(0, len(x) - 1, min(self.num_components, len(x))).long()]
+        picked = x[torch.linspace(0, len(x) - 1, min(self.num_components, len(x)), device=x.device).long()]
         self.pseudo_logits[: len(picked)] = picked.clamp(EDGE, 1 - EDGE).logit()
         self.initialized.fill_(True)
 

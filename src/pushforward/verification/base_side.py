@@ -51,7 +51,7 @@ def check_base_side(
             return
         _, _, seen = flow.preprocess(x, context)
         seen = seen.expand(*batch, -1).reshape(batch.numel(), -1)  # type: ignore[union-attr]
-        chosen = sorted(set(torch.linspace(0, len(seen) - 1, MOST_CONTEXTS).long().tolist()))
+        chosen = sorted(set(torch.linspace(0, len(seen) - 1, MOST_CONTEXTS, device="cpu").long().tolist()))
         for row in chosen:
             where = f" at the context of row {row}"
             _BaseCheck(flow.base, seen[row], where, FALSE_ALARMS / len(chosen), findings, generator).run()

@@ -36,7 +36,7 @@ def check_cover(
     shape: tuple[int, ...] = (number,)
     given, of_base = None, None
     if context is not None:
-        rows = torch.linspace(0, len(x) - 1, min(len(x), MOST_CONTEXTS)).long().to(x.device)
+        rows = torch.linspace(0, len(x) - 1, min(len(x), MOST_CONTEXTS), device=x.device).long()
         context, shape = context[rows], (len(rows), -(-number // len(rows)))
         given = context[:, None]
         if flow.base.context_features:

@@ -182,7 +182,7 @@ def _check(subject: Any, x: Tensor, context: Tensor | None, findings: Findings) 
         rounding_x = rounding_x + unit * of_x
         rounding_ld = rounding_ld + unit * (of_ld + (slope.abs() * x_size).sum(-1))
         # A few rows alone: what mixes rows mixes all of them.
-        few = torch.linspace(0, len(number) - 1, min(len(number), 8)).long().to(number.device)
+        few = torch.linspace(0, len(number) - 1, min(len(number), 8), device=number.device).long()
         alone = torch.cat([forward(*(part[i : i + 1] for part in own))[0] for i in few]).detach().double()
         problem = "a row's value alone differs from its value among the others"
         findings.compare("batch", problem, alone, y_[few], number[few], y_size[few], unit * (y_size + of_y)[few])

@@ -94,19 +94,25 @@ def window_of(window: Window | None, x: Tensor | None) -> Window:
 def corners(area: Window, lines: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Return the corners of a grid of the window, (lines, lines, 2), rows from bottom to top."""
     left, right, bottom, top = area
-    across, up = torch.linspace(left, right, lines, dtype=dtype), torch.linspace(bottom, top, lines, dtype=dtype)
+    across, up = (torch.linspace(*ends, lines, dtype=dtype, device="cpu") for ends in ((left, right), (bottom, top)))
     return torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
 
 
 @torch.no_grad()
 def on_grid(
-    log_prob: Callable[..., Tensor], area: Window, grid: int, floor: float, dtype: torch.dtype = torch.float64
+    log_prob: Callable[..., Tensor],
+    area: Window,
+    grid: int,
+    floor: float,
+    dtype: torch.dtype = torch.float64,
+    home: torch.device | None = None,
 ) -> Tensor:
     """Return log densities on a grid of the window, (grid, grid), rows from bottom to top, not below the floor.
 
-    Points are of a dtype; in float32 those of data far from 0, such as dates in days, would be few.
+    Points are of a dtype; in float32 those of data far from 0, such as dates in days, would be few. `home` is where
+    log_prob takes them; what comes back is on the CPU.
     """
-    return log_prob(corners(area, grid, dtype)).float().nan_to_num(neginf=floor).clamp(min=floor)
+    return log_prob(corners(area, grid, dtype).to(home)).cpu().float().nan_to_num(neginf=floor).clamp(min=floor)
 
 
 def draw_points(

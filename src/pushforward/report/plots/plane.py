@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pushforward.errors import InputError, described, require_count, require_number, require_seed
 from pushforward.flows import Flow
+from pushforward.flows.user_rows import device_of
 from pushforward.numerics.arrays import as_tensor
 from pushforward.report.plots.canvas import (
     DATA,
@@ -148,15 +149,15 @@ def steps(
     lines, across = require_count("lines", lines, 2), require_count("across", across)
     reach = require_number("reach", reach, above=0)
     if x is None:
-        start = corners((-reach, reach, -reach, reach), lines)
+        start = corners((-reach, reach, -reach, reach), lines).to(_home(flow))
         found, ends = flow.steps_inverse(start, context), ("latent z", "data x")
     else:
-        start = corners(window_of(None, plane_points(x)), lines)
+        start = corners(window_of(None, plane_points(x)), lines).to(_home(flow))
         found, ends = flow.steps(start, context), ("data x", "latent z")
     titles = [ends[0], *(step.name for step in found[:-1]), ends[1]]
     columns = min(across, len(titles))
     figure, places = board(columns, -(-len(titles) // columns), size=2.2)
-    mesh = draw_grid(places[0], start, torch.zeros(start.shape[:-1]))
+    mesh = draw_grid(places[0], start.cpu(), torch.zeros(start.shape[:-1], device="cpu"))
     for axes, step in zip(places[1:], found, strict=False):
         mesh = draw_grid(axes, step.value.cpu(), step.log_det.cpu())
     for axes, title in zip(places, titles, strict=False):
@@ -188,16 +189,17 @@ def panels(flow: Flow, x: Any, *, context: Any = None, grid: int = 150, seed: in
     """
     _check_plane(flow)
     points, grid = plane_points(x)[:SHOWN], require_count("grid", grid, 2)
-    base, generator = flow.base, torch.Generator().manual_seed(require_seed(seed))
-    given = as_tensor(context, "context") if base.context_features else None
+    base, home = flow.base, _home(flow)
+    generator = torch.Generator(home).manual_seed(require_seed(seed))
+    given = as_tensor(context, "context", home) if base.context_features else None
     z = base.sample((len(points),), context=given, generator=generator)
-    latent, drawn = flow.encode(points, context).cpu(), flow.decode(z, context).cpu()
+    latent, drawn = flow.encode(points.to(home), context).cpu(), flow.decode(z, context).cpu()
     here = window_of(None, points)
     there = window_of(None, torch.cat((latent, z.cpu())))
     figure, places = board(4)
     _draw_density(figure, [places[0], places[3]], flow, here, context=context, depth=10.0, grid=grid)
     if not base.context_features:
-        values = on_grid(lambda points: base.log_prob(points.to(z.dtype)), there, grid, -12.0)
+        values = on_grid(lambda points: base.log_prob(points.to(z.dtype)), there, grid, -12.0, home=home)
         for axes in places[1:3]:
             axes.imshow(values.numpy(), origin="lower", extent=there, cmap=DENSITY_MAP, alpha=0.6)
     contents = (points, latent, z.cpu(), drawn)
@@ -231,7 +233,7 @@ def _draw_density(
 ) -> None:
     """Draw a log density in each of the places, with one colour bar."""
     given = {} if context is None else {"context": context}
-    values = on_grid(partial(density.log_prob, **given), area, grid, -1e30)
+    values = on_grid(partial(density.log_prob, **given), area, grid, -1e30, home=_home(density))
     top = values[values.isfinite()].max().item()
     for axes in places:
         image = axes.imshow(
@@ -247,6 +249,13 @@ def _check_plane(flow: Any) -> None:
         raise InputError(f"flow must be a flow of two features; got {described(flow)}{has}.")
 
 
+def _home(density: Any) -> torch.device:
+    """Return where a density takes its points."""
+    if isinstance(density, torch.distributions.Distribution):
+        return density.sample().device
+    return (device_of(density) if isinstance(density, torch.nn.Module) else None) or torch.device("cpu")
+
+
 def _draws(density: Any, context: Any) -> Tensor:
     """Return points of a density, to see where it lies."""
     if isinstance(density, torch.distributions.Distribution):
@@ -255,6 +264,6 @@ def _draws(density: Any, context: Any) -> Tensor:
         raise InputError(f"density must have log_prob and sample, as a flow has; got {described(density)}.")
     if isinstance(density, Flow):
         _check_plane(density)
-        drawn = density.sample(SHOWN, context, generator=torch.Generator().manual_seed(0))
+        drawn = density.sample(SHOWN, context, generator=torch.Generator(_home(density)).manual_seed(0))
         return plane_points(drawn.reshape(-1, 2), "samples of the flow")
     return plane_points(density.sample(SHOWN, 0), "samples of the density")

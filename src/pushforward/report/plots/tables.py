@@ -115,7 +115,7 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
         _scatter(axes, points, colour)
         axes.set_title(title, fontsize=10)
     if flow is not None:
-        across, up = (torch.linspace(low, high, GRID, dtype=torch.float64) for low, high in bounds)
+        across, up = (torch.linspace(low, high, GRID, dtype=torch.float64, device="cpu") for low, high in bounds)
         values = flow.log_prob(torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)).double().exp()
         values = values.nan_to_num(posinf=0.0)
         # A spike must not leave the rest dark.
