@@ -113,15 +113,19 @@ def without_kernels(make: Callable[[Case, np.ndarray], Any], case: Case, batches
     return KernelsOff(make, case, batches) if case.kind == "coupling" else None
 
 
-def matrix_products(case: Case, num_rows: int, device: torch.device | None = None) -> Callable[[bool], None]:
-    """Return what computes the products of the flow's networks and nothing else; told so, those of a training step."""
+def matrix_products(case: Case, num_rows: int, device: torch.device | None = None) -> Callable[..., None]:
+    """Return what computes the products of the flow's networks and nothing else; told so, those of a training step.
+
+    It takes fewer rows than the most that are given here, too.
+    """
     widths = case.widths
     matrices = [torch.randn(a, b, device=device) for a, b in zip(widths[:-1], widths[1:], strict=True)]
     values = [torch.randn(num_rows, width, device=device) for width in widths]
 
-    def once(backward: bool) -> None:
+    def once(backward: bool, few: int | None = None) -> None:
+        cut = [value[:few] for value in values]
         for _ in range(case.num_layers):
-            for matrix, a, b in zip(matrices, values[:-1], values[1:], strict=True):
+            for matrix, a, b in zip(matrices, cut[:-1], cut[1:], strict=True):
                 torch.mm(a, matrix)
                 if backward:
                     torch.mm(a.T, b)
@@ -149,13 +153,13 @@ class Products:
         return num_steps
 
     def log_prob(self, x: np.ndarray) -> None:
-        """Compute the products that scoring x takes, to a whole chunk."""
+        """Compute the products that scoring x takes."""
         self.sample(len(x))
 
     def sample(self, num_samples: int) -> None:
-        """Compute the products that so many samples take, to a whole chunk."""
-        for _ in range(-(-num_samples // self.CHUNK)):
-            self._chunk(False)
+        """Compute the products that so many samples take."""
+        for start in range(0, num_samples, self.CHUNK):
+            self._chunk(False, num_samples - start)
 
 
 def limit(case: Case, batches: np.ndarray) -> Products | None:

@@ -125,3 +125,14 @@ def test_the_gpu_benchmark_runs_small_on_the_cpu_and_a_missing_peer_hides_nothin
     assert found["a user's loop"] > 0
     assert found["limit"] > 0
     assert "zuko" in found
+
+
+def test_a_short_growth_writes_seconds_of_each_way_and_draws_them(tmp_path):
+    out = tmp_path / "growth.png"
+    subprocess.run([sys.executable, BENCHMARKS / "growth.py", "--quick", "--out", out], check=True, capture_output=True)
+    sizes = json.loads(out.with_suffix(".json").read_text())["sizes"]
+    assert list(sizes) == ["rows", "features", "num_layers", "hidden"]
+    seconds = sizes["rows"]["seconds"]
+    assert set(seconds) == {"kernels", "plain torch", "matrix products"}
+    assert seconds["plain torch"]["log_prob"][1] > seconds["plain torch"]["log_prob"][0]
+    assert out.stat().st_size > 10_000
