@@ -206,7 +206,9 @@ def main() -> None:
     clock, quick = Clock(device), arguments.quick
     torch.set_default_device(device)  # the peers make some of their tensors as they go
     card = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+    installed = {package.name for package in importlib.metadata.distributions()}
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "triton", "numpy") if name in installed}
+    versions["CUDA"] = torch.version.cuda or "none"
     results: dict[str, Any] = {"card": card, "versions": versions}
     for name in arguments.cases:
         began = time.perf_counter()
