@@ -77,7 +77,7 @@ def check_digits(flow: pf.Flow, x: Tensor, context: Tensor | None = None) -> Non
     assert sample.dtype == torch.float64
     assert len(sample[:, 0].unique()) > 490
     drawn, log_prob = flow.sample_and_log_prob(500, given, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(drawn, sample)
+    assert (drawn - sample).abs().max() < 1e-5 * SPREAD
     torch.testing.assert_close(flow.log_prob(drawn, given), log_prob, rtol=0, atol=1e-3)
     path = pf.latent_path(flow, x[0], x[1], given, num_points=3).x
     assert (path[[0, -1]] - x[:2]).abs().max() < 1e-3 * SPREAD

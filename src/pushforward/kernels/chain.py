@@ -68,7 +68,7 @@ class Chain:
     features: int
     links: Sequence[Link]
     plain: Callable[..., tuple[Tensor, Tensor]]
-    _structs: dict[torch.dtype, "_Struct"] = field(default_factory=dict)
+    _structs: dict[torch.dtype, "Struct"] = field(default_factory=dict)
 
     def __call__(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor] | None:
         """Return the mapped rows, (N, D), and log_det, (N,), or None where the kernel cannot.
@@ -85,20 +85,23 @@ class Chain:
         wanted = torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in others))
         if wanted and (inverse or (context is not None and context.requires_grad)):
             return None
-        struct = self._structs.get(x.dtype)
+        struct = self.struct(x.dtype, tensors)
         if struct is None:
-            loaded = native.compiled(x.dtype)
-            if loaded is None:
-                return None
-            struct = self._structs[x.dtype] = _Struct(loaded, self, tensors)
+            return None
         struct.point_at(tensors)
         if wanted:
             return _Forward.apply(self, struct, x, context, *tensors)
         mapped, log_det, _ = struct.map(x.contiguous(), context, inverse=inverse, keep=False)
         return mapped, log_det
 
+    def struct(self, dtype: torch.dtype, tensors: Sequence[Tensor]) -> "Struct | None":
+        """Return the chain as C reads it, or None where there is no compiled library."""
+        if dtype not in self._structs and (loaded := native.compiled(dtype)) is not None:
+            self._structs[dtype] = Struct(loaded, self, tensors)
+        return self._structs.get(dtype)
 
-class _Struct:
+
+class Struct:
     """A chain in the form that C reads, for one dtype."""
 
     def __init__(self, loaded: ctypes.CDLL, chain: Chain, tensors: Sequence[Tensor]) -> None:
@@ -120,11 +123,11 @@ class _Struct:
                 step.gradients[place] = offsets[at]
                 at += 1
         self.num_gradients = offsets[-1]
-        self._chain = native.Chain(
+        self.as_c = native.Chain(
             chain.features, len(chain.links), self.context, self.num_gradients, SLOPE_AT_ZERO,
             ctypes.addressof(self.steps),
         )  # fmt: skip
-        self.address = ctypes.addressof(self._chain)
+        self.address = ctypes.addressof(self.as_c)
         self.rows, self.saved_numbers = loaded.block_rows(), loaded.saved_numbers(self.address)
 
     def point_at(self, tensors: Sequence[Tensor]) -> None:
@@ -132,7 +135,14 @@ class _Struct:
         for (step, place), tensor in zip(self._places, tensors, strict=True):
             step.tensors[place] = tensor.data_ptr()
 
+    def gradients_at(self, places: Sequence[int], size: int) -> None:
+        """Let the gradient of each parameter begin at a place in a vector of some size."""
+        for (step, number), place in zip(self._places, places, strict=True):
+            step.gradients[number] = place
+        self.num_gradients = self.as_c.num_gradients = size
+
     def threads(self, rows: int) -> int:
+        """Return how many threads so many rows are worth."""
         if not self.library.runs_parallel() or rows * self.num_gradients < LEAST_SHARED_WORK:
             return 1
         return min(torch.get_num_threads(), available())
@@ -142,7 +152,7 @@ class _Struct:
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the mapped rows, their log_det, and what the backward pass needs, if it is kept."""
         mapped, log_det = torch.empty_like(x), x.new_empty(len(x))
-        saved = _aligned(x, math.ceil(len(x) / self.rows) * self.saved_numbers) if keep else None
+        saved = aligned(x, math.ceil(len(x) / self.rows) * self.saved_numbers) if keep else None
         self.library.chain_map(
             self.address, x.data_ptr(), None if context is None else context.data_ptr(), len(x), mapped.data_ptr(),
             log_det.data_ptr(), int(inverse), None if saved is None else saved.data_ptr(), self.threads(len(x)),
@@ -162,7 +172,7 @@ class _Struct:
         """Return the gradients of the rows, if wanted, and of every parameter; `saved` is used up."""
         threads = self.threads(len(by_mapped))
         by_x = torch.empty_like(by_mapped) if by_rows else None
-        grads = _aligned(by_mapped, threads * self.num_gradients)
+        grads = aligned(by_mapped, threads * self.num_gradients)
         self.library.chain_backward(
             self.address, None if context is None else context.data_ptr(), len(by_mapped), by_mapped.data_ptr(),
             by_log_det.data_ptr(), saved.data_ptr(), None if by_x is None else by_x.data_ptr(), grads.data_ptr(),
@@ -176,7 +186,7 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, chain: Chain, struct: _Struct, x: Tensor, context: Tensor | None, *tensors: Tensor
+        ctx: Any, chain: Chain, struct: Struct, x: Tensor, context: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         mapped, log_det, ctx.saved = struct.map(x.contiguous(), context, inverse=False, keep=True)
         ctx.chain, ctx.struct, ctx.context = chain, struct, context
@@ -193,7 +203,7 @@ class _Forward(torch.autograd.Function):
 
             both = plain_gradient(again, (x, *tensors), _needed(ctx), (by_mapped, by_log_det))
             return None, None, both[0], None, *both[1:]
-        struct: _Struct = ctx.struct
+        struct: Struct = ctx.struct
         struct.point_at(tensors)
         saved, ctx.saved = ctx.saved, None
         if saved is None:  # a second backward through a graph that was retained
@@ -215,7 +225,7 @@ def _needed(ctx: Any) -> list[bool]:
     return [ctx.needs_input_grad[2], *ctx.needs_input_grad[4:]]
 
 
-def _aligned(like: Tensor, numbers: int) -> Tensor:
+def aligned(like: Tensor, numbers: int) -> Tensor:
     """Return so many numbers, uninitialized, that begin at a multiple of 64 bytes."""
     size = like.element_size()
     room = like.new_empty(numbers + ALIGNED // size)

@@ -5,10 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.kernels.training_steps import TrainingSteps
 from pushforward.losses import Batch
 from pushforward.training.captured_step import CapturedStep, obstacle
 from pushforward.training.data.batches import Batches
 from pushforward.training.flat_weights import Weights
+from pushforward.training.native_steps import native_steps
 from pushforward.training.optimizer import copy_state, load_state, make_optimizer, set_rates
 from pushforward.training.options import Options
 from pushforward.training.random_states import global_noise, set_global_noise
@@ -17,7 +19,7 @@ from pushforward.training.threads import StepThreads
 
 
 class Learner:
-    """A model, its optimizer and its step: `advance(batches)` learns from the next batch at the rate set.
+    """A model, its optimizer and its step: `advance(batches, factors)` learns from the next batches.
 
     Args:
         weights: The model's parameters, laid flat.
@@ -33,7 +35,7 @@ class Learner:
     def __init__(self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads) -> None:
         self.model, self.weights, self.loss, self.generator = weights.model, weights, options.loss, generator
         self.threads = threads
-        self._optimizer_given = options.optimizer
+        self._options = options
         self.optimizer = make_optimizer(options.optimizer, weights, options.learning_rate, options.weight_decay)
         # As made: the optimizer's own entries are overwritten before each step.
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -45,16 +47,43 @@ class Learner:
             else EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact)
         )
         self._captured: CapturedStep | None = None
+        self._native: TrainingSteps | None = None
 
-    def advance(self, batches: Batches) -> Tensor:
-        """Learn from the next batch at the rate set; return its mean loss before, a scalar."""
+    @property
+    def takes_many(self) -> bool:
+        """Whether steps are best taken many at once."""
+        return self._native is not None and not self.threads.compares
+
+    def advance(self, batches: Batches, factors: list[float]) -> list[Tensor]:
+        """Learn from the next batches, one for each factor but no more than the epoch has left.
+
+        Args:
+            batches: Where they come from.
+            factors: The share of the largest learning rate at each step; one, unless the learner `takes_many`.
+
+        Returns:
+            The mean loss before each step that was taken, scalars.
+        """
+        self.set_rate(factors[-1])
+        if self._native is not None:
+            return self._in_c(batches.next_indices(len(factors)), factors)  # type: ignore[attr-defined]
         if self._captured is not None:
-            return self._captured(batches.next_index())  # type: ignore[attr-defined]
+            return [self._captured(batches.next_index())]  # type: ignore[attr-defined]
         self.redraw(self.generator)
-        return self._take(batches.next())
+        return [self._take(batches.next())]
+
+    def _in_c(self, indices: Tensor, factors: list[float]) -> list[Tensor]:
+        native, counter = self._native, self.optimizer.state[self.weights.flat]["step"]
+        assert native is not None
+        rates = [self.rates[0] * factor for factor in factors[: len(indices)]]
+        losses = self.threads.take(lambda: native(indices, rates, int(counter), torch.get_num_threads()))
+        counter += len(indices)
+        return list(losses.unbind())
 
     def rehearse(self, batches: Batches) -> Tensor:
         """Take a step on a batch that does not count, and return its mean loss."""
+        if self._native is not None:
+            return self._in_c(batches.first_index()[None], [self.rate])[0]  # type: ignore[attr-defined]
         if self._captured is not None:
             return self._captured(batches.first_index())  # type: ignore[attr-defined]
         return self._take(batches.peek())
@@ -62,15 +91,20 @@ class Learner:
     def _take(self, batch: Batch) -> Tensor:
         return self.threads.take(lambda: self._step(batch))
 
-    def record(self, batches: Batches) -> str | None:
-        """On CUDA, record the step, to be replayed from now on; return why it could not be, or None.
+    def prepare(self, batches: Batches) -> str | None:
+        """Find the fastest way of taking a step: in C on the CPU; on CUDA recorded, to be replayed from now on.
 
         To be called again whenever what a step does has changed.
+
+        Returns:
+            Why a step could not be recorded, or None.
         """
+        if self.generator.device.type == "cpu":
+            self._native = native_steps(self.weights, self.optimizer, self._options, batches)
         if self.generator.device.type != "cuda":
             return None
         self._captured = None
-        reason = obstacle(self.model, self.loss, self._optimizer_given, batches)
+        reason = obstacle(self.model, self.loss, self._options.optimizer, batches)
         if reason is not None:
             return reason
         numbers, noise, rate = self.numbers(), self.noise(), self.rate

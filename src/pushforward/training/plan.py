@@ -41,6 +41,10 @@ class Plan:
         """The number of steps in force."""
         return self.changes[self.position][1]
 
+    def next_change(self, step: int) -> float:
+        """Return the step of the next recorded change, infinity without one."""
+        return next((at for at, _ in self.changes[self.position + 1 :] if at > step), math.inf)
+
     def rate_factor(self, step: int) -> float:
         """Return the share of the learning rate that step number `step`, counted from 0, is taken at."""
         return rate_factor(self.schedule, (step + 0.5) / self.num_steps)

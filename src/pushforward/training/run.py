@@ -120,17 +120,26 @@ class Run:
             self.progress.note(note)
 
     def _advance(self) -> None:
-        """Take a step; look at the losses, report and save when it is time."""
-        learner = self.learner
-        self.learning_rate = learner.set_rate(self.plan.rate_factor(self.step) * self.guard.rate_cut)
-        self.recent.append(learner.advance(self.batches))
-        self.step += 1
+        """Take a step, or several; look at the losses, report and save when it is time."""
+        factors = [self.plan.rate_factor(self.step + i) * self.guard.rate_cut for i in range(self._steps_at_once())]
+        losses = self.learner.advance(self.batches, factors)
+        self.learning_rate = self.learner.rates[0] * factors[len(losses) - 1]
+        self.recent += losses
+        self.step += len(losses)
         if self.step >= self.next_report:
             self._report()
         elif self.step % LOOK_STEPS == 0:
             self._look()
         if self.folder is not None and self.folder.save_is_due():
             self._save()
+
+    def _steps_at_once(self) -> int:
+        """Return how many steps there are until something else has to be done."""
+        if not self.learner.takes_many:
+            return 1
+        look = (self.step // LOOK_STEPS + 1) * LOOK_STEPS
+        event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
+        return max(int(event) - self.step, 1)
 
     def _look(self) -> None:
         """Judge the losses since the last look; keep a snapshot, or go back to one."""
@@ -204,7 +213,7 @@ class Run:
         rate = self.dropout.report(gap, self.step / self.plan.num_steps)
         if rate is not None:
             self._note(f"step {self.step}: held-out rows fall behind the training rows; dropout raised to {rate:g}")
-            self.learner.record(self.batches)
+            self.learner.prepare(self.batches)
 
     def _note(self, text: str) -> None:
         self.history.notes.append(text)

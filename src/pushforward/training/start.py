@@ -65,7 +65,7 @@ def start_run(
     initial = check_initial(learner.model, losses, batches.rows, "data")
     guard = Guard.at_start(initial, learner.numbers())
     learner.model.train()
-    _record(learner, batches, history, progress, clock, compiling=options.compile)
+    _prepare(learner, batches, history, progress, clock, compiling=options.compile)
     num_steps = most
     if options.compile or budget is not None:
         seconds_a_step, compile_seconds = _rehearse(
@@ -119,7 +119,7 @@ def resume_run(
         dropout.load(state["dropout"])
     if history.stopped_because == "running":
         began = time.perf_counter()
-        learner.record(batches)
+        learner.prepare(batches)
         if options.compile:
             _rehearse(learner, batches, 0.0, compiling=True)
             history.compile_seconds += time.perf_counter() - began
@@ -145,12 +145,12 @@ def resume_run(
     return run
 
 
-def _record(
+def _prepare(
     learner: Learner, batches: Batches, history: History, progress: Progress, clock: Clock, *, compiling: bool
 ) -> None:
-    """Record the step where there is a GPU, or note why each of its operations is launched by itself."""
+    """Find the fastest way of taking a step; where it is not recorded on a GPU, note why."""
     began = time.perf_counter()
-    reason = learner.record(batches)
+    reason = learner.prepare(batches)
     if compiling:  # it has been compiled on the way
         history.compile_seconds += time.perf_counter() - began
         clock.leave_out(time.perf_counter() - began)

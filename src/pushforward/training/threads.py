@@ -51,9 +51,14 @@ class StepThreads:
         with threads(self.number):
             yield
 
+    @property
+    def compares(self) -> bool:
+        """Whether two numbers are compared, step by step."""
+        return self._other != self.number
+
     def take(self, step: Callable[[], Tensor]) -> Tensor:
         """Return what a step returns; now and then it is taken with the other number of threads, to compare."""
-        if self._other == self.number:
+        if not self.compares:
             return step()
         known = len(self._times[self.number]) == TRIAL_STEPS
         trying = known and time.perf_counter() >= self._next_trial

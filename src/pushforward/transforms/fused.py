@@ -31,7 +31,7 @@ class _Found:
     hooked: bool = False  # to be looked at again each time, since hooks may go
 
     def holds(self, compose: nn.Module) -> bool:
-        if self.hooked or tuple(compose._modules.values()) != self.parts or any(getattr(compose, h) for h in HOOKS):
+        if self.hooked or tuple(compose._modules.values()) != self.parts or has_hooks(compose):
             return False
         for module, inside, training in self.modules:
             if (
@@ -60,10 +60,7 @@ def fused(compose: "Compose", x: Tensor, context: Tensor | None, *, inverse: boo
     """
     if x.dtype not in (torch.float32, torch.float64) or not _is_plain_call(x):
         return None
-    known = _found.get(compose)
-    if known is None or not known.holds(compose):
-        known = _found[compose] = _look_at(compose)
-    chain, features = known.chain, x.shape[-1]
+    chain, features = chain_of(compose), x.shape[-1]
     if chain is None or chain.features != features or not x.numel():
         return None
     rows = x if x.ndim == 2 else x.reshape(-1, features)
@@ -73,6 +70,19 @@ def fused(compose: "Compose", x: Tensor, context: Tensor | None, *, inverse: boo
     if found is None or x.ndim == 2:
         return found
     return found[0].reshape(x.shape), found[1].reshape(x.shape[:-1])
+
+
+def chain_of(compose: "Compose") -> Chain | None:
+    """Return the chain that stands for a compose as it is now, or None."""
+    known = _found.get(compose)
+    if known is None or not known.holds(compose):
+        known = _found[compose] = _look_at(compose)
+    return known.chain
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether a module itself has hooks, which a kernel would not call."""
+    return any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def _is_plain_call(x: Tensor) -> bool:
@@ -91,7 +101,7 @@ def _look_at(compose: "Compose") -> _Found:
     modules = [(m, tuple(m._modules.values()), m.training) for m in inside]
     held = tuple(compose._modules.values())
     masks = [(buffer, buffer._version) for buffer in compose.buffers()]
-    if any(getattr(module, hooks) for module in inside for hooks in HOOKS):
+    if any(has_hooks(module) for module in [compose, *inside]):
         return _Found(None, [], held, [], hooked=True)
     links = [link for part in parts if (link := part.kernel_link()) is not None and link.in_range]
     if len(links) < len(parts) or not any(link.kind == "coupling" for link in links):

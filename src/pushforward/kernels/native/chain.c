@@ -1,14 +1,11 @@
 // A chain of couplings and mixing steps as one operator: forward, inverse, and the gradient of forward.
-#include <stdlib.h>
-#include <string.h>
 #ifdef _OPENMP
 #include <omp.h>
 #else
 #define omp_get_thread_num() 0
 #endif
 
-#include "coupling.h"
-#include "mixing.h"
+#include "blocks.h"
 
 #define TOGETHER 4  // blocks that pass a step together, while its weights are in the cache
 
@@ -22,19 +19,10 @@ int runs_parallel(void) {
 #endif
 }
 
-// Numbers that the backward pass needs of one block.
-long saved_numbers(const Chain *c) {
-    long rows = 0;
-    for (int i = 0; i < c->num_steps; i++) rows += saved_rows(c, c->steps + i);
-    return rows * ROWS;
-}
-
-static real *numbers(long n) { return aligned_alloc(64, (n * sizeof(real) + 127) / 64 * 64); }
-
-// rows first ... of (N, D), into [D][ROWS]; rows beyond the last are zero
-static void load_rows(const real *from, long first, long N, int D, real *X) {
-    for (int r = 0; r < ROWS; r++)
-        for (int d = 0; d < D; d++) X[(long)d * ROWS + r] = first + r < N ? from[(first + r) * D + d] : 0;
+static real *matrices(const Chain *c) {
+    real *W = numbers((long)c->features * c->features * c->num_steps + 1);
+    multiply_all_out(c, W);
+    return W;
 }
 
 static void store_rows(const real *X, long first, long N, int D, real *to) {
@@ -42,23 +30,12 @@ static void store_rows(const real *X, long first, long N, int D, real *to) {
         for (int d = 0; d < D; d++) to[(first + r) * D + d] = X[(long)d * ROWS + r];
 }
 
-static void load_context(const Chain *c, const real *context, long first, long N, real *C) {
-    load_rows(context, first, N, c->context, C);
-    for (long i = 0; i < (long)c->context * ROWS; i += LANES) *(vec *)(C + i) = clamp(*(vec *)(C + i), -LARGEST_SEEN, LARGEST_SEEN);
-}
-
-static real *matrices(const Chain *c) {
-    const long D = c->features;
-    real *all = numbers(D * D * c->num_steps + 1);
-    for (int i = 0; i < c->num_steps; i++)
-        if (c->steps[i].kind == LU) multiply_out(c->steps + i, D, all + i * D * D);
-    return all;
-}
+long saved_numbers(const Chain *c) { return numbers_to_save(c); }
 
 // in, out: (N, D). context: (N, context) or 0. log_det: (N). saved: blocks x saved_numbers, or 0.
 void chain_map(const Chain *c, const real *in, const real *context, long N, real *out, real *log_det, int inverse,
                real *saved, int threads) {
-    const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = saved_numbers(c), groups = (blocks + TOGETHER - 1) / TOGETHER;
+    const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = numbers_to_save(c), groups = (blocks + TOGETHER - 1) / TOGETHER;
     real *W = matrices(c);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -70,21 +47,15 @@ void chain_map(const Chain *c, const real *in, const real *context, long N, real
             long done = 0;
             memset(ld, 0, TOGETHER * ROWS * sizeof(real));
             for (long b = 0; b < many; b++) {
-                load_rows(in, (first + b) * ROWS, N, D, X + b * D * ROWS);
-                if (C) load_context(c, context, (first + b) * ROWS, N, C + b * c->context * ROWS);
+                load_rows(in, 0, (first + b) * ROWS, N, D, X + b * D * ROWS);
+                if (C) load_context(c, context, 0, (first + b) * ROWS, N, C + b * c->context * ROWS);
             }
             for (int k = 0; k < c->num_steps; k++) {
                 const int i = inverse ? c->num_steps - 1 - k : k;
-                const Step *s = c->steps + i;
-                for (long b = 0; b < many; b++) {
-                    real *x = X + b * D * ROWS, *keep = saved ? saved + (first + b) * size + done * ROWS : 0;
-                    if (s->kind == COUPLING) coupling(c, s, x, C ? C + b * c->context * ROWS : 0, ld + b * ROWS, inverse, keep, scratch);
-                    else {
-                        if (keep && s->kind == LU) memcpy(keep, x, D * ROWS * sizeof(real));
-                        mix(s, D, W + i * D * D, x, ld + b * ROWS, inverse, scratch);
-                    }
-                }
-                done += saved_rows(c, s);
+                for (long b = 0; b < many; b++)
+                    take_step(c, i, W, X + b * D * ROWS, C ? C + b * c->context * ROWS : 0, ld + b * ROWS, inverse,
+                              saved ? saved + (first + b) * size + done * ROWS : 0, scratch);
+                done += saved_rows(c, c->steps + i);
             }
             for (long b = 0; b < many; b++) {
                 store_rows(X + b * D * ROWS, (first + b) * ROWS, N, D, out);
@@ -100,7 +71,7 @@ void chain_map(const Chain *c, const real *in, const real *context, long N, real
 // 0. grads: (threads, num_gradients); the sum ends in the first.
 void chain_backward(const Chain *c, const real *context, long N, const real *gz, const real *gl, real *saved, real *gx,
                     real *grads, int threads) {
-    const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = saved_numbers(c), n = c->num_gradients;
+    const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = numbers_to_save(c), n = c->num_gradients;
     real *W = matrices(c);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -113,20 +84,15 @@ void chain_backward(const Chain *c, const real *context, long N, const real *gz,
             const long many = high - first < TOGETHER ? high - first : TOGETHER;
             long done = size / ROWS;
             for (long b = 0; b < many; b++) {
-                load_rows(gz, (first + b) * ROWS, N, D, G + b * D * ROWS);
-                load_rows(gl, (first + b) * ROWS, N, 1, g + b * ROWS);
-                if (C) load_context(c, context, (first + b) * ROWS, N, C + b * c->context * ROWS);
+                load_rows(gz, 0, (first + b) * ROWS, N, D, G + b * D * ROWS);
+                load_rows(gl, 0, (first + b) * ROWS, N, 1, g + b * ROWS);
+                if (C) load_context(c, context, 0, (first + b) * ROWS, N, C + b * c->context * ROWS);
             }
             for (int i = c->num_steps - 1; i >= 0; i--) {
-                const Step *s = c->steps + i;
-                done -= saved_rows(c, s);
-                for (long b = 0; b < many; b++) {
-                    real *kept = saved + (first + b) * size + done * ROWS, *by = G + b * D * ROWS;
-                    if (s->kind == COUPLING)
-                        coupling_backward(c, s, by, C ? C + b * c->context * ROWS : 0, g + b * ROWS, kept, grad, scratch);
-                    else
-                        mix_backward(s, D, W + i * D * D, by, kept, grad, scratch, scratch + D * ROWS);
-                }
+                done -= saved_rows(c, c->steps + i);
+                for (long b = 0; b < many; b++)
+                    take_step_back(c, i, W, G + b * D * ROWS, C ? C + b * c->context * ROWS : 0, g + b * ROWS,
+                                   saved + (first + b) * size + done * ROWS, grad, scratch);
             }
             for (long b = 0; gx && b < many; b++) store_rows(G + b * D * ROWS, (first + b) * ROWS, N, D, gx);
         }

@@ -34,6 +34,16 @@ class Chain(ctypes.Structure):
     ]  # fmt: skip
 
 
+class Training(ctypes.Structure):
+    """`Training` of training.c."""
+
+    _fields_ = [
+        ("batch", c_long), ("num_rows", c_long), ("data", c_void_p), ("context", c_void_p), ("weight", c_void_p),
+        ("constant", c_void_p), ("theta", c_void_p), ("mean", c_void_p), ("square", c_void_p), ("beta1", c_double),
+        ("beta2", c_double), ("epsilon", c_double), ("decay", c_double), ("clip", c_double), ("decoupled", c_int),
+    ]  # fmt: skip
+
+
 SIGNATURES = {
     "block_rows": ([], c_int),
     "runs_parallel": ([], c_int),
@@ -51,6 +61,8 @@ SIGNATURES = {
             *[c_long] * 3, c_int,
         ], None
     ),
+    "train_numbers": ([c_void_p, c_long, c_int], c_long),
+    "train": ([c_void_p, c_void_p, c_void_p, c_void_p, c_long, c_long, c_void_p, c_void_p, c_int], None),
 }  # fmt: skip
 
 

@@ -73,8 +73,7 @@ class RowBatches:
 
     def _shuffle(self) -> None:
         self.before_shuffle = self.generator.get_state()
-        order = torch.randperm(len(self.rows), generator=self.generator, device=self.generator.device)
-        self._parts = order.split(self.batch_size)
+        self._order = torch.randperm(len(self.rows), generator=self.generator, device=self.generator.device)
 
     def next(self) -> Batch:
         """Return the next batch."""
@@ -82,11 +81,15 @@ class RowBatches:
 
     def next_index(self) -> Tensor:
         """Return the numbers of the rows of the next batch, (batch_size,)."""
+        return self.next_indices(1)[0]
+
+    def next_indices(self, most: int) -> Tensor:
+        """Return those of as many batches, but no more than are left of the epoch: (number, batch_size)."""
         if self.taken == self.steps_per_epoch:
             self.taken = 0
             self._shuffle()
-        self.taken += 1
-        return self._parts[self.taken - 1]
+        first, self.taken = self.taken, min(self.taken + most, self.steps_per_epoch)
+        return self._order[first * self.batch_size : self.taken * self.batch_size].view(-1, self.batch_size)
 
     def batch(self, index: Tensor) -> Batch:
         """Return rows as the loss sees them, with fresh noise."""

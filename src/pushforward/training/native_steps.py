@@ -1,0 +1,84 @@
+"""Training steps in C, many at a call, where flow, loss and optimizer are those that the kernel knows."""
+
+import torch
+from torch import nn
+
+from pushforward import losses
+from pushforward.bases import StandardNormal
+from pushforward.flows import Flow
+from pushforward.kernels.switch import kernels_are_on
+from pushforward.kernels.training_steps import Adam, TrainingSteps
+from pushforward.training.data.batches import Batches, RowBatches
+from pushforward.training.flat_weights import Weights
+from pushforward.training.options import Options
+from pushforward.transforms import Compose
+from pushforward.transforms.fused import chain_of, has_hooks
+
+
+def native_steps(
+    weights: Weights, optimizer: torch.optim.Optimizer, options: Options, batches: Batches
+) -> TrainingSteps | None:
+    """Return steps in C for maximum likelihood of a flow of couplings by Adam, or None where torch has to take them.
+
+    The preprocessing learns nothing in a run, so the kernel is given the rows as the transform sees them.
+
+    Args:
+        weights: The model's parameters, laid flat.
+        optimizer: Adam or AdamW over them, with its state.
+        options: Of the run.
+        batches: Where rows come from.
+    """
+    model, flat = weights.model, weights.flat.detach()
+    if not (
+        flat.device.type == "cpu"
+        and kernels_are_on()
+        and options.loss is losses.nll
+        and not callable(options.optimizer)
+        and not options.compile
+        and options.precision != "bf16"
+        and isinstance(batches, RowBatches)
+        and batches.rows.x is not None
+        and not batches.rows.form.dequantize
+        and _is_covered(model)
+    ):
+        return None
+    assert isinstance(model, Flow)
+    chain = chain_of(model.transform) if isinstance(model.transform, Compose) else None
+    rows = batches.rows
+    if chain is None or chain.features != model.features:
+        return None
+    tensors = {tensor.data_ptr(): tensor.numel() for link in chain.links for tensor in link.tensors()}
+    if sum(tensors.values()) != flat.numel():  # something else learns, too, or some of it does not
+        return None
+    with torch.no_grad():
+        x, log_det, context = model.preprocess(rows.x, rows.context)
+    group, state = optimizer.param_groups[0], optimizer.state[weights.flat]
+    adam = Adam(
+        betas=group["betas"],
+        epsilon=group["eps"],
+        weight_decay=group["weight_decay"],
+        decoupled=isinstance(optimizer, torch.optim.AdamW),
+        clip_norm=options.clip_norm,
+    )
+    try:
+        return TrainingSteps(
+            chain,
+            flat,
+            (state["exp_avg"], state["exp_avg_sq"]),
+            x.to(flat.dtype),
+            None if context is None else context.to(flat.dtype),
+            rows.weight,
+            log_det.to(flat.dtype) if len(model.preprocessing) else None,
+            adam,
+            batches.batch_size,
+        )
+    except ValueError:
+        return None
+
+
+def _is_covered(model: nn.Module) -> bool:
+    """Return whether a model is a plain flow onto a standard normal, whose preprocessing is fixed."""
+    if type(model) is not Flow or type(model.base) is not StandardNormal or has_hooks(model):
+        return False
+    fixed = [*model.preprocessing.parameters(), *model.context_preprocessing.parameters()]
+    return not fixed and not any(has_hooks(module) for module in model.modules())

@@ -1,0 +1,122 @@
+"""Training steps in C against the same steps in torch: what is learned, how a run goes on, and what stays in torch."""
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.kernels.native.library import compiled
+from pushforward.kernels.switch import kernels
+from pushforward.training import learner
+from pushforward.transforms import Asinh
+
+X = pf.data.two_moons(600, seed=0).x.double()
+CONTEXT = (X[:, :1] > 0).double()
+
+
+def make(context=0, **options):
+    torch.manual_seed(0)
+    sizes = {"num_layers": 3, "hidden_features": (12, 12), "context_features": context}
+    return pf.recipes.nsf(2, **{**sizes, **options}).double()
+
+
+def fitted(flow, *, on, x=X, context=None, steps=60, **options):
+    with kernels(on):
+        history = pf.fit(flow, x, context, num_steps=steps, progress=False, **options)
+    return torch.cat([value.detach().flatten() for value in flow.parameters()]), history
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Count the steps taken in C."""
+    if compiled(torch.float64) is None:
+        pytest.skip("there is no C compiler")
+    taken = []
+    inner = learner.Learner._in_c
+
+    def counted(self, indices, factors):
+        taken.append(len(indices))
+        return inner(self, indices, factors)
+
+    monkeypatch.setattr(learner.Learner, "_in_c", counted)
+    return taken
+
+
+CASES = {
+    "adam": {},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+    "decay in adam": {"weight_decay": 0.1},
+    "much clipping": {"clip_norm": 0.01},
+    "no clipping": {"clip_norm": None},
+    "weights": {"weight": torch.linspace(0.1, 2, len(X))},
+    "constant rate, no validation": {"schedule": "constant", "validation": None},
+    "odd batches": {"batch_size": 77},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("flow", [{}, {"mixing": "lu", "preprocessing": [Asinh(2)]}, {"mixing": "permute"}])
+def test_a_run_in_c_learns_what_the_run_in_torch_learns(case, flow, calls):
+    found, history = fitted(make(**flow), on=True, **CASES[case])
+    assert sum(calls) >= 60
+    assert max(calls) > 1 or history.best_validation is None  # without validation each of so few steps is reported
+    number = len(calls)
+    wanted, other = fitted(make(**flow), on=False, **CASES[case])
+    assert len(calls) == number
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
+    for row, same in zip(history.rows, other.rows, strict=True):
+        assert row["step"] == same["step"]
+        assert row["learning_rate"] == same["learning_rate"]
+        assert row["train_loss"] == pytest.approx(same["train_loss"], abs=1e-7)
+
+
+def test_context_is_learned_from(calls):
+    found, _ = fitted(make(context=1), on=True, context=CONTEXT)
+    wanted, _ = fitted(make(context=1), on=False, context=CONTEXT)
+    assert sum(calls) >= 60
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_float32_runs_are_bit_equal_and_near_those_of_torch(calls):
+    first, _ = fitted(make().float(), on=True, x=X.float())
+    again, _ = fitted(make().float(), on=True, x=X.float())
+    other, _ = fitted(make().float(), on=False, x=X.float())
+    assert torch.equal(first, again)
+    torch.testing.assert_close(first, other, rtol=1e-2, atol=1e-2)
+
+
+def own_loss(model, batch, generator):
+    return pf.losses.nll(model, batch, generator)
+
+
+@pytest.mark.parametrize(
+    ("flow", "options"),
+    [
+        ({}, {"loss": own_loss}),
+        ({}, {"optimizer": lambda parameters: torch.optim.SGD(parameters, 1e-3)}),
+        ({"dropout": 0.2}, {}),
+        ({"base": pf.bases.DiagonalNormal(2)}, {}),
+        ({}, {"precision": "bf16"}),
+        ({"autoregressive": True}, {}),
+    ],
+)
+def test_what_the_kernel_does_not_know_is_taken_by_torch(flow, options, calls):
+    _, history = fitted(make(**flow), on=True, steps=5, **options)
+    assert history.steps == 5
+    assert not calls
+
+
+def test_frozen_parameters_stay_and_torch_takes_the_steps(calls):
+    flow = make()
+    flow.transform[0].requires_grad_(False)
+    before = flow.transform[0].conditioner.first.weight.clone()
+    fitted(flow, on=True, steps=5)
+    assert torch.equal(flow.transform[0].conditioner.first.weight, before)
+    assert not calls
+
+
+def test_batches_many_at_once_are_those_one_by_one():
+    one, many = make(), make()
+    found, history = fitted(one, on=True)
+    again, _ = fitted(many, on=True)
+    assert torch.equal(found, again)
+    assert history.steps == 60
