@@ -13,8 +13,11 @@ X = pf.data.two_moons(600, seed=0).x.double()
 CONTEXT = (X[:, :1] > 0).double()
 
 
-def make(context=0, **options):
+def make(context=0, shared=False, **options):
     torch.manual_seed(0)
+    if shared:
+        couplings = list(pf.recipes.nsf(2, num_layers=2).transform)
+        return pf.Flow(pf.transforms.Compose([*couplings, *couplings]), pf.bases.StandardNormal(2)).double()
     sizes = {"num_layers": 3, "hidden_features": (12, 12), "context_features": context}
     return pf.recipes.nsf(2, **{**sizes, **options}).double()
 
@@ -53,8 +56,11 @@ CASES = {
 }
 
 
+MASKED = {"autoregressive": True, "mixing": "lu", "activation": "silu"}
+
+
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("flow", [{}, {"mixing": "lu", "preprocessing": [Asinh(2)]}, {"mixing": "permute"}])
+@pytest.mark.parametrize("flow", [{}, {"mixing": "lu", "preprocessing": [Asinh(2)]}, {"mixing": "permute"}, MASKED])
 def test_a_run_in_c_learns_what_the_run_in_torch_learns(case, flow, calls):
     found, history = fitted(make(**flow), on=True, **CASES[case])
     assert sum(calls) >= 60
@@ -84,6 +90,21 @@ def test_float32_runs_are_bit_equal_and_near_those_of_torch(calls):
     torch.testing.assert_close(first, other, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("flow", [{}, MASKED])
+def test_dropout_is_drawn_anew_each_step_and_as_the_seed_says(flow, calls):
+    data = pf.data.two_moons(60, seed=1).x.double()
+    first, history = fitted(make(dropout=0.3, **flow), on=True, x=data, steps=300, schedule="constant")
+    assert sum(calls) >= 300
+    again, _ = fitted(make(dropout=0.3, **flow), on=True, x=data, steps=300, schedule="constant")
+    other, _ = fitted(make(dropout=0.3, **flow), on=True, x=data, steps=300, schedule="constant", seed=1)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    _, by_torch = fitted(make(dropout=0.3, **flow), on=False, x=data, steps=300, schedule="constant")
+    _, without = fitted(make(dropout=0.0, **flow), on=True, x=data, steps=300, schedule="constant")
+    last, theirs, bare = (run.rows[-1]["train_loss"] for run in (history, by_torch, without))
+    assert abs(last - theirs) < 0.3 * (theirs - bare)
+
+
 def own_loss(model, batch, generator):
     return pf.losses.nll(model, batch, generator)
 
@@ -93,10 +114,9 @@ def own_loss(model, batch, generator):
     [
         ({}, {"loss": own_loss}),
         ({}, {"optimizer": lambda parameters: torch.optim.SGD(parameters, 1e-3)}),
-        ({"dropout": 0.2}, {}),
         ({"base": pf.bases.DiagonalNormal(2)}, {}),
         ({}, {"precision": "bf16"}),
-        ({"autoregressive": True}, {}),
+        ({"shared": True}, {}),
     ],
 )
 def test_what_the_kernel_does_not_know_is_taken_by_torch(flow, options, calls):

@@ -1,4 +1,4 @@
-"""A chain of couplings and mixing steps as one operator in C: log_det and gradients included."""
+"""A chain of couplings, autoregressive and mixing steps as one operator in C: log_det and gradients included."""
 
 import ctypes
 import math
@@ -26,33 +26,53 @@ class Link:
     """One step of a chain, as the kernel runs it.
 
     Attributes:
-        kind: "coupling", "lu" or "permutation".
-        tensors: Gives the parameters that are there now: of a coupling weight and bias of each layer of its network and
-            the context's weights last; of "lu" lower, upper, log diagonal, bias.
-        order: Of a coupling the kept features, then the others; of a permutation y_i = x_order[i].
-        num_kept: Of a coupling.
-        family: Of a coupling's maps, one of `native.FAMILIES`.
+        kind: One of `native.KINDS`.
+        tensors: Gives the parameters that are there now: of a network weight and bias of each layer and the context's
+            weights last; of "lu" lower, upper, log diagonal, bias.
+        inverted: Whether it runs the other way; then it has no gradient.
+        order: Of a coupling the kept features, then the others; of an autoregressive step twice the sequence of the
+            features; of a permutation y_i = x_order[i].
+        matrix: Of "matrix", y = matrix x, orthogonal, (D, D).
+        num_kept: Features that the network sees.
+        sorted: Of an autoregressive step's network, made by `sorted_network`.
+        family: Of the maps, one of `native.FAMILIES`.
         bins, bound: Of splines.
         hidden: Widths of the network's hidden layers.
         activation: One of `native.ACTIVATIONS`.
         context: Size of the context that the network sees.
+        dropout: Gives the share of hidden values that are dropped now.
     """
 
     kind: str
-    tensors: Callable[[], list[Tensor]]
+    tensors: Callable[[], list[Tensor]] = list
+    inverted: bool = False
     order: np.ndarray | None = None
+    matrix: Tensor | None = None
     num_kept: int = 0
+    sorted: np.ndarray | None = None
     family: str = "additive"
     bins: int = 0
     bound: float = 0.0
     hidden: tuple[int, ...] = ()
     activation: str = "relu"
     context: int = 0
+    dropout: Callable[[], float] = float
 
     @property
     def in_range(self) -> bool:
         """Whether the kernel's sizes suffice."""
         return len(self.hidden) <= native.MOST_HIDDEN and self.bins <= native.MOST_BINS
+
+    @property
+    def num_features(self) -> int:
+        """Number of features D of a link with a network."""
+        assert self.order is not None
+        return len(self.order) // (2 if self.kind == "autoregressive" else 1)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether it is more than mixing."""
+        return self.kind in ("coupling", "autoregressive")
 
 
 @dataclass(eq=False)
@@ -83,16 +103,31 @@ class Chain:
         if any(t.dtype != x.dtype or t.device != x.device or not t.is_contiguous() for t in tensors):
             return None
         wanted = torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in others))
-        if wanted and (inverse or (context is not None and context.requires_grad)):
+        if wanted and (inverse or self.any_inverted or (context is not None and context.requires_grad)):
             return None
         struct = self.struct(x.dtype, tensors)
         if struct is None:
             return None
         struct.point_at(tensors)
+        noise = int(torch.empty((), dtype=torch.int64).random_(1, None)) if self.drops() else 0
         if wanted:
-            return _Forward.apply(self, struct, x, context, *tensors)
-        mapped, log_det, _ = struct.map(x.contiguous(), context, inverse=inverse, keep=False)
+            return _Forward.apply(self, struct, noise, x, context, *tensors)
+        mapped, log_det, _ = struct.map(x.contiguous(), context, noise, inverse=inverse, keep=False)
         return mapped, log_det
+
+    @property
+    def context(self) -> int:
+        """Size of the context that links see, 0 where none does."""
+        return max(link.context for link in self.links)
+
+    @property
+    def any_inverted(self) -> bool:
+        """Whether a link runs the other way."""
+        return any(link.inverted for link in self.links)
+
+    def drops(self) -> bool:
+        """Return whether any dropout is at work."""
+        return any(link.dropout() for link in self.links)
 
     def struct(self, dtype: torch.dtype, tensors: Sequence[Tensor]) -> "Struct | None":
         """Return the chain as C reads it, or None where there is no compiled library."""
@@ -106,34 +141,47 @@ class Struct:
 
     def __init__(self, loaded: ctypes.CDLL, chain: Chain, tensors: Sequence[Tensor]) -> None:
         self.library, self.features = loaded, chain.features
-        self.context = max(link.context for link in chain.links)
         self.steps = (native.Step * len(chain.links))()
-        self._orders = [link.order for link in chain.links]  # kept alive: C reads them
+        self._links = chain.links  # kept alive: C reads their arrays
+        self._matrices: list[Tensor] = []
         self._places: list[tuple[native.Step, int]] = []
         offsets = np.cumsum([0, *(tensor.numel() for tensor in tensors)]).tolist()
-        at = 0
+        at = prepared = 0
         for step, link in zip(self.steps, chain.links, strict=True):
-            step.kind = ("coupling", "lu", "permutation").index(link.kind)
+            step.kind, step.inverted = native.KINDS.index(link.kind), link.inverted
             step.family, step.activation = native.FAMILIES.index(link.family), native.ACTIVATIONS.index(link.activation)
             step.num_kept, step.bins, step.bound = link.num_kept, link.bins, link.bound
             step.num_hidden, step.hidden[: len(link.hidden)] = len(link.hidden), link.hidden
-            step.order = None if link.order is None else link.order.ctypes.data
+            step.context = link.context
+            if link.order is not None:
+                step.order, step.num_moved = link.order.ctypes.data, len(link.order) - link.num_kept
+            if link.matrix is not None:
+                self._matrices.append(link.matrix.to(tensors[0].dtype).contiguous())
+                step.tensors[0] = self._matrices[-1].data_ptr()
+            step.prepared = prepared
+            if link.kind == "lu":
+                prepared += chain.features**2
+            elif link.sorted is not None:
+                step.sorted = link.sorted.ctypes.data
+                prepared += sum(tensor.numel() for tensor in link.tensors())
             for place in range(len(link.tensors())):
                 self._places.append((step, place))
                 step.gradients[place] = offsets[at]
                 at += 1
         self.num_gradients = offsets[-1]
         self.as_c = native.Chain(
-            chain.features, len(chain.links), self.context, self.num_gradients, SLOPE_AT_ZERO,
-            ctypes.addressof(self.steps),
+            chain.features, len(chain.links), chain.context, self.num_gradients, prepared,
+            SLOPE_AT_ZERO, ctypes.addressof(self.steps),
         )  # fmt: skip
         self.address = ctypes.addressof(self.as_c)
         self.rows, self.saved_numbers = loaded.block_rows(), loaded.saved_numbers(self.address)
 
     def point_at(self, tensors: Sequence[Tensor]) -> None:
-        """Let C read the parameters where they are now."""
+        """Let C read the parameters where they are now, and dropout as it is."""
         for (step, place), tensor in zip(self._places, tensors, strict=True):
             step.tensors[place] = tensor.data_ptr()
+        for step, link in zip(self.steps, self._links, strict=True):
+            step.dropout = link.dropout()
 
     def gradients_at(self, places: Sequence[int], size: int) -> None:
         """Let the gradient of each parameter begin at a place in a vector of some size."""
@@ -148,14 +196,21 @@ class Struct:
         return min(torch.get_num_threads(), available())
 
     def map(
-        self, x: Tensor, context: Tensor | None, *, inverse: bool, keep: bool
+        self, x: Tensor, context: Tensor | None, noise: int, *, inverse: bool, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the mapped rows, their log_det, and what the backward pass needs, if it is kept."""
+        """Return the mapped rows, their log_det, and what the backward pass needs, if it is kept.
+
+        Args:
+            x, context: As a chain takes them.
+            noise: Key of dropout, or 0 for none.
+            inverse: Latent to data.
+            keep: Whether there will be a backward pass.
+        """
         mapped, log_det = torch.empty_like(x), x.new_empty(len(x))
         saved = aligned(x, math.ceil(len(x) / self.rows) * self.saved_numbers) if keep else None
         self.library.chain_map(
             self.address, x.data_ptr(), None if context is None else context.data_ptr(), len(x), mapped.data_ptr(),
-            log_det.data_ptr(), int(inverse), None if saved is None else saved.data_ptr(), self.threads(len(x)),
+            log_det.data_ptr(), int(inverse), noise, None if saved is None else saved.data_ptr(), self.threads(len(x)),
         )  # fmt: skip
         return mapped, log_det, saved
 
@@ -165,6 +220,7 @@ class Struct:
         by_mapped: Tensor,
         by_log_det: Tensor,
         context: Tensor | None,
+        noise: int,
         saved: Tensor,
         *,
         by_rows: bool,
@@ -175,7 +231,7 @@ class Struct:
         grads = aligned(by_mapped, threads * self.num_gradients)
         self.library.chain_backward(
             self.address, None if context is None else context.data_ptr(), len(by_mapped), by_mapped.data_ptr(),
-            by_log_det.data_ptr(), saved.data_ptr(), None if by_x is None else by_x.data_ptr(), grads.data_ptr(),
+            by_log_det.data_ptr(), noise, saved.data_ptr(), None if by_x is None else by_x.data_ptr(), grads.data_ptr(),
             threads,
         )  # fmt: skip
         return by_x, torch._utils._unflatten_dense_tensors(grads[: self.num_gradients], tensors)
@@ -186,10 +242,10 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, chain: Chain, struct: Struct, x: Tensor, context: Tensor | None, *tensors: Tensor
+        ctx: Any, chain: Chain, struct: Struct, noise: int, x: Tensor, context: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        mapped, log_det, ctx.saved = struct.map(x.contiguous(), context, inverse=False, keep=True)
-        ctx.chain, ctx.struct, ctx.context = chain, struct, context
+        mapped, log_det, ctx.saved = struct.map(x.contiguous(), context, noise, inverse=False, keep=True)
+        ctx.chain, ctx.struct, ctx.noise, ctx.context = chain, struct, noise, context
         ctx.save_for_backward(x, *tensors)
         return mapped, log_det
 
@@ -197,32 +253,38 @@ class _Forward(torch.autograd.Function):
     def backward(ctx: Any, by_mapped: Tensor, by_log_det: Tensor) -> tuple[Any, ...]:
         x, *tensors = ctx.saved_tensors  # refuses parameters that have been changed since
         if torch.is_grad_enabled() or not runs_in_c(by_mapped, by_log_det):  # to be differentiated, or many at once
+            if ctx.noise:
+                raise NotImplementedError(
+                    "the gradient of a flow with dropout cannot be differentiated or batched: call flow.eval(), or set "
+                    "PUSHFORWARD_KERNELS=off."
+                )
 
             def again(x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
                 return ctx.chain.plain(x, ctx.context, *tensors)
 
             both = plain_gradient(again, (x, *tensors), _needed(ctx), (by_mapped, by_log_det))
-            return None, None, both[0], None, *both[1:]
+            return None, None, None, both[0], None, *both[1:]
         struct: Struct = ctx.struct
         struct.point_at(tensors)
         saved, ctx.saved = ctx.saved, None
         if saved is None:  # a second backward through a graph that was retained
-            _, _, saved = struct.map(x.contiguous(), ctx.context, inverse=False, keep=True)
+            _, _, saved = struct.map(x.contiguous(), ctx.context, ctx.noise, inverse=False, keep=True)
         by_x, grads = struct.backward(
             tensors,
             by_mapped.contiguous(),
             by_log_det.contiguous(),
             ctx.context,
+            ctx.noise,
             saved,
-            by_rows=ctx.needs_input_grad[2],
+            by_rows=ctx.needs_input_grad[3],
         )
         _, *wanted = _needed(ctx)
-        return None, None, by_x, None, *(g if need else None for g, need in zip(grads, wanted, strict=True))
+        return None, None, None, by_x, None, *(g if need else None for g, need in zip(grads, wanted, strict=True))
 
 
 def _needed(ctx: Any) -> list[bool]:
     """Return whether x, and each parameter, needs a gradient."""
-    return [ctx.needs_input_grad[2], *ctx.needs_input_grad[4:]]
+    return [ctx.needs_input_grad[3], *ctx.needs_input_grad[5:]]
 
 
 def aligned(like: Tensor, numbers: int) -> Tensor:

@@ -20,6 +20,7 @@ class Adam:
     weight_decay: float
     decoupled: bool
     clip_norm: float | None
+    seed: int  # of dropout
 
 
 class TrainingSteps:
@@ -68,7 +69,7 @@ class TrainingSteps:
         at = [None if part is None else part.data_ptr() for part in self._kept]
         self._training = Training(
             batch_size, len(rows), *at, start, *(moment.data_ptr() for moment in moments), *adam.betas, adam.epsilon,
-            adam.weight_decay, adam.clip_norm or 0.0, int(adam.decoupled),
+            adam.weight_decay, adam.clip_norm or 0.0, int(adam.decoupled), adam.seed,
         )  # fmt: skip
         self._flat, self._moments = flat, moments  # kept alive
         self._work: dict[int, Tensor] = {}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.errors import InputError, require_count, require_widths
-from pushforward.nets.mlp import Input, activation_named, require_dropout, zero_last
+from pushforward.nets.mlp import Input, activation_named, has_its_layers, require_dropout, zero_last
 from pushforward.specification import Specified, hold_structure, readable, shown
 
 
@@ -88,6 +88,14 @@ class MaskedMLP(Specified, nn.Module):
         for position, mask in enumerate(_masks(values, num_params, hidden_features, context_features > 0)):
             self.register_buffer(f"mask_{position}", mask.to(self.last.weight))
         self._dropout = nn.Dropout(dropout)
+
+    def is_plain(self) -> bool:
+        """Return whether it has the layers and the activation that it was made with."""
+        return has_its_layers(self)
+
+    def masks(self) -> list[Tensor]:
+        """Return the mask of each layer, (out, in)."""
+        return [getattr(self, f"mask_{position}") for position in range(len(self.hidden) + 2)]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""

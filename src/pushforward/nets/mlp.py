@@ -1,7 +1,7 @@
 """Plain and residual multilayer perceptrons with an optional context."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,16 @@ class Input(nn.Module):
         return functional.linear(x, weight) + from_context
 
 
+def has_its_layers(net: Any) -> bool:
+    """Return whether a network of `first`, `hidden` and `last` has the layers and the activation that it was made with."""
+    return (
+        type(net.first) is Input
+        and all(type(layer) is nn.Linear and layer.bias is not None for layer in (*net.hidden, net.last))
+        and net._activation is ACTIVATIONS[net.activation]
+        and type(net._dropout) is nn.Dropout
+    )
+
+
 def zero_last(layer: Layer) -> Layer:
     """Return the layer with weight and bias at zero, so that the map it parametrizes starts as the identity."""
     for parameter in layer.parameters():
@@ -110,14 +120,8 @@ class MLP(Specified, nn.Module):
         self._dropout = nn.Dropout(dropout)
 
     def is_plain(self) -> bool:
-        """Return whether it is what it was made as: its own layers and activation, and no dropout at work."""
-        layers = [*self.hidden, self.last]
-        return (
-            type(self.first) is Input
-            and all(type(layer) is nn.Linear and layer.bias is not None for layer in layers)
-            and self._activation is ACTIVATIONS[self.activation]
-            and not (self._dropout.training and self._dropout.p)
-        )
+        """Return whether it has the layers and the activation that it was made with."""
+        return has_its_layers(self)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters for x and context."""

@@ -47,8 +47,11 @@ def native_steps(
     rows = batches.rows
     if chain is None or chain.features != model.features:
         return None
-    tensors = {tensor.data_ptr(): tensor.numel() for link in chain.links for tensor in link.tensors()}
-    if sum(tensors.values()) != flat.numel():  # something else learns, too, or some of it does not
+    tensors = [tensor for link in chain.links for tensor in link.tensors()]
+    # Something else learns, too, or some of it does not, or two links share what they learn.
+    places = {tensor.data_ptr() for tensor in tensors}
+    total = sum(tensor.numel() for tensor in tensors)
+    if chain.any_inverted or len(places) < len(tensors) or total != flat.numel():
         return None
     with torch.no_grad():
         x, log_det, context = model.preprocess(rows.x, rows.context)
@@ -59,6 +62,7 @@ def native_steps(
         weight_decay=group["weight_decay"],
         decoupled=isinstance(optimizer, torch.optim.AdamW),
         clip_norm=options.clip_norm,
+        seed=options.seed,
     )
     try:
         return TrainingSteps(

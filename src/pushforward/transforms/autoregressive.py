@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.kernels.chain import Link
 from pushforward.specification import Specified, hold_structure, readable_permutation
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
 from pushforward.transforms.conditioning import check_conditioner, check_univariate, parameters_from
+from pushforward.transforms.kernel_links import autoregressive_link
 from pushforward.transforms.univariate import Univariate
 
 
@@ -52,6 +54,11 @@ class Autoregressive(Specified, Transform):
 
     def _params(self, x: Tensor, context: Tensor | None) -> Tensor:
         return parameters_from(self.conditioner, x, context, len(self.order), self.univariate)
+
+    def kernel_link(self) -> Link | None:  # noqa: D102
+        if type(self) is not Autoregressive:
+            return None
+        return autoregressive_link(self.order, self.univariate, self.conditioner)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

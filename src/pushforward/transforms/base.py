@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import torch
@@ -20,7 +21,7 @@ from pushforward.transforms.argument_checks import (
     shared_context,
     shared_features,
 )
-from pushforward.transforms.fused import fused
+from pushforward.transforms.fused import fused, in_turn
 from pushforward.transforms.module_structure import FromParts, hands_on, outermost, twin_with
 from pushforward.transforms.step import Step
 
@@ -209,19 +210,12 @@ class Compose(Specified, Transform):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
         found = fused(self, x, context, inverse=False)
-        return self._in_turn(x, context) if found is None else found
+        return in_turn(self.transforms, x, context, inverse=False) if found is None else found
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, y.shape[:-1])
         found = fused(self, y, context, inverse=True)
-        return self._in_turn(y, context, inverse=True) if found is None else found
-
-    def _in_turn(self, x: Tensor, context: Tensor | None, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        total = None
-        for part in reversed(self.transforms) if inverse else self.transforms:
-            x, log_det = (part.inverse if inverse else part)(x, context if part.context_features else None)  # type: ignore[operator]
-            total = log_det if total is None else total + log_det
-        return x, x.new_zeros(x.shape[:-1]) if total is None else total
+        return in_turn(self.transforms, y, context, inverse=True) if found is None else found
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -269,6 +263,10 @@ class Inverse(Specified, Transform):
         check_transform("transform", transform)
         self.transform = transform
         self.features, self.context_features = transform.features, transform.context_features
+
+    def kernel_link(self) -> Link | None:  # noqa: D102
+        link = self.transform.kernel_link() if type(self) is Inverse else None
+        return None if link is None else replace(link, inverted=not link.inverted)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         return self.transform.inverse(x, context)

@@ -4,16 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.kernels.chain import Link
-from pushforward.nets.mlp import MLP
 from pushforward.specification import Specified, hold_structure, readable_mask
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform
 from pushforward.transforms.conditioning import check_conditioner, check_univariate, parameters_from
-from pushforward.transforms.fused import order_of, parameters_of
-from pushforward.transforms.spline import RationalQuadratic
-from pushforward.transforms.univariate import Additive, Affine, Univariate
-
-FAMILIES = {Additive: "additive", Affine: "affine", RationalQuadratic: "spline"}  # those that the kernel knows
+from pushforward.transforms.kernel_links import coupling_link
+from pushforward.transforms.univariate import Univariate
 
 
 class Coupling(Specified, Transform):
@@ -81,24 +77,7 @@ class Coupling(Specified, Transform):
         return parameters_from(self.conditioner, kept, context, self.num_transformed, self.univariate)
 
     def kernel_link(self) -> Link | None:  # noqa: D102
-        family, net = FAMILIES.get(type(self.univariate)), self.conditioner
-        if type(self) is not Coupling or family is None or type(net) is not MLP or not net.is_plain():
-            return None
-        layers = parameters_of(net.first, *net.hidden, net.last)
-        if net.context_features:
-            layers.append((net.first._parameters, "context_weight"))
-        return Link(
-            "coupling",
-            lambda: [held[name] for held, name in layers],
-            order=order_of(self.mask),
-            num_kept=self.num_kept,
-            family=f"{family} {getattr(self.univariate, 'log_scale', '')}".strip(),
-            bins=getattr(self.univariate, "bins", 0),
-            bound=getattr(self.univariate, "bound", 0.0),
-            hidden=tuple(net.hidden_features),
-            activation=net.activation,
-            context=net.context_features,
-        )
+        return coupling_link(self.mask, self.univariate, self.conditioner) if type(self) is Coupling else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         kept, transformed = self._split(x)

@@ -1,7 +1,7 @@
-"""A `Compose` run as one kernel where every part of it can be: found once, and looked at again before each use."""
+"""A `Compose` run by kernels, as far as its parts can be: found once, and looked at again before each use."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,24 +19,57 @@ if TYPE_CHECKING:
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+class _Stretch(nn.Module):
+    """Parts of a compose that follow one another: in plain torch, or, where there is a chain for them, in its kernel."""
+
+    def __init__(self, parts: "Sequence[Transform]", links: list[Link]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        # Not a method of this module, which would be a circle.
+        self.chain = Chain(_features(links), links, _plain(self.parts, links)) if links else None
+
+    def map(self, x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Return what the parts make of x, (*batch, D), and log_det."""
+        found = self._in_kernel(x, context, inverse) if self.chain is not None else None
+        return in_turn(self.parts, x, context, inverse=inverse) if found is None else found
+
+    def _in_kernel(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor] | None:
+        assert self.chain is not None
+        if self.chain.features != x.shape[-1] or not x.numel():
+            return None
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        if not self.chain.context:
+            context = None
+        elif context is not None:
+            context = context.to(x.dtype).expand(*x.shape[:-1], -1).reshape(len(rows), -1).contiguous()
+        found = self.chain(rows, context, inverse=inverse)
+        if found is None or x.ndim == 2:
+            return found
+        return found[0].reshape(x.shape), found[1].reshape(x.shape[:-1])
+
+
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What was found in a compose: a chain, or None, which holds as long as the modules are as they were."""
+    """What was found in a compose, which holds as long as the modules are as they were."""
 
-    chain: Chain | None
-    # Each module with those inside it and whether it trains. Not the compose itself, which this must not keep alive.
-    modules: list[tuple[nn.Module, tuple[Any, ...], bool]]
+    stretches: list[_Stretch]
+    # Each module with those inside it. Not the compose itself, which this must not keep alive.
+    modules: list[tuple[nn.Module, tuple[Any, ...]]]
     parts: tuple[Any, ...]
     masks: list[tuple[Tensor, int]]
     hooked: bool = False  # to be looked at again each time, since hooks may go
 
+    @property
+    def helps(self) -> bool:
+        """Whether a kernel runs any of it."""
+        return any(stretch.chain is not None for stretch in self.stretches)
+
     def holds(self, compose: nn.Module) -> bool:
         if self.hooked or tuple(compose._modules.values()) != self.parts or has_hooks(compose):
             return False
-        for module, inside, training in self.modules:
+        for module, inside in self.modules:
             if (
                 tuple(module._modules.values()) != inside
-                or module.training != training
                 or module._forward_hooks
                 or module._forward_pre_hooks
                 or module._backward_hooks
@@ -50,7 +83,7 @@ _found: "weakref.WeakKeyDictionary[nn.Module, _Found]" = weakref.WeakKeyDictiona
 
 
 def fused(compose: "Compose", x: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor] | None:
-    """Return what the compose gives for x, from one kernel; or None where plain torch has to run.
+    """Return what the compose gives for x, from kernels; or None where plain torch has to run.
 
     Args:
         compose: The whole.
@@ -60,24 +93,32 @@ def fused(compose: "Compose", x: Tensor, context: Tensor | None, *, inverse: boo
     """
     if x.dtype not in (torch.float32, torch.float64) or not _is_plain_call(x):
         return None
-    chain, features = chain_of(compose), x.shape[-1]
-    if chain is None or chain.features != features or not x.numel():
+    found = _look(compose)
+    if not found.helps:
         return None
-    rows = x if x.ndim == 2 else x.reshape(-1, features)
-    if context is not None:
-        context = context.to(x.dtype).expand(*x.shape[:-1], context.shape[-1]).reshape(len(rows), -1).contiguous()
-    found = chain(rows, context, inverse=inverse)
-    if found is None or x.ndim == 2:
-        return found
-    return found[0].reshape(x.shape), found[1].reshape(x.shape[:-1])
+    total = None
+    for stretch in reversed(found.stretches) if inverse else found.stretches:
+        x, log_det = stretch.map(x, context, inverse=inverse)
+        total = log_det if total is None else total + log_det
+    assert total is not None
+    return x, total
+
+
+def in_turn(
+    parts: "Sequence[Transform] | nn.ModuleList", x: Tensor, context: Tensor | None, *, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """Return what parts give for x, one after another."""
+    total = None
+    for part in reversed(parts) if inverse else parts:
+        x, log_det = (part.inverse if inverse else part)(x, context if part.context_features else None)  # type: ignore[operator]
+        total = log_det if total is None else total + log_det
+    return x, x.new_zeros(x.shape[:-1]) if total is None else total
 
 
 def chain_of(compose: "Compose") -> Chain | None:
-    """Return the chain that stands for a compose as it is now, or None."""
-    known = _found.get(compose)
-    if known is None or not known.holds(compose):
-        known = _found[compose] = _look_at(compose)
-    return known.chain
+    """Return the chain that stands for a whole compose as it is now, or None."""
+    stretches = _look(compose).stretches
+    return stretches[0].chain if len(stretches) == 1 else None
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -95,34 +136,62 @@ def _is_plain_call(x: Tensor) -> bool:
     )
 
 
-def _look_at(compose: "Compose") -> _Found:
-    parts = list(_flat(compose))
+def _look(compose: "Compose") -> _Found:
+    known = _found.get(compose)
+    if known is None or not known.holds(compose):
+        known = _found[compose] = _look_anew(compose)
+    return known
+
+
+def _look_anew(compose: "Compose") -> _Found:
     inside = [m for m in compose.modules() if m is not compose]
-    modules = [(m, tuple(m._modules.values()), m.training) for m in inside]
+    modules = [(m, tuple(m._modules.values())) for m in inside]
     held = tuple(compose._modules.values())
     masks = [(buffer, buffer._version) for buffer in compose.buffers()]
     if any(has_hooks(module) for module in [compose, *inside]):
-        return _Found(None, [], held, [], hooked=True)
-    links = [link for part in parts if (link := part.kernel_link()) is not None and link.in_range]
-    if len(links) < len(parts) or not any(link.kind == "coupling" for link in links):
-        return _Found(None, modules, held, masks)
-    # A weak reference: the chain lies in a table whose keys it must not keep alive.
-    owner = weakref.ref(compose)
+        return _Found([], [], held, [], hooked=True)
+    return _Found(list(_stretches(list(_flat(compose)))), modules, held, masks)
 
-    named = {id(parameter): name for name, parameter in compose.named_parameters()}
+
+def _stretches(parts: "list[Transform]") -> Iterator[_Stretch]:
+    """Yield the parts as stretches, each as long as it can be: those of a chain have a network among them."""
+    links = [link if (link := part.kernel_link()) is not None and link.in_range else None for part in parts]
+    start = 0
+    while start < len(parts):
+        end = start + 1
+        while end < len(parts) and (links[end] is None) == (links[start] is None):
+            end += 1
+        own = [link for link in links[start:end] if link is not None]
+        yield _Stretch(parts[start:end], own if any(link.has_network for link in own) else [])
+        start = end
+
+
+def _plain(parts: nn.ModuleList, links: list[Link]) -> Any:
+    """Return the same map in plain torch, as a function of x, context and all tensors of the links."""
+    whole = _InTurn(parts)
+    named = {id(parameter): name for name, parameter in whole.named_parameters()}
     names = [named[id(tensor)] for link in links for tensor in link.tensors()]
 
     def plain(x: Tensor, context: Tensor | None, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        whole = owner()
-        assert whole is not None
         with kernels(False):
             return torch.func.functional_call(whole, dict(zip(names, tensors, strict=True)), (x, context))
 
-    return _Found(Chain(_features(links), links, plain), modules, held, masks)
+    return plain
+
+
+class _InTurn(nn.Module):
+    """Parts one after another, forward."""
+
+    def __init__(self, parts: nn.ModuleList) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return in_turn(self.parts, x, context, inverse=False)
 
 
 def _features(links: list[Link]) -> int:
-    return next(len(link.order) for link in links if link.order is not None)
+    return next(link.num_features for link in links if link.has_network)
 
 
 def _flat(compose: "Compose") -> "Iterator[Transform]":
@@ -132,13 +201,3 @@ def _flat(compose: "Compose") -> "Iterator[Transform]":
             yield from _flat(part)
         else:
             yield part
-
-
-def order_of(mask: Tensor) -> Any:
-    """Return the kept features of a coupling, then the others, as C reads them."""
-    return torch.cat((mask.nonzero().flatten(), (~mask).nonzero().flatten())).to("cpu", torch.int32).numpy().copy()
-
-
-def parameters_of(*layers: nn.Module) -> list[tuple[dict[str, Any], str]]:
-    """Return where the parameters of layers are, to be looked up at each use: (dictionary, name)."""
-    return [(layer._parameters, name) for layer in layers for name in ("weight", "bias")]

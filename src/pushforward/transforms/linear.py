@@ -60,7 +60,7 @@ class Permutation(Specified, Transform):
         if type(self) is not Permutation:
             return None
         order = self.permutation.to("cpu", torch.int32).numpy().copy()
-        return Link("permutation", list, order=order)
+        return Link("permutation", order=order)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])
@@ -96,6 +96,9 @@ class Orthogonal(Specified, Transform):
     def specification(self) -> dict[str, object]:
         """Return the size; the matrix itself is a buffer."""
         return {"type": "Orthogonal", "features": self.features}
+
+    def kernel_link(self) -> Link | None:  # noqa: D102
+        return Link("matrix", matrix=self.matrix) if type(self) is Orthogonal else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: D102
         check_context(self, context, x.shape[:-1])

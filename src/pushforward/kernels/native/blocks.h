@@ -28,31 +28,45 @@ static void load_context(const Chain *c, const real *context, const int64_t *ind
     for (long i = 0; i < (long)c->context * ROWS; i += LANES) *(vec *)(C + i) = clamp(*(vec *)(C + i), -LARGEST_SEEN, LARGEST_SEEN);
 }
 
-// L U of every LU step, D x D a step of any kind
-static void multiply_all_out(const Chain *c, real *W) {
-    const long D = c->features;
-    for (int i = 0; i < c->num_steps; i++)
-        if (c->steps[i].kind == LU) multiply_out(c->steps + i, D, W + i * D * D);
+// What the steps make of their tensors before any row comes: L U, sorted networks.
+static void prepare(const Chain *c, real *W) {
+    for (const Step *s = c->steps; s < c->steps + c->num_steps; s++) {
+        if (s->kind == LU) multiply_out(s, c->features, W + s->prepared);
+        if (s->sorted) sort_network(s, W + s->prepared);
+    }
 }
 
-// One step of one block, forward or inverse; where `keep` is given, with what the backward pass needs.
-static void take_step(const Chain *c, int i, const real *W, real *X, const real *C, real *log_det, int inverse, real *keep,
-                      real *scratch) {
-    const Step *s = c->steps + i;
-    const long D = c->features;
-    if (s->kind == COUPLING) {
-        coupling(c, s, X, C, log_det, inverse, keep, scratch);
-        return;
+// The gradients of the tensors, of what has gathered in their places once all rows have passed; W is used up.
+static void finish(const Chain *c, real *grad, real sum_gl, real *W) {
+    for (const Step *s = c->steps; s < c->steps + c->num_steps; s++) {
+        if (s->kind == LU) finish_gradient(s, c->features, grad, sum_gl, W + s->prepared);
+        if (s->sorted) unsort_gradients(s, grad, W + s->prepared);
     }
-    if (keep && s->kind == LU) memcpy(keep, X, D * ROWS * sizeof(real));
-    mix(s, D, W + i * D * D, X, log_det, inverse, scratch);
+}
+
+// Step i of one block, forward or inverse; where `keep` is given, with what the backward pass needs. noise: the block's key
+// of dropout, or 0.
+static void take_step(const Chain *c, int i, const real *W, real *X, const real *C, real *log_det, int inverse, uint64_t noise,
+                      real *keep, real *scratch) {
+    const Step *s = c->steps + i;
+    inverse ^= s->inverted;
+    const uint64_t key = noise && s->dropout > 0 ? mixed(noise, i) : 0;
+    if (s->kind == AUTOREGRESSIVE && inverse) {
+        autoregressive_inverse(c, s, W + s->prepared, X, C, log_det, key, scratch);
+    } else if (has_network(s)) {
+        coupling(c, s, W + s->prepared, X, C, log_det, inverse, key, keep, scratch);
+    } else {
+        if (keep && s->kind == LU) memcpy(keep, X, (long)c->features * ROWS * sizeof(real));
+        mix(s, c->features, W + s->prepared, X, log_det, inverse, scratch);
+    }
 }
 
 // The same backward: G, the gradient with respect to what came out, becomes that with respect to what went in.
-static void take_step_back(const Chain *c, int i, const real *W, real *G, const real *C, const real *gl, real *kept,
-                           real *grad, real *scratch) {
+static void take_step_back(const Chain *c, int i, const real *W, real *G, const real *C, const real *gl, uint64_t noise,
+                           real *kept, real *grad, real *scratch) {
+    const Step *s = c->steps + i;
     const long D = c->features;
-    if (c->steps[i].kind == COUPLING) coupling_backward(c, c->steps + i, G, C, gl, kept, grad, scratch);
-    else mix_backward(c->steps + i, D, W + i * D * D, G, kept, grad, scratch, scratch + D * ROWS);
+    if (has_network(s))
+        coupling_backward(c, s, W + s->prepared, G, C, gl, noise && s->dropout > 0 ? mixed(noise, i) : 0, kept, grad, scratch);
+    else mix_backward(s, D, W + s->prepared, G, kept, grad, scratch, scratch + D * ROWS);
 }
-

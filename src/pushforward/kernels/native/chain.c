@@ -1,4 +1,4 @@
-// A chain of couplings and mixing steps as one operator: forward, inverse, and the gradient of forward.
+// A chain of couplings, autoregressive and mixing steps as one operator: forward, inverse, and the gradient of forward.
 #ifdef _OPENMP
 #include <omp.h>
 #else
@@ -19,9 +19,9 @@ int runs_parallel(void) {
 #endif
 }
 
-static real *matrices(const Chain *c) {
-    real *W = numbers((long)c->features * c->features * c->num_steps + 1);
-    multiply_all_out(c, W);
+static real *prepared(const Chain *c) {
+    real *W = numbers(c->num_prepared + 1);
+    prepare(c, W);
     return W;
 }
 
@@ -32,14 +32,14 @@ static void store_rows(const real *X, long first, long N, int D, real *to) {
 
 long saved_numbers(const Chain *c) { return numbers_to_save(c); }
 
-// in, out: (N, D). context: (N, context) or 0. log_det: (N). saved: blocks x saved_numbers, or 0.
+// in, out: (N, D). context: (N, context) or 0. log_det: (N). noise: key of dropout, or 0. saved: blocks x saved_numbers, or 0.
 void chain_map(const Chain *c, const real *in, const real *context, long N, real *out, real *log_det, int inverse,
-               real *saved, int threads) {
+               uint64_t noise, real *saved, int threads) {
     const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = numbers_to_save(c), groups = (blocks + TOGETHER - 1) / TOGETHER;
-    real *W = matrices(c);
+    real *W = prepared(c);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        real *scratch = numbers(scratch_of_a_coupling(c)), *X = numbers(TOGETHER * D * ROWS), *ld = numbers(TOGETHER * ROWS);
+        real *scratch = numbers(scratch_of_a_step(c)), *X = numbers(TOGETHER * D * ROWS), *ld = numbers(TOGETHER * ROWS);
         real *C = context ? numbers((long)TOGETHER * c->context * ROWS) : 0;
 #pragma omp for schedule(dynamic, 1)
         for (long g = 0; g < groups; g++) {
@@ -54,7 +54,7 @@ void chain_map(const Chain *c, const real *in, const real *context, long N, real
                 const int i = inverse ? c->num_steps - 1 - k : k;
                 for (long b = 0; b < many; b++)
                     take_step(c, i, W, X + b * D * ROWS, C ? C + b * c->context * ROWS : 0, ld + b * ROWS, inverse,
-                              saved ? saved + (first + b) * size + done * ROWS : 0, scratch);
+                              noise ? mixed(noise, first + b) : 0, saved ? saved + (first + b) * size + done * ROWS : 0, scratch);
                 done += saved_rows(c, c->steps + i);
             }
             for (long b = 0; b < many; b++) {
@@ -67,16 +67,16 @@ void chain_map(const Chain *c, const real *in, const real *context, long N, real
     free(W);
 }
 
-// gz: (N, D) and gl: (N), gradients with respect to forward's results; saved: as chain_map left it, used up. gx: (N, D) or
+// gz: (N, D) and gl: (N), gradients with respect to forward's results; noise, saved: as in chain_map, saved is used up. gx: (N, D) or
 // 0. grads: (threads, num_gradients); the sum ends in the first.
-void chain_backward(const Chain *c, const real *context, long N, const real *gz, const real *gl, real *saved, real *gx,
-                    real *grads, int threads) {
+void chain_backward(const Chain *c, const real *context, long N, const real *gz, const real *gl, uint64_t noise, real *saved,
+                    real *gx, real *grads, int threads) {
     const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = numbers_to_save(c), n = c->num_gradients;
-    real *W = matrices(c);
+    real *W = prepared(c);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         const int t = omp_get_thread_num();
-        real *scratch = numbers(scratch_of_a_coupling(c)), *G = numbers(TOGETHER * D * ROWS), *g = numbers(TOGETHER * ROWS);
+        real *scratch = numbers(scratch_of_a_step(c)), *G = numbers(TOGETHER * D * ROWS), *g = numbers(TOGETHER * ROWS);
         real *C = context ? numbers((long)TOGETHER * c->context * ROWS) : 0, *grad = grads + t * n;
         memset(grad, 0, n * sizeof(real));
         const long low = blocks * t / threads, high = blocks * (t + 1) / threads;  // fixed, so that sums keep their order
@@ -92,7 +92,7 @@ void chain_backward(const Chain *c, const real *context, long N, const real *gz,
                 done -= saved_rows(c, c->steps + i);
                 for (long b = 0; b < many; b++)
                     take_step_back(c, i, W, G + b * D * ROWS, C ? C + b * c->context * ROWS : 0, g + b * ROWS,
-                                   saved + (first + b) * size + done * ROWS, grad, scratch);
+                                   noise ? mixed(noise, first + b) : 0, saved + (first + b) * size + done * ROWS, grad, scratch);
             }
             for (long b = 0; gx && b < many; b++) store_rows(G + b * D * ROWS, (first + b) * ROWS, N, D, gx);
         }
@@ -103,7 +103,6 @@ void chain_backward(const Chain *c, const real *context, long N, const real *gz,
     }
     double sum = 0;
     for (long r = 0; r < N; r++) sum += gl[r];
-    for (int i = 0; i < c->num_steps; i++)
-        if (c->steps[i].kind == LU) finish_gradient(c->steps + i, D, grads, (real)sum, W + i * D * D);
+    finish(c, grads, (real)sum, W);
     free(W);
 }

@@ -1,4 +1,5 @@
-// Mixing steps: y = L U x + b with L unit lower and U upper triangular, its diagonal exp(log_diagonal), and permutations.
+// Mixing steps: y = L U x + b with L unit lower and U upper triangular, its diagonal exp(log_diagonal); permutations; fixed
+// orthogonal matrices.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -39,11 +40,16 @@ static void mix(const Step *s, int D, const real *W, real *X, real *log_det, int
         }
         return;
     }
+    if (s->kind == MATRIX) {
+        memcpy(scratch, X, (long)D * ROWS * sizeof(real));
+        product(D, D, s->tensors[0], inverse ? 1 : D, inverse ? D : 1, scratch, 0, 0, X, ROWS, 0, 0, 0);
+        return;
+    }
     const real sum = log_det_of(s, D);
     for (int r = 0; r < ROWS; r++) log_det[r] += inverse ? -sum : sum;
     if (!inverse) {
         memcpy(scratch, X, (long)D * ROWS * sizeof(real));
-        product(D, D, W, D, 1, scratch, s->tensors[3], 1, X, ROWS, 0);
+        product(D, D, W, D, 1, scratch, s->tensors[3], 1, X, ROWS, 0, 0, 0);
         return;
     }
     for (int i = 0; i < D; i++)  // x = U^-1 L^-1 (y - b), row by row from above, then from below
@@ -67,8 +73,12 @@ static void mix_backward(const Step *s, int D, const real *W, real *G, real *sav
         for (int i = 0; i < D; i++) memcpy(G + (long)s->order[i] * ROWS, scratch + (long)i * ROWS, ROWS * sizeof(real));
         return;
     }
-    weight_gradient(D, D, G, save, turned, grad + s->gradients[0], grad + s->gradients[3]);
-    product(D, D, W, 1, D, scratch, 0, 0, G, ROWS, 0);
+    if (s->kind == MATRIX) {
+        product(D, D, s->tensors[0], 1, D, scratch, 0, 0, G, ROWS, 0, 0, 0);
+        return;
+    }
+    weight_gradient(D, D, G, save, turned, grad + s->gradients[0], grad + s->gradients[3], 0);
+    product(D, D, W, 1, D, scratch, 0, 0, G, ROWS, 0, 0, 0);
 }
 
 // dL = dW U^T below the diagonal, dU = L^T dW above it, d log diagonal = diag(dU) exp(log diagonal) + sum of gl

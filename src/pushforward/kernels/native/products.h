@@ -29,19 +29,24 @@ INLINE void product_tile(const int m, int n_k, const real *W, long so, long sk, 
 }
 
 // The same for any number of outputs. so, sk: steps between the weights of two outputs and of two inputs; sb, sy: between
-// two biases and two rows of Y.
+// two biases and two rows of Y. from, to: of each output, the inputs whose weights are not zero, where that is known; both
+// grow from output to output.
 static void product(int n_o, int n_k, const real *W, long so, long sk, const real *A, const real *bias, long sb, real *Y,
-                    long sy, int add) {
+                    long sy, int add, const int *from, const int *to) {
     int o = 0;
-#define TILE(m) product_tile(m, n_k, W + o * so, so, sk, A, bias ? bias + o * sb : 0, sb, Y + o * sy, sy, add)
-    for (; o + TILE_OUTPUTS <= n_o; o += TILE_OUTPUTS) TILE(TILE_OUTPUTS);
+#define TILE(m) \
+    { \
+        const long low = from ? from[o] : 0, high = to ? to[o + (m) - 1] : n_k; \
+        product_tile(m, high - low, W + o * so + low * sk, so, sk, A + low * ROWS, bias ? bias + o * sb : 0, sb, Y + o * sy, sy, add); \
+    }
+    for (; o + TILE_OUTPUTS <= n_o; o += TILE_OUTPUTS) TILE(TILE_OUTPUTS)
     switch (n_o - o) {
-        case 1: TILE(1); break;
-        case 2: TILE(2); break;
-        case 3: TILE(3); break;
+        case 1: TILE(1) break;
+        case 2: TILE(2) break;
+        case 3: TILE(3) break;
 #if TILE_OUTPUTS > 4
-        case 4: TILE(4); break;
-        case 5: TILE(5); break;
+        case 4: TILE(4) break;
+        case 5: TILE(5) break;
 #endif
     }
 #undef TILE
@@ -97,8 +102,9 @@ INLINE void gradient_tile(const int m, const int nv, const real *G, const real *
         for (int j = 0; j < nv; j++) *(loose *)(dW + i * sw + j * LANES) += sums[i][j];
 }
 
-// dW[o][i] += sum_r G[o][r] A[i][r] and db[o] += sum_r G[o][r]. turned: scratch for the inputs row by row.
-static void weight_gradient(int n_o, int n_i, const real *G, const real *A, real *turned, real *dW, real *db) {
+// dW[o][i] += sum_r G[o][r] A[i][r] and db[o] += sum_r G[o][r]. turned: scratch for the inputs row by row. from: of each
+// input the first output that counts, where only some do; it grows from input to input.
+static void weight_gradient(int n_o, int n_i, const real *G, const real *A, real *turned, real *dW, real *db, const int *from) {
     if (db)
         for (int o = 0; o < n_o; o++) {
             vec s = {0};
@@ -110,7 +116,7 @@ static void weight_gradient(int n_o, int n_i, const real *G, const real *A, real
         for (int r = 0; r < ROWS; r += LANES) turn_tile(A + (long)k * ROWS + r, ROWS, turned + (long)r * wide + k, wide);
 #define STRIPE(m, nv) \
     for (; i + (nv) * LANES <= wide; i += (nv) * LANES) { \
-        int o = 0; \
+        int o = from ? from[i] : 0; \
         for (; o + (m) <= n_o; o += (m)) gradient_tile(m, nv, G + (long)o * ROWS, turned + i, wide, dW + (long)o * n_i + i, n_i); \
         for (; o < n_o; o++) gradient_tile(1, nv, G + (long)o * ROWS, turned + i, wide, dW + (long)o * n_i + i, n_i); \
     }
@@ -119,7 +125,7 @@ static void weight_gradient(int n_o, int n_i, const real *G, const real *A, real
     STRIPE(8, 1)
 #undef STRIPE
     for (; i < n_i; i++)
-        for (int o = 0; o < n_o; o++) {
+        for (int o = from ? from[i] : 0; o < n_o; o++) {
             vec s = {0};
             for (int j = 0; j < TILE_VECTORS; j++)
                 s += *(const vec *)(G + (long)o * ROWS + j * LANES) * *(const vec *)(A + (long)i * ROWS + j * LANES);

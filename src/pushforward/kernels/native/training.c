@@ -18,17 +18,18 @@ typedef struct {
     real *theta, *mean, *square;     // all parameters, and Adam's moments
     double beta1, beta2, epsilon, decay, clip;  // clip: largest norm of the gradient, 0 for none
     int decoupled;
+    uint64_t noise;  // key of dropout
 } Training;
 
 // Numbers of scratch that `train` needs a thread.
 static long work_of_a_thread(const Chain *c, long batch, int threads) {
     const long blocks = (batch + ROWS - 1) / ROWS, own = (blocks + threads - 1) / threads;
-    const long n = own * (numbers_to_save(c) + (c->features + c->context + 2L) * ROWS) + scratch_of_a_coupling(c) + c->num_gradients;
+    const long n = own * (numbers_to_save(c) + (c->features + c->context + 2L) * ROWS) + scratch_of_a_step(c) + c->num_gradients;
     return (n + 63) / 64 * 64 + 64;
 }
 
 long train_numbers(const Chain *c, long batch, int threads) {
-    return threads * work_of_a_thread(c, batch, threads) + (long)c->features * c->features * c->num_steps + 64;
+    return threads * work_of_a_thread(c, batch, threads) + c->num_prepared + 64;
 }
 
 // z becomes the gradient of the mean loss, g that of log_det; returns the sum of the rows' losses.
@@ -93,7 +94,8 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
         const long from = n * me / threads / LANES * LANES, to = me + 1 == threads ? n : n * (me + 1) / threads / LANES * LANES;
         for (long s = 0; s < steps; s++) {
             const int64_t *rows = index + s * t->batch;
-            if (me == 0) multiply_all_out(c, W);
+            const uint64_t noise = mixed(t->noise, taken + s);
+            if (me == 0) prepare(c, W);
             memset(grad, 0, n * sizeof(real));
             memset(ld, 0, most * ROWS * sizeof(real));
             for (long b = 0; b < own; b++) {
@@ -105,7 +107,8 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
             long done = 0;
             for (int i = 0; i < c->num_steps; i++) {
                 for (long b = 0; b < own; b++)
-                    take_step(c, i, W, X + b * D * ROWS, CONTEXT(b), ld + b * ROWS, 0, saved + b * size + done * ROWS, scratch);
+                    take_step(c, i, W, X + b * D * ROWS, CONTEXT(b), ld + b * ROWS, 0,
+                              mixed(noise, low + b), saved + b * size + done * ROWS, scratch);
                 done += saved_rows(c, c->steps + i);
             }
             loss_of[me] = by_log_det[me] = square_of[me] = 0;
@@ -116,8 +119,8 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
             for (int i = c->num_steps - 1; i >= 0; i--) {
                 done -= saved_rows(c, c->steps + i);
                 for (long b = 0; b < own; b++)
-                    take_step_back(c, i, W, X + b * D * ROWS, CONTEXT(b), ld + b * ROWS, saved + b * size + done * ROWS, grad,
-                                   scratch);
+                    take_step_back(c, i, W, X + b * D * ROWS, CONTEXT(b), ld + b * ROWS, mixed(noise, low + b),
+                                   saved + b * size + done * ROWS, grad, scratch);
             }
 #undef CONTEXT
 #pragma omp barrier
@@ -128,8 +131,7 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
             if (me == 0) {
                 double sum = 0;
                 for (int u = 0; u < threads; u++) sum += by_log_det[u];
-                for (int i = 0; i < c->num_steps; i++)
-                    if (c->steps[i].kind == LU) finish_gradient(c->steps + i, D, grad, (real)sum, W + i * D * D);
+                finish(c, grad, (real)sum, W);
             }
 #pragma omp barrier
             for (long i = from; i < to; i++) square_of[me] += (double)total[i] * total[i];
