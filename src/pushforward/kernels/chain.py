@@ -201,7 +201,8 @@ class Struct:
         """Return the mapped rows, their log_det, and what the backward pass needs, if it is kept.
 
         Args:
-            x, context: As a chain takes them.
+            x: (N, D).
+            context: (N, C), or None.
             noise: Key of dropout, or 0 for none.
             inverse: Latent to data.
             keep: Whether there will be a backward pass.

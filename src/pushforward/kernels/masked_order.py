@@ -9,8 +9,8 @@ def sorted_network(masks: Sequence[np.ndarray], sequence: np.ndarray, context: i
     """Return the integers that network.h calls `sorted`, or None where an output sees its feature or a later one.
 
     Args:
-        masks: Of each layer, (out, in), boolean; the outputs of the last are the first parameter of all D features, then
-            the second.
+        masks: Of each layer, (out, in), boolean; the outputs of the last are the first parameter of all D features,
+            then the second.
         sequence: The features in the order in which they become known, (D,).
         context: Size of the context, which the first layer sees.
     """

@@ -64,7 +64,7 @@ class Input(nn.Module):
 
 
 def has_its_layers(net: Any) -> bool:
-    """Return whether a network of `first`, `hidden` and `last` has the layers and the activation that it was made with."""
+    """Return whether a network has the layers and the activation that it was made with."""
     return (
         type(net.first) is Input
         and all(type(layer) is nn.Linear and layer.bias is not None for layer in (*net.hidden, net.last))

@@ -20,7 +20,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 class _Stretch(nn.Module):
-    """Parts of a compose that follow one another: in plain torch, or, where there is a chain for them, in its kernel."""
+    """Parts of a compose that follow one another: in plain torch, or, where there is a chain for them, in C."""
 
     def __init__(self, parts: "Sequence[Transform]", links: list[Link]) -> None:
         super().__init__()
