@@ -12,6 +12,7 @@ import argparse
 import importlib.metadata
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -39,6 +40,20 @@ CASES = {
 }
 QUICK = Case(features=4, batch_size=32, num_layers=2, hidden=8, bins=4)
 ROWS = 1_000_000
+PRECISIONS = {"highest": "highest", "high": "high", "bf16": "bf16"}
+COLUMNS = {  # of the tables, by what they measure: heading and key of the results
+    "steps/s": {
+        "fit": "fit highest", "fit, high": "fit high", "fit, bf16": "fit bf16", "fit, kernels off": "fit, kernels off",
+        "compiled": "fit, compiled", "a user's loop": "a user's loop", "zuko": "zuko", "FrEIA": "freia",
+        "limit": "limit",
+    },
+    "s for": {
+        "log_prob": "log_prob highest", "high": "log_prob high", "bf16": "log_prob bf16",
+        "kernels off": "log_prob, kernels off", "zuko": "log_prob zuko", "FrEIA": "log_prob freia", "limit": "limit",
+        "sampling": "sample highest", "sampling, high": "sample high", "sampling, bf16": "sample bf16",
+    },
+    "glow": PRECISIONS,
+}  # fmt: skip
 
 
 class Clock:
@@ -193,6 +208,36 @@ def glow(batch: int, device: torch.device, quick: bool) -> dict[str, Any]:
     return found
 
 
+def driver() -> str:
+    """The version of the card's driver, as the card's own tool has it."""
+    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, timeout=10).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.TimeoutExpired, IndexError):
+        return "unknown"
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results in Markdown: a row for each case, a column for each way; what failed, and why, below."""
+    lines, failed = [f"{results['card']}; " + ", ".join(f"{k} {v}" for k, v in results["versions"].items())], []
+    for unit, ways in COLUMNS.items():
+        rows = {name: found for name, found in results.items() if unit in name}
+        if not rows:
+            continue
+        lines += ["", f"| {unit} | " + " | ".join(ways) + " |", "|---" * (len(ways) + 1) + "|"]
+        for name, found in rows.items():
+            cells = []
+            for way in ways.values():
+                value = found.get(way)
+                number = value.get("images/s", value["steps/s"]) if isinstance(value, dict) else value
+                if isinstance(number, str):
+                    failed.append(f"{name}, {way}: {number}")
+                failing = number is None or isinstance(number, str)
+                cells.append("" if failing else f"{number:,.0f}" if number >= 100 else f"{number:.3g}")
+            lines.append(f"| {name.split(',')[0] if unit != 'glow' else name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, *(["", *failed] if failed else [])])
+
+
 def main() -> None:
     """Run the cases and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -208,7 +253,7 @@ def main() -> None:
     card = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"
     installed = {package.name for package in importlib.metadata.distributions()}
     versions = {name: importlib.metadata.version(name) for name in ("torch", "triton", "numpy") if name in installed}
-    versions["CUDA"] = torch.version.cuda or "none"
+    versions |= {"CUDA": torch.version.cuda or "none", "driver": driver()}
     results: dict[str, Any] = {"card": card, "versions": versions}
     for name in arguments.cases:
         began = time.perf_counter()
@@ -223,11 +268,7 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
         if arguments.out:
             arguments.out.write_text(json.dumps(results, indent=1))
-    for name, found in results.items():
-        if isinstance(found, dict):
-            print(f"\n{name}")
-            for row, value in found.items():
-                print(f"  {row:24} {value if not isinstance(value, float) else f'{value:.4g}'}")
+    print(table(results))
 
 
 if __name__ == "__main__":

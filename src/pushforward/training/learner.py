@@ -18,6 +18,9 @@ from pushforward.training.step import CompiledStep, EagerStep
 from pushforward.training.threads import StepThreads
 
 
+LEAST_WORK = 2_000_000  # parameters times rows of a step in C that is worth a look of its own
+
+
 class Learner:
     """A model, its optimizer and its step: `advance(batches, factors)` learns from the next batches.
 
@@ -54,7 +57,12 @@ class Learner:
         """Whether steps are best taken many at once."""
         return self._native is not None and not self.threads.compares
 
-    def advance(self, batches: Batches, factors: list[float]) -> list[Tensor]:
+    @property
+    def is_swift(self) -> bool:
+        """Whether a step takes less time than what is done around it."""
+        return self._native is not None and self._native.batch_size * self.weights.flat.numel() < LEAST_WORK
+
+    def advance(self, batches: Batches, factors: list[float]) -> Tensor:
         """Learn from the next batches, one for each factor but no more than the epoch has left.
 
         Args:
@@ -62,23 +70,23 @@ class Learner:
             factors: The share of the largest learning rate at each step; one, unless the learner `takes_many`.
 
         Returns:
-            The mean loss before each step that was taken, scalars.
+            The mean loss before each step that was taken, (steps,).
         """
         self.set_rate(factors[-1])
         if self._native is not None:
             return self._in_c(batches.next_indices(len(factors)), factors)  # type: ignore[attr-defined]
         if self._captured is not None:
-            return [self._captured(batches.next_index())]  # type: ignore[attr-defined]
+            return self._captured(batches.next_index())[None]  # type: ignore[attr-defined]
         self.redraw(self.generator)
-        return [self._take(batches.next())]
+        return self._take(batches.next())[None]
 
-    def _in_c(self, indices: Tensor, factors: list[float]) -> list[Tensor]:
+    def _in_c(self, indices: Tensor, factors: list[float]) -> Tensor:
         native, counter = self._native, self.optimizer.state[self.weights.flat]["step"]
         assert native is not None
         rates = [self.rates[0] * factor for factor in factors[: len(indices)]]
         losses = self.threads.take(lambda: native(indices, rates, int(counter), torch.get_num_threads()))
         counter += len(indices)
-        return list(losses.unbind())
+        return losses
 
     def rehearse(self, batches: Batches) -> Tensor:
         """Take a step on a batch that does not count, and return its mean loss."""

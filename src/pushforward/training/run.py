@@ -21,6 +21,7 @@ from pushforward.training.train_loss import TrainLoss
 from pushforward.training.validation import Validation
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
+SWIFT_LOOK_STEPS = 100  # of steps that take less time than the look
 REPORTS = 100
 FEW_STEPS = 100
 STANDING = (
@@ -41,7 +42,7 @@ class Run:
         progress: The display.
         learning_rate: Of the last step taken, or, before the first, of the first.
         step: Steps taken.
-        recent: Their losses since the last look.
+        recent: Their losses since the last look, in pieces.
         train_loss: What the next report says of the losses looked at.
         next_report: The step after which the next report is due.
         reports_since_best: Reports without a better validation loss.
@@ -124,20 +125,24 @@ class Run:
         factors = [self.plan.rate_factor(self.step + i) * self.guard.rate_cut for i in range(self._steps_at_once())]
         losses = self.learner.advance(self.batches, factors)
         self.learning_rate = self.learner.rates[0] * factors[len(losses) - 1]
-        self.recent += losses
+        self.recent.append(losses)
         self.step += len(losses)
         if self.step >= self.next_report:
             self._report()
-        elif self.step % LOOK_STEPS == 0:
+        elif self.step % self._look_steps == 0:
             self._look()
         if self.folder is not None and self.folder.save_is_due():
             self._save()
+
+    @property
+    def _look_steps(self) -> int:
+        return SWIFT_LOOK_STEPS if self.learner.is_swift else LOOK_STEPS
 
     def _steps_at_once(self) -> int:
         """Return how many steps there are until something else has to be done."""
         if not self.learner.takes_many:
             return 1
-        look = (self.step // LOOK_STEPS + 1) * LOOK_STEPS
+        look = (self.step // self._look_steps + 1) * self._look_steps
         event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
         return max(int(event) - self.step, 1)
 
@@ -145,7 +150,7 @@ class Run:
         """Judge the losses since the last look; keep a snapshot, or go back to one."""
         if not self.recent:
             return
-        losses = torch.stack(self.recent).double()
+        losses = torch.cat(self.recent).double()
         self.recent = []
         self.progress.update(self.step, self.plan.num_steps)
         guard, learner = self.guard, self.learner

@@ -17,9 +17,24 @@ INLINE real *numbers(long n) { return aligned_alloc(64, (n * sizeof(real) + 127)
 
 // Rows first ... of (N, D), or of those that index names, into [D][ROWS]; rows beyond the last are zero.
 static void load_rows(const real *from, const int64_t *index, long first, long N, int D, real *X) {
-    for (int r = 0; r < ROWS; r++) {
-        const real *row = first + r < N ? from + (index ? index[first + r] : first + r) * D : 0;
-        for (int d = 0; d < D; d++) X[(long)d * ROWS + r] = row ? row[d] : 0;
+    real tile[LANES * LANES] __attribute__((aligned(VECTOR_BYTES)));
+    const real *rows[LANES];
+    for (int r = 0; r < ROWS; r += LANES) {
+        for (int i = 0; i < LANES; i++) {
+            const long at = first + r + i;
+            rows[i] = at < N ? from + (index ? index[at] : at) * D : 0;
+        }
+        int d = 0;
+        for (; d + LANES <= D; d += LANES) {
+            for (int i = 0; i < LANES; i++) {
+                vec numbers = {0};
+                if (rows[i]) numbers = *(const loose *)(rows[i] + d);
+                *(vec *)(tile + i * LANES) = numbers;
+            }
+            turn_tile(tile, LANES, X + (long)d * ROWS + r, ROWS);
+        }
+        for (; d < D; d++)
+            for (int i = 0; i < LANES; i++) X[(long)d * ROWS + r + i] = rows[i] ? rows[i][d] : 0;
     }
 }
 

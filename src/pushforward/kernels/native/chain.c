@@ -98,8 +98,8 @@ void chain_backward(const Chain *c, const real *context, long N, const real *gz,
         }
         free(scratch), free(G), free(g), free(C);
 #pragma omp barrier
-        for (long i = n * t / threads; i < n * (t + 1) / threads; i++)
-            for (int u = 1; u < threads; u++) grads[i] += grads[u * n + i];
+        for (int u = 1; u < threads; u++)
+            for (long i = n * t / threads; i < n * (t + 1) / threads; i++) grads[i] += grads[u * n + i];
     }
     double sum = 0;
     for (long r = 0; r < N; r++) sum += gl[r];

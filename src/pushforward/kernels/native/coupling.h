@@ -11,20 +11,20 @@ INLINE vec log_scale(int family, vec raw) {
     return family == AFFINE_SOFT ? 2 * hyperbolic_tangent(raw / 2) : family == AFFINE_TANH ? hyperbolic_tangent(raw) : raw;
 }
 
-// x exp(s) + t and its inverse, s the log scale of the raw parameter one step behind the shift
-INLINE vec affine(int family, const real *P, long ps, vec x, int inverse, vec *log_slope) {
+// x exp(s) + t and its inverse. s, the log scale, takes the place of its raw parameter, one step behind the shift.
+INLINE vec affine(int family, real *P, long ps, vec x, int inverse, vec *log_slope) {
     vec shift = *(const vec *)P;
     if (family == ADDITIVE) return *log_slope = (vec){0}, inverse ? x - shift : x + shift;
-    vec s = log_scale(family, *(const vec *)(P + ps));
+    vec s = *(vec *)(P + ps) = log_scale(family, *(const vec *)(P + ps));
     *log_slope = inverse ? -s : s;
     return inverse ? (x - shift) * exponential(-s) : x * exponential(s) + shift;
 }
 
-// The gradient of the affine map: that of the parameters takes their place, that of x is returned.
+// The gradient of the affine map, from what `affine` left: that of the parameters takes their place, that of x is returned.
 INLINE vec affine_backward(int family, real *P, long ps, vec x, vec gy, vec gl) {
     *(vec *)P = gy;
     if (family == ADDITIVE) return gy;
-    vec raw = *(vec *)(P + ps), s = log_scale(family, raw), scale = exponential(s), slope = splat(1);
+    vec s = *(vec *)(P + ps), scale = exponential(s), slope = splat(1);
     if (family == AFFINE_SOFT) slope = R(1.0) - s * s / 4;
     if (family == AFFINE_TANH) slope = R(1.0) - s * s;
     *(vec *)(P + ps) = (gy * x * scale + gl) * slope;
@@ -32,7 +32,7 @@ INLINE vec affine_backward(int family, real *P, long ps, vec x, vec gy, vec gl) 
 }
 
 // x: [ROWS], in place, by the map with parameters P, ps apart. log_det: [ROWS], added to.
-static void map_feature(const Chain *chain, const Step *s, const real *P, long ps, real *x, real *log_det, int inverse) {
+static void map_feature(const Chain *chain, const Step *s, real *P, long ps, real *x, real *log_det, int inverse) {
     const Spline spline = {s->bins, s->bound, chain->slope_at_zero};
     for (int v = 0; v < ROWS; v += LANES) {
         vec in = *(vec *)(x + v), out, log_slope;

@@ -102,33 +102,48 @@ INLINE void gradient_tile(const int m, const int nv, const real *G, const real *
         for (int j = 0; j < nv; j++) *(loose *)(dW + i * sw + j * LANES) += sums[i][j];
 }
 
+// to[k step] += the sum of the lanes of s[k], for k < n; s has room for LANES of them
+static void add_sums(const vec *s, int n, real *to, long step) {
+    real turned[LANES * LANES] __attribute__((aligned(VECTOR_BYTES)));
+    turn_tile((const real *)s, LANES, turned, LANES);
+    vec total = *(vec *)turned;
+    for (int i = 1; i < LANES; i++) total += *(vec *)(turned + i * LANES);
+    for (int k = 0; k < n; k++) to[k * step] += total[k];
+}
+
+// to[o step] += sum_r G[o][r] a[r], or of G alone where there is no a, for outputs from ... n_o
+static void add_products(int from, int n_o, const real *G, const real *a, real *to, long step) {
+    for (int o = from; o < n_o; o += LANES) {
+        const int n = n_o - o < LANES ? n_o - o : LANES;
+        vec s[LANES];
+        for (int k = 0; k < n; k++) {
+            const vec *g = (const vec *)(G + (long)(o + k) * ROWS);
+            s[k] = (vec){0};
+            for (int j = 0; j < TILE_VECTORS; j++) s[k] += a ? g[j] * ((const vec *)a)[j] : g[j];
+        }
+        for (int k = n; k < LANES; k++) s[k] = (vec){0};
+        add_sums(s, n, to + o * step, step);
+    }
+}
+
 // dW[o][i] += sum_r G[o][r] A[i][r] and db[o] += sum_r G[o][r]. turned: scratch for the inputs row by row. from: of each
 // input the first output that counts, where only some do; it grows from input to input.
 static void weight_gradient(int n_o, int n_i, const real *G, const real *A, real *turned, real *dW, real *db, const int *from) {
-    if (db)
-        for (int o = 0; o < n_o; o++) {
-            vec s = {0};
-            for (int j = 0; j < TILE_VECTORS; j++) s += *(const vec *)(G + (long)o * ROWS + j * LANES);
-            db[o] += sum_of_lanes(s);
-        }
+    if (db) add_products(0, n_o, G, 0, db, 1);
     int wide = n_i / LANES * LANES, i = 0;
     for (int k = 0; k < wide; k += LANES)
         for (int r = 0; r < ROWS; r += LANES) turn_tile(A + (long)k * ROWS + r, ROWS, turned + (long)r * wide + k, wide);
+#define TILES(m, nv) \
+    for (; o + (m) <= n_o; o += (m)) gradient_tile(m, nv, G + (long)o * ROWS, turned + i, wide, dW + (long)o * n_i + i, n_i);
 #define STRIPE(m, nv) \
     for (; i + (nv) * LANES <= wide; i += (nv) * LANES) { \
         int o = from ? from[i] : 0; \
-        for (; o + (m) <= n_o; o += (m)) gradient_tile(m, nv, G + (long)o * ROWS, turned + i, wide, dW + (long)o * n_i + i, n_i); \
-        for (; o < n_o; o++) gradient_tile(1, nv, G + (long)o * ROWS, turned + i, wide, dW + (long)o * n_i + i, n_i); \
+        TILES(m, nv) TILES(4, nv) TILES(2, nv) TILES(1, nv) \
     }
     STRIPE(TILE_OUTPUTS, TILE_VECTORS)
     STRIPE(8, 2)
     STRIPE(8, 1)
 #undef STRIPE
-    for (; i < n_i; i++)
-        for (int o = from ? from[i] : 0; o < n_o; o++) {
-            vec s = {0};
-            for (int j = 0; j < TILE_VECTORS; j++)
-                s += *(const vec *)(G + (long)o * ROWS + j * LANES) * *(const vec *)(A + (long)i * ROWS + j * LANES);
-            dW[(long)o * n_i + i] += sum_of_lanes(s);
-        }
+#undef TILES
+    for (; i < n_i; i++) add_products(from ? from[i] : 0, n_o, G, A + (long)i * ROWS, dW + i, n_i);
 }

@@ -1,5 +1,5 @@
 // Whole steps of maximum likelihood on a chain with a standard normal base: gather, loss, gradient, clipping, Adam.
-// Adam: arXiv:1412.6980, algorithm 1; decoupled decay: arXiv:1711.05101. The order of operations is torch's fused Adam's.
+// Adam: arXiv:1412.6980, algorithm 1; decoupled decay: arXiv:1711.05101.
 #include <math.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -32,6 +32,29 @@ long train_numbers(const Chain *c, long batch, int threads) {
     return threads * work_of_a_thread(c, batch, threads) + c->num_prepared + 64;
 }
 
+// Lets numbers below the normal range be zero on this thread; returns what was so before. Adam's mean of a gradient that is
+// zero would else stay there for ever, and each such number costs a hundred ordinary ones.
+static unsigned long flush_tiny(void) {
+    unsigned long before = 0;
+#if defined(__SSE__)
+    before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | 0x8040);
+#elif defined(__aarch64__)
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | 1ul << 24));
+#endif
+    return before;
+}
+
+static void flush_as(unsigned long before) {
+#if defined(__SSE__)
+    __builtin_ia32_ldmxcsr(before);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
+#endif
+    (void)before;
+}
+
 // z becomes the gradient of the mean loss, g that of log_det; returns the sum of the rows' losses.
 static double loss_of_a_block(const Chain *c, const Training *t, const int64_t *index, long first, real *z, real *ld) {
     const int D = c->features;
@@ -59,10 +82,23 @@ static double loss_of_a_block(const Chain *c, const Training *t, const int64_t *
     return loss;
 }
 
+static double sum_of_squares(const real *g, long n) {
+    double sum = 0;
+    long i = 0;
+    while (i + LANES <= n) {  // in stretches: fewer roundings of large sums
+        vec s = {0};
+        for (int k = 0; k < 64 && i + LANES <= n; k++, i += LANES) s += *(const loose *)(g + i) * *(const loose *)(g + i);
+        sum += sum_of_lanes(s);
+    }
+    for (; i < n; i++) sum += (double)g[i] * g[i];
+    return sum;
+}
+
 // Adam's update of parameters from ... to by the gradient g, scaled.
 static void adam(const Training *t, const real *g, long from, long to, long step, double rate, real scale) {
-    const real b1 = t->beta1, b2 = t->beta2, eps = t->epsilon, decay = t->decay;
-    const real size = rate / (1 - pow(t->beta1, step)), root = sqrt(1 - pow(t->beta2, step)), keep = 1 - rate * t->decay;
+    const real b1 = t->beta1, b2 = t->beta2, decay = t->decay;
+    const double root = sqrt(1 - pow(t->beta2, step));  // m / (sqrt(v) / root + eps) = m root / (sqrt(v) + eps root)
+    const real size = rate * root / (1 - pow(t->beta1, step)), little = t->epsilon * root, keep = 1 - rate * t->decay;
     long i = from;
 #define UPDATE(type, ROOT) \
     type p = *(type *)(t->theta + i), d = *(const type *)(g + i) * scale; \
@@ -71,7 +107,7 @@ static void adam(const Training *t, const real *g, long from, long to, long step
     type m = *(type *)(t->mean + i), v = *(type *)(t->square + i); \
     m += (1 - b1) * (d - m), v = b2 * v + (1 - b2) * d * d; \
     *(type *)(t->mean + i) = m, *(type *)(t->square + i) = v; \
-    *(type *)(t->theta + i) = p - size * m / (ROOT(v) / root + eps);
+    *(type *)(t->theta + i) = p - size * m / (ROOT(v) + little);
     for (; i + LANES <= to; i += LANES) { UPDATE(loose, square_root) }
     for (; i < to; i++) { UPDATE(real, sqrt) }
 #undef UPDATE
@@ -88,6 +124,7 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         const int me = omp_get_thread_num();
+        const unsigned long tiny = flush_tiny();
         real *saved = work + me * stride, *X = saved + most * size, *ld = X + most * D * ROWS, *C = ld + most * ROWS;
         real *grad = C + most * c->context * ROWS, *scratch = grad + (n + 63) / 64 * 64;
         const long low = blocks * me / threads, own = blocks * (me + 1) / threads - low;
@@ -125,8 +162,8 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
 #undef CONTEXT
 #pragma omp barrier
             real *total = grad - me * stride;  // the first thread's, to which the others' are added, each its stretch
-            for (long i = from; i < to; i++)
-                for (int u = 1; u < threads; u++) total[i] += total[u * stride + i];
+            for (int u = 1; u < threads; u++)
+                for (long i = from; i < to; i++) total[i] += total[u * stride + i];
 #pragma omp barrier
             if (me == 0) {
                 double sum = 0;
@@ -134,7 +171,7 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
                 finish(c, grad, (real)sum, W);
             }
 #pragma omp barrier
-            for (long i = from; i < to; i++) square_of[me] += (double)total[i] * total[i];
+            if (t->clip > 0) square_of[me] = sum_of_squares(total + from, to - from);
 #pragma omp barrier
             double square = 0, loss = 0;
             for (int u = 0; u < threads; u++) square += square_of[u], loss += loss_of[u];
@@ -143,5 +180,6 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
             if (me == 0) losses[s] = loss / t->batch;
 #pragma omp barrier
         }
+        flush_as(tiny);
     }
 }
