@@ -13,13 +13,23 @@ DATA_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 HALVES = (torch.float16, torch.bfloat16)
 
 
+def parameters_in(module: nn.Module) -> Iterator[Tensor]:
+    """Yield what `module.parameters()` does, shared ones again: for those who ask for the first, several times faster."""
+    for value in module._parameters.values():
+        if value is not None:
+            yield value
+    for part in module._modules.values():
+        if part is not None:
+            yield from parameters_in(part)
+
+
 def latent_dtype(transform: nn.Module, base: nn.Module) -> torch.dtype:
     """Return the dtype of the transform's and the base's numbers, in which maps and densities are computed.
 
     Raises:
         InputError: If it is a half precision, which no density survives.
     """
-    numbers = chain(transform.parameters(), base.parameters(), base.buffers())
+    numbers = chain(parameters_in(transform), parameters_in(base), base.buffers())
     dtype = next((tensor.dtype for tensor in numbers if tensor.is_floating_point()), torch.get_default_dtype())
     if dtype in HALVES:
         raise InputError(

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import InputError
+from pushforward.flows.units import parameters_in
 from pushforward.numerics.arrays import as_tensor
 
 
 def device_of(model: nn.Module) -> torch.device | None:
     """Return where the tensors of a model are, or None where it has none."""
-    for tensors in (model.parameters(), model.buffers()):
+    for tensors in (parameters_in(model), model.buffers()):
         for tensor in tensors:
             return tensor.device
     return None
