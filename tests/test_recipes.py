@@ -245,7 +245,7 @@ AFFINE, SPLINE = Affine("soft"), RationalQuadratic(8, 5.0)
     [
         (1_999, 2, None, (Coupling, SPLINE, 4), 32, 0.1),
         (2_000, 2, 20.0, (Coupling, SPLINE, 6), 64, 0.0),
-        (2_000, 2, 19.9, (Coupling, SPLINE, 4), 64, 0.0),
+        (2_000, 2, 19.9, (Coupling, SPLINE, 6), 32, 0.0),
         (1_999, 3, None, (Autoregressive, SPLINE, 3), 128, 0.35),
         (2_000, 3, None, (Autoregressive, SPLINE, 3), 192, 0.0),
         (2_000, 3, 20.0, (Autoregressive, SPLINE, 3), 192, 0.0),

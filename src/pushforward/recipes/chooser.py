@@ -31,7 +31,7 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
     Args:
         x: The rows to be fitted, (N, D). Only their shape matters here: `fit` learns the scaling.
         context: Their context, (N, C), or None.
-        max_seconds: Training time; below 20 s networks are narrower, or fewer in two dimensions.
+        max_seconds: Training time; below 20 s networks are narrower.
 
     Returns:
         An untrained flow.
@@ -61,8 +61,8 @@ def auto(x: Tensor, context: Tensor | None = None, max_seconds: float | None = N
 
 def _plane(features: int, few: bool, hurried: bool, options: dict[str, Any]) -> Flow:
     """Return the flow for one or two columns: many steps of small couplings."""
-    shallow = few or features == 1 or hurried
-    width = 32 if few else 64
+    shallow = few or features == 1
+    width = 32 if few or hurried else 64
     return nsf(
         features, num_layers=4 if shallow else 6, hidden_features=(width, width), bins=16 if features == 1 else 8,
         mixing="swap" if shallow else "lu", dropout=0.1 if few else 0.0, **options,

@@ -13,7 +13,7 @@ from pushforward.tables.columns import Table
 from pushforward.tables.for_fitting import table_for_fitting
 from pushforward.tables.from_anything import as_table
 
-TOY_POINTS = 100_000
+TOY_POINTS = 1_000_000
 
 
 def table_to_fit(
