@@ -6,7 +6,7 @@ import torch
 import pushforward as pf
 from pushforward.kernels.native.library import compiled
 from pushforward.kernels.switch import kernels
-from pushforward.training import learner
+from pushforward.training import ways
 from pushforward.transforms import Asinh
 
 X = pf.data.two_moons(600, seed=0).x.double()
@@ -34,13 +34,13 @@ def calls(monkeypatch):
     if compiled(torch.float64) is None:
         pytest.skip("there is no C compiler")
     taken = []
-    inner = learner.Learner._in_c
+    inner = ways.InC._run
 
-    def counted(self, indices, factors):
+    def counted(self, indices, rates):
         taken.append(len(indices))
-        return inner(self, indices, factors)
+        return inner(self, indices, rates)
 
-    monkeypatch.setattr(learner.Learner, "_in_c", counted)
+    monkeypatch.setattr(ways.InC, "_run", counted)
     return taken
 
 
@@ -64,10 +64,12 @@ MASKED = {"autoregressive": True, "mixing": "lu", "activation": "silu"}
 def test_a_run_in_c_learns_what_the_run_in_torch_learns(case, flow, calls):
     found, history = fitted(make(**flow), on=True, **CASES[case])
     assert sum(calls) >= 60
+    assert history.steps_by == "C"
     assert max(calls) > 1 or history.best_validation is None  # without validation each of so few steps is reported
     number = len(calls)
     wanted, other = fitted(make(**flow), on=False, **CASES[case])
     assert len(calls) == number
+    assert other.steps_by == "plain torch"
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
     for row, same in zip(history.rows, other.rows, strict=True):
         assert row["step"] == same["step"]

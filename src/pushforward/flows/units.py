@@ -14,7 +14,7 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def parameters_in(module: nn.Module) -> Iterator[Tensor]:
-    """Yield what `module.parameters()` does, shared ones again: for those who ask for the first, several times faster."""
+    """Yield what `module.parameters()` does, shared ones again; the first comes several times faster."""
     for value in module._parameters.values():
         if value is not None:
             yield value

@@ -64,7 +64,7 @@ class TrainingSteps:
             raise ValueError("the chain's parameters are not all in the flat vector, or there is no compiled library")
         struct.gradients_at(places, flat.numel())
         struct.point_at(tensors)
-        self._struct, self.batch_size = struct, batch_size
+        self._struct, self.batch_size, self.num_parameters = struct, batch_size, flat.numel()
         self._kept = [part if part is None else part.contiguous() for part in (rows, context, weight, constant)]
         at = [None if part is None else part.data_ptr() for part in self._kept]
         self._training = Training(

@@ -24,6 +24,7 @@ class History:
             repeats a run that was limited by `max_seconds`.
         steps: Steps taken.
         seconds: Wall-clock seconds since the call, those before a resume included, compiling left out.
+        steps_by: What took the steps: "plain torch", "torch.compile", "a CUDA graph" or "C".
         compile_seconds: Seconds spent on compiling the step.
         best_step: Step of the weights that the model was left with.
         best_validation: Their validation loss, or None.
@@ -36,6 +37,7 @@ class History:
     plan: list[tuple[int, int]] = field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0
+    steps_by: str = "plain torch"
     compile_seconds: float = 0.0
     best_step: int = 0
     best_validation: float | None = None
@@ -56,7 +58,8 @@ class History:
 
     def _in_words(self) -> str:
         """Return how the run ended, and its last losses in nats, in one line."""
-        words = [f"{self.steps:,} of {self.num_steps:,} steps in {self.seconds:.1f} s, {self.stopped_because}"]
+        steps = f"{self.steps:,} of {self.num_steps:,} steps by {self.steps_by}"
+        words = [f"{steps} in {self.seconds:.1f} s, {self.stopped_because}"]
         if self.rows:
             words.append(f"train {self.rows[-1]['train_loss']:.4f}")
         if self.best_validation is not None:

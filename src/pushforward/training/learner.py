@@ -5,8 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.kernels.training_steps import TrainingSteps
-from pushforward.losses import Batch
 from pushforward.training.captured_step import CapturedStep, obstacle
 from pushforward.training.data.batches import Batches
 from pushforward.training.flat_weights import Weights
@@ -16,9 +14,7 @@ from pushforward.training.options import Options
 from pushforward.training.random_states import global_noise, set_global_noise
 from pushforward.training.step import CompiledStep, EagerStep
 from pushforward.training.threads import StepThreads
-
-
-LEAST_WORK = 2_000_000  # parameters times rows of a step in C that is worth a look of its own
+from pushforward.training.ways import InC, InTorch, Recorded, Way
 
 
 class Learner:
@@ -33,71 +29,42 @@ class Learner:
     Attributes:
         rates: The largest learning rate of each group of parameters.
         rate: The share of it in force.
+        way: How steps are taken.
     """
 
     def __init__(self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads) -> None:
         self.model, self.weights, self.loss, self.generator = weights.model, weights, options.loss, generator
-        self.threads = threads
-        self._options = options
+        self._threads, self._options = threads, options
         self.optimizer = make_optimizer(options.optimizer, weights, options.learning_rate, options.weight_decay)
         # As made: the optimizer's own entries are overwritten before each step.
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.rate = 1.0
-        exact = options.precision != "high"
-        self._step: EagerStep | CompiledStep = (
-            CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
-            if options.compile
-            else EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact)
-        )
-        self._captured: CapturedStep | None = None
-        self._native: TrainingSteps | None = None
-
-    @property
-    def takes_many(self) -> bool:
-        """Whether steps are best taken many at once."""
-        return self._native is not None and not self.threads.compares
-
-    @property
-    def is_swift(self) -> bool:
-        """Whether a step takes less time than what is done around it."""
-        return self._native is not None and self._native.batch_size * self.weights.flat.numel() < LEAST_WORK
+        step: EagerStep | CompiledStep
+        if options.compile:
+            step = CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
+        else:
+            exact = options.precision != "high"
+            step = EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact)
+        name = "torch.compile" if options.compile else "plain torch"
+        self._in_torch = InTorch(name, step, lambda: self.redraw(generator), threads)
+        self.way: Way = self._in_torch
 
     def advance(self, batches: Batches, factors: list[float]) -> Tensor:
         """Learn from the next batches, one for each factor but no more than the epoch has left.
 
         Args:
             batches: Where they come from.
-            factors: The share of the largest learning rate at each step; one, unless the learner `takes_many`.
+            factors: The share of the largest learning rate at each step; one, unless the way takes many.
 
         Returns:
             The mean loss before each step that was taken, (steps,).
         """
         self.set_rate(factors[-1])
-        if self._native is not None:
-            return self._in_c(batches.next_indices(len(factors)), factors)  # type: ignore[attr-defined]
-        if self._captured is not None:
-            return self._captured(batches.next_index())[None]  # type: ignore[attr-defined]
-        self.redraw(self.generator)
-        return self._take(batches.next())[None]
-
-    def _in_c(self, indices: Tensor, factors: list[float]) -> Tensor:
-        native, counter = self._native, self.optimizer.state[self.weights.flat]["step"]
-        assert native is not None
-        rates = [self.rates[0] * factor for factor in factors[: len(indices)]]
-        losses = self.threads.take(lambda: native(indices, rates, int(counter), torch.get_num_threads()))
-        counter += len(indices)
-        return losses
+        return self.way.take(batches, [self.rates[0] * factor for factor in factors])
 
     def rehearse(self, batches: Batches) -> Tensor:
         """Take a step on a batch that does not count, and return its mean loss."""
-        if self._native is not None:
-            return self._in_c(batches.first_index()[None], [self.rate])[0]  # type: ignore[attr-defined]
-        if self._captured is not None:
-            return self._captured(batches.first_index())  # type: ignore[attr-defined]
-        return self._take(batches.peek())
-
-    def _take(self, batch: Batch) -> Tensor:
-        return self.threads.take(lambda: self._step(batch))
+        return self.way.rehearse(batches, self.rate)
 
     def prepare(self, batches: Batches) -> str | None:
         """Find the fastest way of taking a step: in C on the CPU; on CUDA recorded, to be replayed from now on.
@@ -107,18 +74,21 @@ class Learner:
         Returns:
             Why a step could not be recorded, or None.
         """
+        self.way = self._in_torch
         if self.generator.device.type == "cpu":
-            self._native = native_steps(self.weights, self.optimizer, self._options, batches)
+            steps = native_steps(self.weights, self.optimizer, self._options, batches)
+            if steps is not None:
+                self.way = InC(steps, self.optimizer.state[self.weights.flat]["step"], self._threads)
         if self.generator.device.type != "cuda":
             return None
-        self._captured = None
         reason = obstacle(self.model, self.loss, self._options.optimizer, batches)
         if reason is not None:
             return reason
         numbers, noise, rate = self.numbers(), self.noise(), self.rate
         self.set_rate(0.0)
         try:
-            self._captured = CapturedStep(self.model, self._step, batches, self.generator)  # type: ignore[arg-type]
+            step = CapturedStep(self.model, self._in_torch.step, batches, self.generator)  # type: ignore[arg-type]
+            self.way = Recorded(step)
         except Exception as error:  # whatever it is, the step as it is goes on
             reason = next(iter(str(error).splitlines()), type(error).__name__)
         self.restore(numbers)

@@ -22,6 +22,7 @@ from pushforward.training.validation import Validation
 
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 SWIFT_LOOK_STEPS = 100  # of steps that take less time than the look
+SWIFT_WORK = 2_000_000  # parameters times rows: the most of such a step
 REPORTS = 100
 FEW_STEPS = 100
 STANDING = (
@@ -136,11 +137,11 @@ class Run:
 
     @property
     def _look_steps(self) -> int:
-        return SWIFT_LOOK_STEPS if self.learner.is_swift else LOOK_STEPS
+        return SWIFT_LOOK_STEPS if self.learner.way.work_of_a_step < SWIFT_WORK else LOOK_STEPS
 
     def _steps_at_once(self) -> int:
         """Return how many steps there are until something else has to be done."""
-        if not self.learner.takes_many:
+        if not self.learner.way.takes_many:
             return 1
         look = (self.step // self._look_steps + 1) * self._look_steps
         event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
@@ -246,6 +247,7 @@ class Run:
     def _sum_up(self) -> None:
         """Write into the history how far the run is."""
         self.history.plan = list(self.plan.changes)
+        self.history.steps_by = self.learner.way.name
         self.history.steps, self.history.seconds = self.step, self.clock.seconds
 
     def _interrupted(self, name: str) -> Interrupted:
