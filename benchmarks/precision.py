@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py [--steps 3000] [--seeds 3]
 
-A flow is trained in float32 and scored three ways; another, from the same seed, is trained in bfloat16. TF32 needs a GPU:
-its rounding of both factors of each product, to 11 bits, is imitated here, sums in float32. Nats; means over seeds of the
-same held-out rows, with the standard error of the difference over the seeds.
+A flow is trained in float32 and scored three ways; another, from the same seed, is trained in bfloat16. TF32 needs a
+GPU: its rounding of both factors of each product, to 11 bits, is imitated here, sums in float32. Nats; means over seeds
+of the same held-out rows, with the standard error of the difference over the seeds.
 """
 
 import argparse

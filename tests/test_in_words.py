@@ -118,7 +118,7 @@ def trained():
 def test_a_history_prints_how_the_run_ended(trained):
     history = trained[2]
     text = repr(history)
-    assert text.startswith("History(40 of 40 steps in ")
+    assert text.startswith(f"History(40 of 40 steps by {history.steps_by} in ")
     assert f"train {history.rows[-1]['train_loss']:.4f}; validation {history.best_validation:.4f} at step" in text
     html = history._repr_html_()
     Balanced(html)

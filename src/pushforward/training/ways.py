@@ -93,7 +93,7 @@ class InC:
 
     def __init__(self, steps: TrainingSteps, counter: Tensor, threads: StepThreads) -> None:
         self._steps, self._counter, self._threads = steps, counter, threads
-        self.work_of_a_step = steps.batch_size * steps.num_parameters
+        self.work_of_a_step = float(steps.batch_size * steps.num_parameters)
 
     @property
     def takes_many(self) -> bool:
