@@ -195,7 +195,7 @@ def test_a_run_of_so_many_minutes_has_one_seed_and_a_share_of_every_length(recor
     assert record.seeds(5) == [3]
     model = torch.nn.Linear(1, 1)
     for options in ({"num_steps": 100}, {"epochs": 2}, {"max_seconds": 60.0}, {"epochs": 40, "max_seconds": None}):
-        record.fit(str(options), model, quick={"num_steps": 1}, compile=True, batch_size=8, resumable=True, **options)
+        record.fit(str(options), model, quick={"num_steps": 1}, batch_size=8, resumable=True, **options)
     lengths = [{name: value for name, value in one.items() if name not in ("progress", "batch_size")} for one in asked]
     assert lengths == [{"num_steps": 25}, {"epochs": 1}, {"max_seconds": 15.0}, {"epochs": 10, "max_seconds": None}]
     record.finish()

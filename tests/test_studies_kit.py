@@ -39,10 +39,10 @@ def test_numbers_runs_and_pictures_are_on_the_disk_before_the_study_ends(record)
     assert on_disk(record)["complete"]
 
 
-def test_the_quick_form_replaces_the_length_and_compiles_nothing(record, monkeypatch):
+def test_the_quick_form_replaces_the_length(record, monkeypatch):
     asked = {}
     monkeypatch.setattr("pushforward.training.fit", lambda model, x, **options: asked.update(options) or History())
-    record.fit("a", torch.nn.Linear(1, 1), None, max_seconds=9, compile=True, seed=3, quick={"epochs": 2})
+    record.fit("a", torch.nn.Linear(1, 1), None, max_seconds=9, seed=3, quick={"epochs": 2})
     assert asked == {"progress": False, "seed": 3, "epochs": 2}
     record.quick = False
     record.fit("A run", torch.nn.Linear(1, 1), None, epochs=5, quick={"epochs": 2}, resumable=True)

@@ -133,7 +133,7 @@ class Record:
     ) -> "History":
         """Train with `pf.fit` on rows and context, without a progress bar, and keep what it took under a label.
 
-        Only the full form compiles. The quick form trains as long as `quick` says, a run of so many minutes for the
+        The quick form trains as long as `quick` says, a run of so many minutes for the
         record's share of the full lengths, or for the `equal_seconds` that another training took, which are not
         shortened again. A `resumable` training keeps checkpoints in the study's folder until the study is finished,
         and goes on from them.
@@ -142,10 +142,10 @@ class Record:
 
         label = self.named(label)
         if self.quick:
-            replaced = ("compile", *LENGTHS) if quick else ("compile",)
-            options = {name: value for name, value in options.items() if name not in replaced} | dict(quick or {})
+            kept = options if quick is None else {k: value for k, value in options.items() if k not in LENGTHS}
+            options = {**kept, **(quick or {})}
         elif self.minutes:
-            options = {name: self._shortened(name, value) for name, value in options.items() if name != "compile"}
+            options = {name: self._shortened(name, value) for name, value in options.items()}
         elif resumable:
             options |= {"out": self.out / CHECKPOINTS / file_name(label), "resume": True}
         if equal_seconds is not None and not (self.quick and quick):

@@ -33,5 +33,5 @@ def spline_flow(context_features: int = 0, *, bins: int = 8, num_layers: int = 6
 
 def our_splines(num_steps: int, *, bins: int = 8) -> Candidate:
     """Return `spline_flow` as it is trained on points without context."""
-    options = {"num_steps": num_steps, "batch_size": 1024, "compile": True}
+    options = {"num_steps": num_steps, "batch_size": 1024}
     return Candidate("6 splines (ours)", partial(spline_flow, bins=bins), options)

@@ -19,7 +19,7 @@ MODELS = {
     "source": Candidate(
         "RealNVP, 8 blocks × 64 (source)",
         source_flow,
-        {"num_steps": 4_000, "batch_size": 1024, "learning_rate": 1e-3, "schedule": "constant", "compile": True},
+        {"num_steps": 4_000, "batch_size": 1024, "learning_rate": 1e-3, "schedule": "constant"},
     ),
     "ours": our_splines(4_000),
 }

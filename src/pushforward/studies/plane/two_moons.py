@@ -19,7 +19,7 @@ LAYERS = 4
 SOURCES_FLOW = Candidate(  # two hidden layers of 16, s unbounded
     f"RealNVP, {LAYERS} couplings (source)",
     partial(recipes.realnvp, 2, num_layers=LAYERS, hidden_features=(16, 16), log_scale="plain", mixing="swap"),
-    {"epochs": 100, "batch_size": 128, "learning_rate": 1e-3, "schedule": "constant", "compile": True},
+    {"epochs": 100, "batch_size": 128, "learning_rate": 1e-3, "schedule": "constant"},
     quick={"epochs": 2},
 )
 
