@@ -1,6 +1,6 @@
 """What rounding the networks costs: test NLL of flows trained, or scored, with conditioners in TF32 or bfloat16.
 
-    python benchmarks/precision.py [--steps 3000] [--seeds 3]
+    python benchmarks/precision.py [--quick] [--seeds 3]
 
 A flow is trained in float32 and scored three ways; another, from the same seed, is trained in bfloat16. TF32 needs a
 GPU: its rounding of both factors of each product, to 11 bits, is imitated here, sums in float32. Nats; means over seeds
@@ -56,6 +56,9 @@ def bent(seed: int) -> tuple[pf.Flow, Tensor, Tensor]:
     return flow, x[:20_000], x[20_000:]
 
 
+CASES = {"two moons, 4 splines 2x64": (moons, 3_000), "64 features, 8 splines 2x128": (bent, 800)}
+
+
 def nll(flow: pf.Flow, x: Tensor) -> float:
     with torch.no_grad():
         return float(-flow.log_prob(x).mean())
@@ -84,12 +87,12 @@ def costs(make: Callable[[int], tuple[pf.Flow, Tensor, Tensor]], seeds: int, ste
 def main() -> None:
     """Print a table for each data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3000, help="training steps (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="20 training steps")
     parser.add_argument("--seeds", type=int, default=3, help="%(default)s")
     options = parser.parse_args()
-    for name, make in {"two moons, 4 splines 2x64": moons, "64 features, 8 splines 2x128": bent}.items():
-        found = costs(make, options.seeds, options.steps)
-        print(f"\n| {name} | test NLL | more than float32 |\n|---|---|---|")
+    for name, (make, steps) in CASES.items():
+        found = costs(make, options.seeds, 20 if options.quick else steps)
+        print(f"\n| {name}, {steps:,} steps | test NLL | more than float32 |\n|---|---|---|")
         for way, values in found.items():
             more = [value - exact for value, exact in zip(values, found["float32"], strict=True)]
             error = statistics.stdev(more) / len(more) ** 0.5 if len(more) > 1 else float("nan")
