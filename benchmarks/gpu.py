@@ -111,8 +111,8 @@ def fit_rate(flow: pf.Flow, x: Tensor, case: Case, quick: bool, **options: Any) 
     a_step = (history.rows[-1]["seconds"] - history.rows[0]["seconds"]) / history.steps
     number = 4 if quick else min(max(int(2.0 / max(a_step, 1e-4)), 60), 4000)
     history = pf.fit(flow, x, num_steps=number, **settings)
-    seconds = history.rows[-1]["seconds"] - history.rows[0]["seconds"]
-    return {"steps/s": number / seconds, "first 20 steps, s": first, "notes": history.notes}
+    seconds = history.rows[-1]["seconds"] - history.rows[0]["seconds"]  # to a thousandth
+    return {"steps/s": number / max(seconds, 1e-3), "first 20 steps, s": first, "notes": history.notes}
 
 
 def of_peer(name: str, case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]] | None:
@@ -220,21 +220,21 @@ def driver() -> str:
 def table(results: dict[str, Any]) -> str:
     """The results in Markdown: a row for each case, a column for each way; what failed, and why, below."""
     lines, failed = [f"{results['card']}; " + ", ".join(f"{k} {v}" for k, v in results["versions"].items())], []
-    for unit, ways in COLUMNS.items():
+
+    def cell(value: Any) -> str:
+        number = value.get("images/s", value["steps/s"]) if isinstance(value, dict) else value
+        if number is None or isinstance(number, str):
+            return ""
+        return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+    for unit, columns in COLUMNS.items():
         rows = {name: found for name, found in results.items() if unit in name}
-        if not rows:
-            continue
-        lines += ["", f"| {unit} | " + " | ".join(ways) + " |", "|---" * (len(ways) + 1) + "|"]
+        ways = {head: way for head, way in columns.items() if any(cell(found.get(way)) for found in rows.values())}
+        if ways:
+            lines += ["", f"| {unit} | " + " | ".join(ways) + " |", "|---" * (len(ways) + 1) + "|"]
         for name, found in rows.items():
-            cells = []
-            for way in ways.values():
-                value = found.get(way)
-                number = value.get("images/s", value["steps/s"]) if isinstance(value, dict) else value
-                if isinstance(number, str):
-                    failed.append(f"{name}, {way}: {number}")
-                failing = number is None or isinstance(number, str)
-                cells.append("" if failing else f"{number:,.0f}" if number >= 100 else f"{number:.3g}")
-            lines.append(f"| {name.split(',')[0] if unit != 'glow' else name} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | " + " | ".join(cell(found.get(way)) for way in ways.values()) + " |")
+            failed += [f"{name}, {way}: {found[way]}" for way in columns.values() if isinstance(found.get(way), str)]
     return "\n".join([*lines, *(["", *failed] if failed else [])])
 
 
