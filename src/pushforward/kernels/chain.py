@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.kernels.link import Link
 from pushforward.kernels.native import library as native
 from pushforward.kernels.plain_gradient import plain_gradient
 from pushforward.kernels.rational_quadratic import SLOPE_AT_ZERO
@@ -21,60 +22,6 @@ LEAST_SHARED_WORK = 30_000_000
 ALIGNED = 64  # bytes
 
 
-@dataclass(frozen=True, eq=False)
-class Link:
-    """One step of a chain, as the kernel runs it.
-
-    Attributes:
-        kind: One of `native.KINDS`.
-        tensors: Gives the parameters that are there now: of a network weight and bias of each layer and the context's
-            weights last; of "lu" lower, upper, log diagonal, bias.
-        inverted: Whether it runs the other way; then it has no gradient.
-        order: Of a coupling the kept features, then the others; of an autoregressive step twice the sequence of the
-            features; of a permutation y_i = x_order[i].
-        matrix: Of "matrix", y = matrix x, orthogonal, (D, D).
-        num_kept: Features that the network sees.
-        sorted: Of an autoregressive step's network, made by `sorted_network`.
-        family: Of the maps, one of `native.FAMILIES`.
-        bins, bound: Of splines.
-        hidden: Widths of the network's hidden layers.
-        activation: One of `native.ACTIVATIONS`.
-        context: Size of the context that the network sees.
-        dropout: Gives the share of hidden values that are dropped now.
-    """
-
-    kind: str
-    tensors: Callable[[], list[Tensor]] = list
-    inverted: bool = False
-    order: np.ndarray | None = None
-    matrix: Tensor | None = None
-    num_kept: int = 0
-    sorted: np.ndarray | None = None
-    family: str = "additive"
-    bins: int = 0
-    bound: float = 0.0
-    hidden: tuple[int, ...] = ()
-    activation: str = "relu"
-    context: int = 0
-    dropout: Callable[[], float] = float
-
-    @property
-    def in_range(self) -> bool:
-        """Whether the kernel's sizes suffice."""
-        return len(self.hidden) <= native.MOST_HIDDEN and self.bins <= native.MOST_BINS
-
-    @property
-    def num_features(self) -> int:
-        """Number of features D of a link with a network."""
-        assert self.order is not None
-        return len(self.order) // (2 if self.kind == "autoregressive" else 1)
-
-    @property
-    def has_network(self) -> bool:
-        """Whether it is more than mixing."""
-        return self.kind in ("coupling", "autoregressive")
-
-
 @dataclass(eq=False)
 class Chain:
     """Links one after another.
@@ -82,7 +29,7 @@ class Chain:
     Args:
         features: Number of features D.
         links: Data to latent; at least one.
-        plain: The same map forward in plain torch: (x, context, all tensors of all links) -> mapped, log_det.
+        plain: The same map in plain torch: (x, context, inverse, all tensors of all links) -> mapped, log_det.
     """
 
     features: int
@@ -96,14 +43,14 @@ class Chain:
         Args:
             x: (N, D).
             context: (N, C), where a link sees it.
-            inverse: Latent to data; without gradients.
+            inverse: Latent to data.
         """
         tensors = [tensor for link in self.links for tensor in link.tensors()]
         others = [*tensors, *([] if context is None else [context])]
         if any(t.dtype != x.dtype or t.device != x.device or not t.is_contiguous() for t in tensors):
             return None
         wanted = torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in others))
-        if wanted and (inverse or self.any_inverted or (context is not None and context.requires_grad)):
+        if wanted and not (self.has_gradient(inverse=inverse) and (context is None or not context.requires_grad)):
             return None
         struct = self.struct(x.dtype, tensors)
         if struct is None:
@@ -111,7 +58,7 @@ class Chain:
         struct.point_at(tensors)
         noise = int(torch.empty((), dtype=torch.int64).random_(1, None)) if self.drops() else 0
         if wanted:
-            return _Forward.apply(self, struct, noise, x, context, *tensors)
+            return _Map.apply(self, struct, (inverse, noise), x, context, *tensors)
         mapped, log_det, _ = struct.map(x.contiguous(), context, noise, inverse=inverse, keep=False)
         return mapped, log_det
 
@@ -120,10 +67,9 @@ class Chain:
         """Size of the context that links see, 0 where none does."""
         return max(link.context for link in self.links)
 
-    @property
-    def any_inverted(self) -> bool:
-        """Whether a link runs the other way."""
-        return any(link.inverted for link in self.links)
+    def has_gradient(self, *, inverse: bool) -> bool:
+        """Return whether C knows the gradient: of everything but an autoregressive step against its way."""
+        return not any(link.kind == "autoregressive" and link.inverted != inverse for link in self.links)
 
     def drops(self) -> bool:
         """Return whether any dropout is at work."""
@@ -224,6 +170,7 @@ class Struct:
         noise: int,
         saved: Tensor,
         *,
+        inverse: bool,
         by_rows: bool,
     ) -> tuple[Tensor | None, Sequence[Tensor]]:
         """Return the gradients of the rows, if wanted, and of every parameter; `saved` is used up."""
@@ -232,21 +179,27 @@ class Struct:
         grads = aligned(by_mapped, threads * self.num_gradients)
         self.library.chain_backward(
             self.address, None if context is None else context.data_ptr(), len(by_mapped), by_mapped.data_ptr(),
-            by_log_det.data_ptr(), noise, saved.data_ptr(), None if by_x is None else by_x.data_ptr(), grads.data_ptr(),
-            threads,
+            by_log_det.data_ptr(), int(inverse), noise, saved.data_ptr(), None if by_x is None else by_x.data_ptr(),
+            grads.data_ptr(), threads,
         )  # fmt: skip
         return by_x, torch._utils._unflatten_dense_tensors(grads[: self.num_gradients], tensors)
 
 
-class _Forward(torch.autograd.Function):
-    """The chain forward, with its gradient; a gradient that is to be differentiated itself goes through plain torch."""
+class _Map(torch.autograd.Function):
+    """The chain, either way; a gradient that is to be differentiated itself goes through plain torch."""
 
     @staticmethod
     def forward(
-        ctx: Any, chain: Chain, struct: Struct, noise: int, x: Tensor, context: Tensor | None, *tensors: Tensor
+        ctx: Any,
+        chain: Chain,
+        struct: Struct,
+        how: tuple[bool, int],
+        x: Tensor,
+        context: Tensor | None,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        mapped, log_det, ctx.saved = struct.map(x.contiguous(), context, noise, inverse=False, keep=True)
-        ctx.chain, ctx.struct, ctx.noise, ctx.context = chain, struct, noise, context
+        ctx.chain, ctx.struct, ctx.context, (ctx.inverse, ctx.noise) = chain, struct, context, how
+        mapped, log_det, ctx.saved = struct.map(x.contiguous(), context, ctx.noise, inverse=ctx.inverse, keep=True)
         ctx.save_for_backward(x, *tensors)
         return mapped, log_det
 
@@ -261,7 +214,7 @@ class _Forward(torch.autograd.Function):
                 )
 
             def again(x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-                return ctx.chain.plain(x, ctx.context, *tensors)
+                return ctx.chain.plain(x, ctx.context, ctx.inverse, *tensors)
 
             both = plain_gradient(again, (x, *tensors), _needed(ctx), (by_mapped, by_log_det))
             return None, None, None, both[0], None, *both[1:]
@@ -269,7 +222,7 @@ class _Forward(torch.autograd.Function):
         struct.point_at(tensors)
         saved, ctx.saved = ctx.saved, None
         if saved is None:  # a second backward through a graph that was retained
-            _, _, saved = struct.map(x.contiguous(), ctx.context, ctx.noise, inverse=False, keep=True)
+            _, _, saved = struct.map(x.contiguous(), ctx.context, ctx.noise, inverse=ctx.inverse, keep=True)
         by_x, grads = struct.backward(
             tensors,
             by_mapped.contiguous(),
@@ -277,6 +230,7 @@ class _Forward(torch.autograd.Function):
             ctx.context,
             ctx.noise,
             saved,
+            inverse=ctx.inverse,
             by_rows=ctx.needs_input_grad[3],
         )
         _, *wanted = _needed(ctx)

@@ -51,7 +51,7 @@ def native_steps(
     # Something else learns, too, or some of it does not, or two links share what they learn.
     places = {tensor.data_ptr() for tensor in tensors}
     total = sum(tensor.numel() for tensor in tensors)
-    if chain.any_inverted or len(places) < len(tensors) or total != flat.numel():
+    if not chain.has_gradient(inverse=False) or len(places) < len(tensors) or total != flat.numel():
         return None
     with torch.no_grad():
         x, log_det, context = model.preprocess(rows.x, rows.context)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pushforward.errors import InputError, described, require_count
-from pushforward.kernels.chain import Link
+from pushforward.kernels.link import Link
 from pushforward.numerics.chunking import chunks
 from pushforward.numerics.precision import in_own_dtype
 from pushforward.specification import Specified

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pushforward.kernels.chain import Link
+from pushforward.kernels.link import Link
 from pushforward.specification import Specified, hold_structure, readable_mask
 from pushforward.transforms.argument_checks import check_context
 from pushforward.transforms.base import Transform

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-from pushforward.kernels.chain import Chain, Link
+from pushforward.kernels.chain import Chain
+from pushforward.kernels.link import Link
 from pushforward.kernels.switch import kernels, runs_in_c
 from pushforward.numerics.precision import precision_in_force
 
@@ -167,27 +168,27 @@ def _stretches(parts: "list[Transform]") -> Iterator[_Stretch]:
 
 
 def _plain(parts: nn.ModuleList, links: list[Link]) -> Any:
-    """Return the same map in plain torch, as a function of x, context and all tensors of the links."""
+    """Return the same map in plain torch, as a function of x, context, inverse and all tensors of the links."""
     whole = _InTurn(parts)
     named = {id(parameter): name for name, parameter in whole.named_parameters()}
     names = [named[id(tensor)] for link in links for tensor in link.tensors()]
 
-    def plain(x: Tensor, context: Tensor | None, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def plain(x: Tensor, context: Tensor | None, inverse: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         with kernels(False):
-            return torch.func.functional_call(whole, dict(zip(names, tensors, strict=True)), (x, context))
+            return torch.func.functional_call(whole, dict(zip(names, tensors, strict=True)), (x, context, inverse))
 
     return plain
 
 
 class _InTurn(nn.Module):
-    """Parts one after another, forward."""
+    """Parts one after another."""
 
     def __init__(self, parts: nn.ModuleList) -> None:
         super().__init__()
         self.parts = parts
 
-    def forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return in_turn(self.parts, x, context, inverse=False)
+    def forward(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        return in_turn(self.parts, x, context, inverse=inverse)
 
 
 def _features(links: list[Link]) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.kernels.chain import Link
+from pushforward.kernels.link import Link
 from pushforward.kernels.masked_order import sorted_network
 from pushforward.nets.masked import MaskedMLP
 from pushforward.nets.mlp import MLP

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.errors import require_count
-from pushforward.kernels.chain import Link
+from pushforward.kernels.link import Link
 from pushforward.numerics.generators import check_generator
 from pushforward.numerics.triangular import solve_triangular
 from pushforward.specification import Specified, hold_structure, readable_permutation

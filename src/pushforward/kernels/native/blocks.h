@@ -52,9 +52,9 @@ static void prepare(const Chain *c, real *W) {
 }
 
 // The gradients of the tensors, of what has gathered in their places once all rows have passed; W is used up.
-static void finish(const Chain *c, real *grad, real sum_gl, real *W) {
+static void finish(const Chain *c, real *grad, real sum_gl, int inverse, real *W) {
     for (const Step *s = c->steps; s < c->steps + c->num_steps; s++) {
-        if (s->kind == LU) finish_gradient(s, c->features, grad, sum_gl, W + s->prepared);
+        if (s->kind == LU) finish_gradient(s, c->features, grad, inverse ^ s->inverted ? -sum_gl : sum_gl, W + s->prepared);
         if (s->sorted) unsort_gradients(s, grad, W + s->prepared);
     }
 }
@@ -71,17 +71,20 @@ static void take_step(const Chain *c, int i, const real *W, real *X, const real 
     } else if (has_network(s)) {
         coupling(c, s, W + s->prepared, X, C, log_det, inverse, key, keep, scratch);
     } else {
-        if (keep && s->kind == LU) memcpy(keep, X, (long)c->features * ROWS * sizeof(real));
+        const size_t size = keep && s->kind == LU ? (size_t)c->features * ROWS * sizeof(real) : 0;
+        if (size && !inverse) memcpy(keep, X, size);
         mix(s, c->features, W + s->prepared, X, log_det, inverse, scratch);
+        if (size && inverse) memcpy(keep, X, size);
     }
 }
 
 // The same backward: G, the gradient with respect to what came out, becomes that with respect to what went in.
-static void take_step_back(const Chain *c, int i, const real *W, real *G, const real *C, const real *gl, uint64_t noise,
-                           real *kept, real *grad, real *scratch) {
+static void take_step_back(const Chain *c, int i, const real *W, real *G, const real *C, const real *gl, int inverse,
+                           uint64_t noise, real *kept, real *grad, real *scratch) {
     const Step *s = c->steps + i;
     const long D = c->features;
+    inverse ^= s->inverted;
     if (has_network(s))
-        coupling_backward(c, s, W + s->prepared, G, C, gl, noise && s->dropout > 0 ? mixed(noise, i) : 0, kept, grad, scratch);
-    else mix_backward(s, D, W + s->prepared, G, kept, grad, scratch, scratch + D * ROWS);
+        coupling_backward(c, s, W + s->prepared, G, C, gl, inverse, noise && s->dropout > 0 ? mixed(noise, i) : 0, kept, grad, scratch);
+    else mix_backward(s, D, W + s->prepared, G, inverse, kept, grad, scratch, scratch + D * ROWS);
 }

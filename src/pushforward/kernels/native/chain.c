@@ -1,4 +1,4 @@
-// A chain of couplings, autoregressive and mixing steps as one operator: forward, inverse, and the gradient of forward.
+// A chain of couplings, autoregressive and mixing steps as one operator: forward, inverse, and the gradients of both.
 #ifdef _OPENMP
 #include <omp.h>
 #else
@@ -67,10 +67,10 @@ void chain_map(const Chain *c, const real *in, const real *context, long N, real
     free(W);
 }
 
-// gz: (N, D) and gl: (N), gradients with respect to forward's results; noise, saved: as in chain_map, saved is used up. gx: (N, D) or
+// gz: (N, D) and gl: (N), gradients with respect to the results of chain_map; inverse, noise, saved: as there, saved is used up. gx: (N, D) or
 // 0. grads: (threads, num_gradients); the sum ends in the first.
-void chain_backward(const Chain *c, const real *context, long N, const real *gz, const real *gl, uint64_t noise, real *saved,
-                    real *gx, real *grads, int threads) {
+void chain_backward(const Chain *c, const real *context, long N, const real *gz, const real *gl, int inverse, uint64_t noise,
+                    real *saved, real *gx, real *grads, int threads) {
     const long D = c->features, blocks = (N + ROWS - 1) / ROWS, size = numbers_to_save(c), n = c->num_gradients;
     real *W = prepared(c);
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -88,10 +88,11 @@ void chain_backward(const Chain *c, const real *context, long N, const real *gz,
                 load_rows(gl, 0, (first + b) * ROWS, N, 1, g + b * ROWS);
                 if (C) load_context(c, context, 0, (first + b) * ROWS, N, C + b * c->context * ROWS);
             }
-            for (int i = c->num_steps - 1; i >= 0; i--) {
+            for (int k = c->num_steps - 1; k >= 0; k--) {
+                const int i = inverse ? c->num_steps - 1 - k : k;
                 done -= saved_rows(c, c->steps + i);
                 for (long b = 0; b < many; b++)
-                    take_step_back(c, i, W, G + b * D * ROWS, C ? C + b * c->context * ROWS : 0, g + b * ROWS,
+                    take_step_back(c, i, W, G + b * D * ROWS, C ? C + b * c->context * ROWS : 0, g + b * ROWS, inverse,
                                    noise ? mixed(noise, first + b) : 0, saved + (first + b) * size + done * ROWS, grad, scratch);
             }
             for (long b = 0; gx && b < many; b++) store_rows(G + b * D * ROWS, (first + b) * ROWS, N, D, gx);
@@ -103,6 +104,6 @@ void chain_backward(const Chain *c, const real *context, long N, const real *gz,
     }
     double sum = 0;
     for (long r = 0; r < N; r++) sum += gl[r];
-    finish(c, grads, (real)sum, W);
+    finish(c, grads, (real)sum, inverse, W);
     free(W);
 }

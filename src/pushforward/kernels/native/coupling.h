@@ -20,15 +20,17 @@ INLINE vec affine(int family, real *P, long ps, vec x, int inverse, vec *log_slo
     return inverse ? (x - shift) * exponential(-s) : x * exponential(s) + shift;
 }
 
-// The gradient of the affine map, from what `affine` left: that of the parameters takes their place, that of x is returned.
-INLINE vec affine_backward(int family, real *P, long ps, vec x, vec gy, vec gl) {
-    *(vec *)P = gy;
-    if (family == ADDITIVE) return gy;
-    vec s = *(vec *)(P + ps), scale = exponential(s), slope = splat(1);
+// The gradient of either, at what went in, from what `affine` left: that of the parameters takes their place, that of x is
+// returned. gy, gl: gradients with respect to both results.
+INLINE vec affine_backward(int family, real *P, long ps, vec x, vec gy, vec gl, int inverse) {
+    vec shift = *(vec *)P;
+    if (family == ADDITIVE) return *(vec *)P = inverse ? -gy : gy, gy;
+    vec s = *(vec *)(P + ps), scale = exponential(inverse ? -s : s), slope = splat(1), gx = gy * scale;
     if (family == AFFINE_SOFT) slope = R(1.0) - s * s / 4;
     if (family == AFFINE_TANH) slope = R(1.0) - s * s;
-    *(vec *)(P + ps) = (gy * x * scale + gl) * slope;
-    return gy * scale;
+    *(vec *)P = inverse ? -gx : gy;
+    *(vec *)(P + ps) = (inverse ? -(gx * (x - shift) + gl) : gx * x + gl) * slope;
+    return gx;
 }
 
 // x: [ROWS], in place, by the map with parameters P, ps apart. log_det: [ROWS], added to.
@@ -78,7 +80,7 @@ static void coupling(const Chain *chain, const Step *s, const real *W, real *X, 
 // G: [D][ROWS], the gradient with respect to what came out, becomes that with respect to what went in. gl: [ROWS], that of
 // log_det. grad: the flat vector, added to. save is used up.
 static void coupling_backward(const Chain *chain, const Step *s, const real *W, real *G, const real *C, const real *gl,
-                              uint64_t noise, real *save, real *grad, real *scratch) {
+                              int inverse, uint64_t noise, real *save, real *grad, real *scratch) {
     const int moved = s->num_moved, two = needs_input(s->activation), last = s->num_hidden;
     const long most = widest(chain);
     real *inputs[MOST_HIDDEN], *outputs[MOST_HIDDEN + 1] = {save}, *at = save + (long)s->num_kept * ROWS;
@@ -94,8 +96,8 @@ static void coupling_backward(const Chain *chain, const Step *s, const real *W, 
         for (int v = 0; v < ROWS; v += LANES) {
             real *g = G + (long)s->order[s->num_kept + j] * ROWS + v, *p = P + j * by_feature(s) * ROWS + v;
             vec gy = *(vec *)g, gs = *(const vec *)(gl + v), x = *(vec *)(before + (long)j * ROWS + v);
-            *(vec *)g = s->family == SPLINE ? spline_backward(&spline, p, ps, x, gy, gs, 0, p, ps)
-                                            : affine_backward(s->family, p, ps, x, gy, gs);
+            *(vec *)g = s->family == SPLINE ? spline_backward(&spline, p, ps, x, gy, gs, inverse, p, ps)
+                                            : affine_backward(s->family, p, ps, x, gy, gs, inverse);
         }
     real *out = P;
     for (int h = last; h >= 0; h--) {

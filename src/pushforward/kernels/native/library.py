@@ -54,7 +54,7 @@ SIGNATURES = {
         [c_void_p, c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_int, c_uint64, c_void_p, c_int], None
     ),
     "chain_backward": (
-        [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p, c_void_p, c_int], None
+        [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_int, c_uint64, c_void_p, c_void_p, c_void_p, c_int], None
     ),
     "spline_map": (
         [c_void_p, c_void_p, *[c_long] * 5, c_int, c_double, c_double, c_int, c_void_p, c_void_p, c_int], None

@@ -66,15 +66,42 @@ static void mix(const Step *s, int D, const real *W, real *X, real *log_det, int
         }
 }
 
-// The gradient of W gathers where that of `lower` will stand: finish_gradient makes the factors' of it.
-static void mix_backward(const Step *s, int D, const real *W, real *G, real *save, real *grad, real *scratch, real *turned) {
+// v = L^-T U^-T g, in place
+static void solve_turned(const Step *s, int D, real *g) {
+    for (int i = 0; i < D; i++)
+        for (int v = 0; v < ROWS; v += LANES) {
+            vec x = *(vec *)(g + (long)i * ROWS + v);
+            for (int k = 0; k < i; k++) x -= upper(s, D, k, i) * *(vec *)(g + (long)k * ROWS + v);
+            *(vec *)(g + (long)i * ROWS + v) = x / upper(s, D, i, i);
+        }
+    for (int i = D - 1; i >= 0; i--)
+        for (int v = 0; v < ROWS; v += LANES) {
+            vec x = *(vec *)(g + (long)i * ROWS + v);
+            for (int k = i + 1; k < D; k++) x -= lower(s, D, k, i) * *(vec *)(g + (long)k * ROWS + v);
+            *(vec *)(g + (long)i * ROWS + v) = x;
+        }
+}
+
+// save: of an LU step what went in, or, of its inverse, what came out. The gradient of W gathers where that of `lower` will
+// stand: finish_gradient makes the factors' of it. Of the inverse x = W^-1 (y - b): dy = W^-T dx, dW = -dy x^T, db = -dy.
+static void mix_backward(const Step *s, int D, const real *W, real *G, int inverse, real *save, real *grad, real *scratch,
+                         real *turned) {
     memcpy(scratch, G, (long)D * ROWS * sizeof(real));
     if (s->kind == PERMUTATION) {
-        for (int i = 0; i < D; i++) memcpy(G + (long)s->order[i] * ROWS, scratch + (long)i * ROWS, ROWS * sizeof(real));
+        for (int i = 0; i < D; i++) {
+            const long to = inverse ? i : s->order[i], from = inverse ? s->order[i] : i;
+            memcpy(G + to * ROWS, scratch + from * ROWS, ROWS * sizeof(real));
+        }
         return;
     }
     if (s->kind == MATRIX) {
-        product(D, D, s->tensors[0], 1, D, scratch, 0, 0, G, ROWS, 0, 0, 0);
+        product(D, D, s->tensors[0], inverse ? D : 1, inverse ? 1 : D, scratch, 0, 0, G, ROWS, 0, 0, 0);
+        return;
+    }
+    if (inverse) {
+        solve_turned(s, D, G);
+        for (long i = 0; i < (long)D * ROWS; i++) scratch[i] = -G[i];
+        weight_gradient(D, D, scratch, save, turned, grad + s->gradients[0], grad + s->gradients[3], 0);
         return;
     }
     weight_gradient(D, D, G, save, turned, grad + s->gradients[0], grad + s->gradients[3], 0);

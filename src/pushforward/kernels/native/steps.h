@@ -11,8 +11,8 @@ enum { ADDITIVE, AFFINE_SOFT, AFFINE_TANH, AFFINE_PLAIN, SPLINE };
 
 // One step. Tensors of a coupling and of an autoregressive step: weight and bias of each layer, the context's weights last;
 // of an LU step: lower, upper, log diagonal, bias; of a matrix: the matrix, which learns nothing. gradients: where each
-// tensor's gradient begins in the flat vector of gradients. inverted: it runs the other way, and has no
-// gradient then. prepared: where what `prepare` makes of the tensors begins.
+// tensor's gradient begins in the flat vector of gradients. inverted: it runs the other way. An
+// autoregressive step has no gradient against its way. prepared: where what `prepare` makes of the tensors begins.
 typedef struct {
     int kind, inverted, family, num_kept, num_moved, num_hidden, hidden[MOST_HIDDEN], activation, bins, context;
     double bound, dropout;

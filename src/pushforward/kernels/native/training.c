@@ -156,7 +156,7 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
             for (int i = c->num_steps - 1; i >= 0; i--) {
                 done -= saved_rows(c, c->steps + i);
                 for (long b = 0; b < own; b++)
-                    take_step_back(c, i, W, X + b * D * ROWS, CONTEXT(b), ld + b * ROWS, mixed(noise, low + b),
+                    take_step_back(c, i, W, X + b * D * ROWS, CONTEXT(b), ld + b * ROWS, 0, mixed(noise, low + b),
                                    saved + b * size + done * ROWS, grad, scratch);
             }
 #undef CONTEXT
@@ -168,7 +168,7 @@ void train(const Chain *c, const Training *t, const int64_t *index, const double
             if (me == 0) {
                 double sum = 0;
                 for (int u = 0; u < threads; u++) sum += by_log_det[u];
-                finish(c, grad, (real)sum, W);
+                finish(c, grad, (real)sum, 0, W);
             }
 #pragma omp barrier
             if (t->clip > 0) square_of[me] = sum_of_squares(total + from, to - from);
