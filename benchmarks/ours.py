@@ -21,6 +21,8 @@ def flow(case: Case) -> pf.Flow:
     if case.kind == "planar":
         return pf.recipes.planar(case.features, num_layers=case.num_layers, inverted=True)
     sizes = {"num_layers": case.num_layers, "hidden_features": (case.hidden, case.hidden)}
+    if case.kind == "autoregressive":
+        return pf.recipes.nsf(case.features, bins=case.bins, bound=BOUND, autoregressive=True, **sizes)
     if case.bins:
         return pf.recipes.nsf(case.features, bins=case.bins, bound=BOUND, **sizes)
     return pf.recipes.realnvp(case.features, **sizes)
@@ -80,7 +82,7 @@ def fitted(case: Case, batches: np.ndarray) -> Fit | None:
 
 def compiled(case: Case, batches: np.ndarray) -> Fit | None:
     """The same with compiled steps; adaptive steps of a solver do not compile."""
-    return Fit(case, batches, compile=True) if case.kind == "coupling" else None
+    return Fit(case, batches, compile=True) if case.kind in ("coupling", "autoregressive") else None
 
 
 class KernelsOff:
@@ -110,7 +112,7 @@ class KernelsOff:
 
 def without_kernels(make: Callable[[Case, np.ndarray], Any], case: Case, batches: np.ndarray) -> KernelsOff | None:
     """Return the model in plain torch, for the flows that have kernels."""
-    return KernelsOff(make, case, batches) if case.kind == "coupling" else None
+    return KernelsOff(make, case, batches) if case.kind in ("coupling", "autoregressive") else None
 
 
 def matrix_products(case: Case, num_rows: int, device: torch.device | None = None) -> Callable[..., None]:

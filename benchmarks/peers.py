@@ -21,8 +21,9 @@ class Case(NamedTuple):
         num_layers: Number of couplings; each changes one half of the features, the halves take turns.
         hidden: Width of the conditioner's two hidden ReLU layers.
         bins: Bins of the rational-quadratic spline, 0 for an affine coupling.
-        kind: "coupling"; "continuous", one velocity of two hidden layers; "planar", `num_layers` tanh ridges, whose
-            training is variational, towards `log_target`.
+        kind: "coupling"; "autoregressive", splines with masked networks of two hidden layers; "continuous", one
+            velocity of two hidden layers; "planar", `num_layers` tanh ridges, whose training is variational, towards
+            `log_target`.
     """
 
     features: int
@@ -130,6 +131,32 @@ def zuko(case: Case, batches: np.ndarray) -> TorchModel:
         **(spline if case.bins else {}),
     )
     return TorchModel(flow, batches, log_prob=lambda x: flow().log_prob(x), sample=lambda n: flow().sample((n,)))
+
+
+def zuko_autoregressive(case: Case, batches: np.ndarray) -> TorchModel:
+    """`zuko.flows.NSF` as it is by default; the order is turned around from step to step."""
+    from zuko.flows import NSF
+
+    flow = NSF(case.features, bins=case.bins, transforms=case.num_layers, hidden_features=(case.hidden, case.hidden))
+    return TorchModel(flow, batches, log_prob=lambda x: flow().log_prob(x), sample=lambda n: flow().sample((n,)))
+
+
+def nflows_autoregressive(case: Case, batches: np.ndarray) -> TorchModel:
+    """Masked autoregressive splines of nflows, with its feed-forward blocks, and reversals between them."""
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow
+    from nflows.transforms import CompositeTransform, ReversePermutation
+    from nflows.transforms.autoregressive import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
+
+    steps: list[nn.Module] = []
+    for _ in range(case.num_layers):
+        step = MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+            case.features, case.hidden, num_blocks=1, num_bins=case.bins, use_residual_blocks=False, tails="linear",
+            tail_bound=BOUND,
+        )  # fmt: skip
+        steps += [step, ReversePermutation(case.features)]
+    flow = Flow(CompositeTransform(steps), StandardNormal([case.features]))
+    return TorchModel(flow, batches, log_prob=flow.log_prob, sample=flow.sample)
 
 
 def nflows(case: Case, batches: np.ndarray) -> TorchModel:

@@ -35,6 +35,7 @@ CASES = {
     "affine-64d": Case(features=64, batch_size=512, num_layers=8, hidden=128, bins=0),
     "spline-2d": Case(features=2, batch_size=128, num_layers=4, hidden=16, bins=8),
     "spline-64d": Case(features=64, batch_size=512, num_layers=8, hidden=128, bins=8),
+    "autoregressive-16d": Case(features=16, batch_size=512, num_layers=4, hidden=128, bins=8, kind="autoregressive"),
     "continuous-2d": Case(features=2, batch_size=512, num_layers=1, hidden=64, bins=0, kind="continuous"),
     "planar-2d": Case(features=2, batch_size=512, num_layers=16, hidden=0, bins=0, kind="planar"),
 }
@@ -50,11 +51,18 @@ class Library(NamedTuple):
 
 LIBRARIES = {
     **{
-        name: Library("pushforward", dict.fromkeys(("coupling", "continuous", "planar"), build))
+        name: Library("pushforward", dict.fromkeys(("coupling", "autoregressive", "continuous", "planar"), build))
         for name, build in ours.BUILDERS.items()
     },
-    "zuko": Library("torch", {"coupling": peers.zuko, "continuous": continuous.zuko}),
-    "nflows": Library("torch", {"coupling": peers.nflows}),
+    "zuko": Library(
+        "torch",
+        {
+            "coupling": peers.zuko,
+            "autoregressive": peers.zuko_autoregressive,
+            "continuous": continuous.zuko,
+        },
+    ),
+    "nflows": Library("torch", {"coupling": peers.nflows, "autoregressive": peers.nflows_autoregressive}),
     "normflows": Library("torch", {"coupling": peers.normflows, "planar": continuous.normflows}),
     "FrEIA": Library("torch", {"coupling": peers.freia}),
     "FlowJAX step": Library("jax", {"coupling": partial(peers.FlowJaxModel, steps_at_once=1)}),
