@@ -15,8 +15,9 @@ HERE = Path(__file__).parent
 SOURCES = sorted(HERE.glob("*.c"))
 # No -ffast-math: it would change NaN, infinities and signed zeros.
 FLAGS = ("-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-# The first that compiles: a compiler may know neither its own processor nor OpenMP.
-VARIANTS = (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())
+# The first that compiles: a compiler may know neither its own processor, nor such vectors, nor OpenMP.
+WIDE = ("-march=native", "-mprefer-vector-width=512")  # which else are cut in halves
+VARIANTS = ((*WIDE, "-fopenmp"), WIDE, ("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())
 SECONDS = 120.0  # after which a compiler is given up
 
 log = logging.getLogger("pushforward")

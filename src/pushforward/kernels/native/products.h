@@ -6,25 +6,25 @@
 INLINE void product_tile(const int m, int n_k, const real *W, long so, long sk, const real *A, const real *bias, long sb,
                          real *Y, long sy, int add) {
     vec sums[TILE_OUTPUTS][TILE_VECTORS];
-#pragma GCC unroll 8
+UNROLL
     for (int i = 0; i < m; i++)
-#pragma GCC unroll 8
+UNROLL
         for (int j = 0; j < TILE_VECTORS; j++)
             sums[i][j] = add ? *(vec *)(Y + i * sy + j * LANES) : splat(bias ? bias[i * sb] : 0);
     for (int k = 0; k < n_k; k++) {
         vec a[TILE_VECTORS];
-#pragma GCC unroll 8
+UNROLL
         for (int j = 0; j < TILE_VECTORS; j++) a[j] = *(const vec *)(A + (long)k * ROWS + j * LANES);
-#pragma GCC unroll 8
+UNROLL
         for (int i = 0; i < m; i++) {
             real w = W[i * so + k * sk];
-#pragma GCC unroll 8
+UNROLL
             for (int j = 0; j < TILE_VECTORS; j++) sums[i][j] += w * a[j];
         }
     }
-#pragma GCC unroll 8
+UNROLL
     for (int i = 0; i < m; i++)
-#pragma GCC unroll 8
+UNROLL
         for (int j = 0; j < TILE_VECTORS; j++) *(vec *)(Y + i * sy + j * LANES) = sums[i][j];
 }
 
@@ -61,19 +61,19 @@ INLINE void turn_tile(const real *A, long sa, real *B, long sb) {
     vec rows[LANES], next[LANES];
     mask low, high;
     for (int i = 0; i < LANES; i++) low[i] = (i >> 1) + (i & 1) * LANES, high[i] = LANES / 2 + (i >> 1) + (i & 1) * LANES;
-#pragma GCC unroll 16
+UNROLL
     for (int i = 0; i < LANES; i++) rows[i] = *(const vec *)(A + i * sa);
-#pragma GCC unroll 4
+UNROLL
     for (int step = 1; step < LANES; step *= 2) {
-#pragma GCC unroll 16
+UNROLL
         for (int i = 0; i < LANES / 2; i++) {
             next[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
             next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], high);
         }
-#pragma GCC unroll 16
+UNROLL
         for (int i = 0; i < LANES; i++) rows[i] = next[i];
     }
-#pragma GCC unroll 16
+UNROLL
     for (int i = 0; i < LANES; i++) *(vec *)(B + i * sb) = rows[i];
 #endif
 }
@@ -81,24 +81,24 @@ INLINE void turn_tile(const real *A, long sa, real *B, long sb) {
 // dW[o][i] += sum_r G[o][r] T[r][i] for m outputs and nv vectors of inputs; T: [ROWS][st], the inputs row by row
 INLINE void gradient_tile(const int m, const int nv, const real *G, const real *T, long st, real *dW, long sw) {
     vec sums[8][TILE_VECTORS];
-#pragma GCC unroll 8
+UNROLL
     for (int i = 0; i < m; i++)
-#pragma GCC unroll 8
+UNROLL
         for (int j = 0; j < nv; j++) sums[i][j] = (vec){0};  // a sum of its own a block: fewer roundings of large sums
     for (int r = 0; r < ROWS; r++) {
         vec t[TILE_VECTORS];
-#pragma GCC unroll 8
+UNROLL
         for (int j = 0; j < nv; j++) t[j] = *(const vec *)(T + r * st + j * LANES);
-#pragma GCC unroll 8
+UNROLL
         for (int i = 0; i < m; i++) {
             real g = G[(long)i * ROWS + r];
-#pragma GCC unroll 8
+UNROLL
             for (int j = 0; j < nv; j++) sums[i][j] += g * t[j];
         }
     }
-#pragma GCC unroll 8
+UNROLL
     for (int i = 0; i < m; i++)
-#pragma GCC unroll 8
+UNROLL
         for (int j = 0; j < nv; j++) *(loose *)(dW + i * sw + j * LANES) += sums[i][j];
 }
 

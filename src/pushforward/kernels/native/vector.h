@@ -34,6 +34,11 @@ typedef real loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
 #define ROWS (TILE_VECTORS * LANES)  // of a block: rows that pass through a flow together
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 INLINE vec splat(real x) { return x - (vec){0}; }
 INLINE vec choose(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
