@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ MAP(log_, logarithm)
 MAP(log1p_, logarithm_1p)
 MAP(tanh_, hyperbolic_tangent)
 MAP(softplus_, softplus)
+MAP(normal_share_, normal_share)
 """
 SIMD = [("-march=native",), ("-mavx2", "-mfma"), ("-msse2",)] if sys.platform == "linux" else [("-march=native",)]
 COMPILER = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
@@ -74,6 +76,15 @@ def test_the_error_in_units_of_the_last_place_is_as_stated(functions, name):
     true = exact(x.astype(np.longdouble))
     error = np.abs(y - true) / np.spacing(np.abs(true).astype(dtype))
     assert error.max() <= most
+
+
+def test_the_normals_share_is_right_to_the_last_place_of_one(functions):
+    call, dtype = functions
+    x, y = call("normal_share", np.linspace(-12, 12, 100_000))
+    true = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(float)])
+    assert np.abs(y - true).max() <= 2 * np.spacing(dtype(1))
+    x, y = call("normal_share", [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30])
+    np.testing.assert_array_equal(y[:7], [np.nan, 1, 0, 0.5, 0.5, 1, 0])
 
 
 def test_ends_of_the_range(functions):

@@ -1,15 +1,11 @@
 // The activations of nets.mlp and their slopes, in place of n numbers (a multiple of the lanes).
 #pragma once
-#include <math.h>
-
 #include "mathematics.h"
 
 enum { RELU, SILU, TANH, GELU };
 
 // Whether the slope needs what went in beside what came out.
 INLINE int needs_input(int kind) { return kind == SILU || kind == GELU; }
-
-INLINE real normal_share(real z) { return R(0.5) * (1 + (real)erf(z * 0.70710678118654752440)); }
 
 static void activate(int kind, long n, const real *Z, real *A) {
     const vec *z = (const vec *)Z;
@@ -22,7 +18,7 @@ static void activate(int kind, long n, const real *Z, real *A) {
     else if (kind == TANH)
         for (long i = 0; i < m; i++) a[i] = hyperbolic_tangent(z[i]);
     else
-        for (long i = 0; i < n; i++) A[i] = Z[i] * normal_share(Z[i]);
+        for (long i = 0; i < m; i++) a[i] = z[i] * normal_share(z[i]);
 }
 
 // G, the gradient with respect to what came out, A, becomes that with respect to what went in, Z.
@@ -40,6 +36,6 @@ static void activate_backward(int kind, long n, const real *Z, const real *A, re
     else if (kind == TANH)
         for (long i = 0; i < m; i++) g[i] *= R(1.0) - a[i] * a[i];
     else
-        for (long i = 0; i < n; i++)
-            G[i] *= normal_share(Z[i]) + Z[i] * (real)0.3989422804014327 * (real)exp(-0.5 * Z[i] * Z[i]);
+        for (long i = 0; i < m; i++)
+            g[i] *= normal_share(z[i]) + z[i] * R(0.3989422804014327) * exponential_below(R(-0.5) * z[i] * z[i]);
 }

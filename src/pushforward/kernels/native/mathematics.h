@@ -1,6 +1,7 @@
 // exp, log, tanh and their like on vectors: by range reduction and polynomials, without the compiler's fast mathematics,
 // so NaN, infinities and signed zeros come out as in the library. Errors in units of the last place, float | double:
-// exponential 2 | 2, logarithm 2 | 2, logarithm_1p 3 | 3, hyperbolic_tangent 3 | 3, softplus 4 | 4 (tests/test_native_mathematics.py).
+// exponential 2 | 2, logarithm 2 | 2, logarithm_1p 3 | 3, hyperbolic_tangent 3 | 3, softplus 4 | 4, normal_share 2 | 2 in units of
+// the last place of 1 (tests/test_native_mathematics.py).
 #pragma once
 #include "vector.h"
 
@@ -116,4 +117,36 @@ INLINE vec hyperbolic_tangent(vec x) {
     t = choose(a < splat(R(0.625)), small, t);
     t = choose(x == splat(R(0.0)), x, t);  // -0 stays
     return choose(x == x, t, x);
+}
+
+// Horner's scheme for n coefficients, the highest power first
+INLINE vec polynomial(const double *c, int n, vec x) {
+    vec p = splat((real)c[0]);
+    for (int i = 1; i < n; i++) p = p * x + (real)c[i];
+    return p;
+}
+
+// The normal's cumulative distribution, erfc(-z / sqrt 2) / 2, by Cody's rational approximations
+// (doi:10.1090/S0025-5718-1969-0247736-4)
+static vec normal_share(vec z) {
+    static const double A[] = {1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2,
+                               3.20937758913846947e3},
+                        B[] = {1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3},
+                        C[] = {2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1,
+                               2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+                               1.23033935479799725e3},
+                        D[] = {1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+                               3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3},
+                        P[] = {1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
+                               1.60837851487422766e-2, 6.58749161529837803e-4},
+                        Q[] = {1.0, 2.56852019228982242, 1.87295284992346725, 5.27905102951428412e-1, 6.05183413124413191e-2,
+                               2.33520497626869185e-3};
+    vec x = absolute(z) * R(0.70710678118654752440), square = x * x, y = R(1.0) / square, tail = exponential_below(-square);
+    vec near = x * polynomial(A, 5, square) / polynomial(B, 5, square);  // erf
+    vec middle = tail * polynomial(C, 9, x) / polynomial(D, 9, x);       // erfc, as the next
+    vec far = tail * (R(0.56418958354775628695) - y * polynomial(P, 6, y) / polynomial(Q, 6, y)) / x;
+    vec outer = R(0.5) * choose(x > splat(R(4.0)), far, middle);
+    vec half = R(0.5) * near, negative = choose(x < splat(R(0.46875)), R(0.5) - half, outer);
+    vec positive = choose(x < splat(R(0.46875)), R(0.5) + half, R(1.0) - outer);
+    return choose(z == z, choose(z < splat(0), negative, positive), z);
 }

@@ -159,9 +159,9 @@ def _answers(record: Record, found: dict[str, Stages], ours: list[str]) -> None:
         "How much longer does a continuous flow train?",
         f"On {len(found)} sets, seconds: the source's continuous flow {seconds(continuous.name):.0f} for "
         f"{continuous.options['epochs']} epochs, its RealNVP {seconds(coupling.name):.0f} for "
-        f"{coupling.options['epochs']}: {times:.0f} times as long (the source: 18 times). "
+        f"{coupling.options['epochs']}: {times:.0f} times as long (the source: 18 times; here couplings train in C, velocities in torch). "
         + ", ".join(f"{model} {seconds(model):.0f}" for model in ours if model.startswith("continuous"))
-        + f", our RealNVP {seconds('RealNVP'):.0f}; by flow matching no equation is solved in training.",
+        + f", our RealNVP {seconds('RealNVP'):.1f}; by flow matching no equation is solved in training.",
     )
     until = "; ".join(f"{name}: {_to_the_mark(runs)}" for name, runs in found.items())
     record.answer(
@@ -184,4 +184,4 @@ def _to_the_mark(runs: Stages) -> str:
     mark = _mark(runs)
     reached = {model: [point for one in found if (point := one.reached(mark))] for model, found in runs.items()}
     means = {model: [fmean(numbers) for numbers in zip(*points, strict=True)] for model, points in reached.items()}
-    return ", ".join(f"{model} {mean[0]:.0f} ({mean[1]:.1f})" for model, mean in means.items() if mean)
+    return ", ".join(f"{model} {mean[0]:.0f} ({mean[1]:.2g})" for model, mean in means.items() if mean)
