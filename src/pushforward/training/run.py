@@ -23,6 +23,7 @@ from pushforward.training.validation import Validation
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 SWIFT_LOOK_STEPS = 100  # of steps that take less time than the look
 SWIFT_WORK = 2_000_000  # parameters times rows: the most of such a step
+MOST_WORK = 1_000_000_000  # parameters times rows of steps taken at once: a tenth of a second, in which no signal is seen
 REPORTS = 100
 FEW_STEPS = 100
 STANDING = (
@@ -145,7 +146,7 @@ class Run:
             return 1
         look = (self.step // self._look_steps + 1) * self._look_steps
         event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
-        return max(int(event) - self.step, 1)
+        return max(min(int(event) - self.step, int(MOST_WORK / self.learner.way.work_of_a_step)), 1)
 
     def _look(self) -> None:
         """Judge the losses since the last look; keep a snapshot, or go back to one."""
