@@ -23,7 +23,7 @@ from pushforward.training.validation import Validation
 LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at each would wait for the device
 SWIFT_LOOK_STEPS = 100  # of steps that take less time than the look
 SWIFT_WORK = 2_000_000  # parameters times rows: the most of such a step
-MOST_WORK = 1_000_000_000  # parameters times rows of steps taken at once: a tenth of a second, in which no signal is seen
+MOST_WORK = 1_000_000_000  # parameters times rows of steps taken at once: some 0.1 s, in which no signal is seen
 REPORTS = 100
 FEW_STEPS = 100
 STANDING = (

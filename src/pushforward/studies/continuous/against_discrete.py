@@ -159,7 +159,8 @@ def _answers(record: Record, found: dict[str, Stages], ours: list[str]) -> None:
         "How much longer does a continuous flow train?",
         f"On {len(found)} sets, seconds: the source's continuous flow {seconds(continuous.name):.0f} for "
         f"{continuous.options['epochs']} epochs, its RealNVP {seconds(coupling.name):.0f} for "
-        f"{coupling.options['epochs']}: {times:.0f} times as long (the source: 18 times; here couplings train in C, velocities in torch). "
+        f"{coupling.options['epochs']}: {times:.0f} times as long (the source: 18 times; here couplings train in C, "
+        "velocities in torch). "
         + ", ".join(f"{model} {seconds(model):.0f}" for model in ours if model.startswith("continuous"))
         + f", our RealNVP {seconds('RealNVP'):.1f}; by flow matching no equation is solved in training.",
     )
