@@ -4,10 +4,15 @@ import pytest
 import torch
 
 import pushforward as pf
+import zoo
+from pushforward.kernels.chain import _Map
 from pushforward.kernels.native.library import compiled
 from pushforward.kernels.switch import kernels
-from pushforward.training import ways
+from pushforward.kernels.training_steps import Adam, TrainingSteps
+from pushforward.training import run, ways
+from pushforward.training.flat_weights import Weights
 from pushforward.transforms import Asinh
+from pushforward.transforms.fused import chain_of
 
 X = pf.data.two_moons(600, seed=0).x.double()
 CONTEXT = (X[:, :1] > 0).double()
@@ -107,6 +112,52 @@ def test_dropout_is_drawn_anew_each_step_and_as_the_seed_says(flow, calls):
     assert abs(last - theirs) < 0.3 * (theirs - bare)
 
 
+MASK = (1 << 64) - 1
+
+
+def mixed(key, number):
+    """`mixed` of dropout.h."""
+    z = (key + (number + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def taken(flow, rows, dtype, moments=None):
+    """Take step number 5 on all rows by Adam, from no moments unless given; return chain, parameters and moments."""
+    weights = Weights(flow.to(dtype))
+    chain, flat = chain_of(flow.transform), weights.flat.detach()
+    moments = moments or (torch.zeros_like(flat), torch.zeros_like(flat))
+    adam = Adam((0.9, 0.999), 1e-8, 0.0, False, None, seed=7)
+    steps = TrainingSteps(chain, flat, moments, rows.to(dtype), None, None, None, adam, len(rows))
+    steps(torch.arange(len(rows))[None], [0.0], 5, 1)
+    return chain, weights, moments
+
+
+@pytest.mark.parametrize("flow", [{}, MASKED])
+def test_dropout_is_the_same_on_the_way_back_in_every_block(flow, calls):
+    flow = zoo.perturb(make(dropout=0.4, **flow).train(), size=0.5)
+    x = X[:300]
+    chain, weights, moments = taken(flow, x, torch.float64)
+    tensors = [tensor.detach().clone().requires_grad_() for link in chain.links for tensor in link.tensors()]
+    struct = chain.struct(torch.float64, tensors)
+    struct.point_at(tensors)
+    z, log_det = _Map.apply(chain, struct, (False, mixed(7, 5)), x, None, *tensors)
+    loss = (0.5 * z.square().sum(-1) - log_det).mean()
+    places = [tensor.data_ptr() for link in chain.links for tensor in link.tensors()]
+    wanted = dict(zip(places, torch.autograd.grad(loss, tensors), strict=True))
+    for name, view in weights.views(moments[0]).items():
+        torch.testing.assert_close(view / 0.1, wanted[weights.parameters[name].data_ptr()])
+
+
+def test_moments_do_not_stay_below_the_normal_range_and_only_there_are_such_numbers_zero(calls):
+    flow = make()  # its last layers are zero, so those before them have no gradient
+    mean = torch.full((sum(value.numel() for value in flow.parameters()),), 1e-42)
+    _, weights, (mean, _) = taken(flow, X[:10], torch.float32, (mean, torch.zeros_like(mean)))
+    assert (weights.views(mean)["transform.transforms.0.conditioner.first.weight"] == 0).all()
+    assert torch.tensor(1e-40) * torch.tensor(0.5) > 0
+
+
 def own_loss(model, batch, generator):
     return pf.losses.nll(model, batch, generator)
 
@@ -134,6 +185,23 @@ def test_frozen_parameters_stay_and_torch_takes_the_steps(calls):
     fitted(flow, on=True, steps=5)
     assert torch.equal(flow.transform[0].conditioner.first.weight, before)
     assert not calls
+
+
+def test_so_many_steps_are_taken_at_once_as_a_tenth_of_a_second_holds(calls, monkeypatch):
+    large = torch.randn(50_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def most(steps, x=large):
+        del calls[:]
+        fitted(make(), on=True, x=x, validation=None, batch_size=100, steps=steps, schedule="constant")
+        return max(calls)
+
+    assert most(2_000, X) == len(X) // 100  # no more than an epoch
+    assert most(12_000) == run.SWIFT_LOOK_STEPS
+    monkeypatch.setattr(run, "SWIFT_WORK", 0)
+    assert most(3_000) == run.LOOK_STEPS
+    parameters = sum(value.numel() for value in make().parameters())
+    monkeypatch.setattr(run, "MOST_WORK", 250 * parameters)
+    assert most(500) == 2
 
 
 def test_batches_many_at_once_are_those_one_by_one():
