@@ -1,6 +1,6 @@
 """Draws front.png: two moons, exact and as a flow has learned them, its samples, and the plane on its way through it.
 
-Run it as `python docs/draw_front.py`; it trains for a minute.
+Run it as `python docs/draw_front.py`; it trains for a few seconds.
 """
 
 from pathlib import Path
