@@ -261,6 +261,20 @@ def test_a_second_backward_and_a_gradient_of_the_gradient():
         torch.testing.assert_close(one, other)
 
 
+def test_passes_that_overlap_do_not_share_memory():
+    flow = made("splines, relu", torch.float64)
+    parts = [rows(flow, 70, torch.float64, seed)[0] for seed in range(3)]
+    wanted = []
+    with kernels(False):
+        for x in parts:
+            wanted.append(torch.autograd.grad(flow.log_prob(x).sum(), list(flow.parameters())))
+    for _ in range(2):  # the second time there is memory to be used again
+        sums = [flow.log_prob(x).sum() for x in parts]
+        for at in (1, 0, 2):
+            for one, other in zip(torch.autograd.grad(sums[at], list(flow.parameters())), wanted[at], strict=True):
+                torch.testing.assert_close(one, other)
+
+
 def test_parameters_changed_between_forward_and_backward_are_refused():
     flow = made("splines, relu", torch.float32)
     log_prob = flow.log_prob(rows(flow, 5, torch.float32)[0])

@@ -20,6 +20,7 @@ from pushforward.numerics.threads import available
 # Parameters times rows: below it, handing work to a second thread costs more than it saves.
 LEAST_SHARED_WORK = 30_000_000
 ALIGNED = 64  # bytes
+MOST_SPARE = 8_000_000  # numbers of a step's memory that is kept for the next: fresh pages cost as much as arithmetic
 
 
 @dataclass(eq=False)
@@ -121,6 +122,7 @@ class Struct:
         )  # fmt: skip
         self.address = ctypes.addressof(self.as_c)
         self.rows, self.saved_numbers = loaded.block_rows(), loaded.saved_numbers(self.address)
+        self._spare: list[Tensor] = []
 
     def point_at(self, tensors: Sequence[Tensor]) -> None:
         """Let C read the parameters where they are now, and dropout as it is."""
@@ -154,7 +156,7 @@ class Struct:
             keep: Whether there will be a backward pass.
         """
         mapped, log_det = torch.empty_like(x), x.new_empty(len(x))
-        saved = aligned(x, math.ceil(len(x) / self.rows) * self.saved_numbers) if keep else None
+        saved = self._room(x) if keep else None
         self.library.chain_map(
             self.address, x.data_ptr(), None if context is None else context.data_ptr(), len(x), mapped.data_ptr(),
             log_det.data_ptr(), int(inverse), noise, None if saved is None else saved.data_ptr(), self.threads(len(x)),
@@ -182,7 +184,18 @@ class Struct:
             by_log_det.data_ptr(), int(inverse), noise, saved.data_ptr(), None if by_x is None else by_x.data_ptr(),
             grads.data_ptr(), threads,
         )  # fmt: skip
+        if saved.numel() <= MOST_SPARE:
+            self._spare = [saved]
         return by_x, torch._utils._unflatten_dense_tensors(grads[: self.num_gradients], tensors)
+
+    def _room(self, x: Tensor) -> Tensor:
+        """Return room for what the backward pass of rows needs: that of the step before, where it has the size."""
+        numbers = math.ceil(len(x) / self.rows) * self.saved_numbers
+        try:
+            spare = self._spare.pop()  # at once, so that no other thread takes it, too
+        except IndexError:
+            return aligned(x, numbers)
+        return spare if spare.numel() == numbers else aligned(x, numbers)
 
 
 class _Map(torch.autograd.Function):
