@@ -132,6 +132,27 @@ def test_the_error_of_float32_is_at_most_twice_plain_torchs(name):
     assert (torch.tensor(ratios).nanmedian(0).values <= 2).all()
 
 
+@pytest.mark.parametrize("name", zoo.TRANSFORMS)
+def test_every_transform_among_couplings_is_the_same_with_kernels_and_without(name):
+    transform, x, context = zoo.TRANSFORMS[name]()
+    features = x.shape[-1]
+    around = [zoo.perturb(pf.recipes.nsf(features, num_layers=2, bins=3).transform, seed).double() for seed in (0, 1)]
+    whole = pf.transforms.Compose([around[0], transform, around[1]] if features > 1 else [transform])
+    z = whole(x, context)[0].detach()
+    found = []
+    for on in (True, False):
+        with kernels(on):
+            start = x.clone().requires_grad_()
+            y, log_det = whole(start, context)
+            total = y.sin().sum() + log_det.sum()
+            needed = [start, *(p for p in whole.parameters() if p.requires_grad)]
+            slopes = torch.autograd.grad(total, needed, materialize_grads=True) if total.requires_grad else ()
+            with torch.no_grad():
+                found.append([y.detach(), log_det.detach(), *slopes, *whole.inverse(z, context)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
 def test_nan_infinities_and_huge_numbers_come_out_as_in_plain_torch():
     for name in ("splines, relu", "affine, soft", "LU", "autoregressive, fewer units than features"):
         flow = made(name, torch.float64)
