@@ -158,7 +158,7 @@ def _answers(record: Record, found: dict[str, Stages], ours: list[str]) -> None:
     record.answer(
         "How much longer does a continuous flow train?",
         f"On {len(found)} sets, seconds: the source's continuous flow {seconds(continuous.name):.0f} for "
-        f"{continuous.options['epochs']} epochs, its RealNVP {seconds(coupling.name):.0f} for "
+        f"{continuous.options['epochs']} epochs, its RealNVP {seconds(coupling.name):.1f} for "
         f"{coupling.options['epochs']}: {times:.0f} times as long (the source: 18 times; here couplings train in C, "
         "velocities in torch). "
         + ", ".join(f"{model} {seconds(model):.0f}" for model in ours if model.startswith("continuous"))
