@@ -220,6 +220,30 @@ def test_gradients_through_dropout_are_those_of_what_was_kept(kind, activation):
     torch.testing.assert_close(flow.log_prob(x), exact)
 
 
+def test_dropout_is_drawn_on_the_cpu_whatever_the_default_device():
+    flow = dropping("autoregressive")
+    x, _ = rows(flow, 3, torch.float64)
+    torch.set_default_device("meta")
+    try:
+        assert flow.log_prob(x).isfinite().all()
+    finally:
+        torch.set_default_device(None)
+
+
+def test_a_rotation_that_is_replaced_or_elsewhere_is_not_read_from_where_it_was():
+    flow = made("orthogonal", torch.float32)
+    x, _ = rows(flow, 3, torch.float32)
+    assert ran_in_kernel(flow, x)
+    rotation = next(part for part in flow.transform.modules() if isinstance(part, pf.transforms.Orthogonal))
+    rotation.matrix = rotation.matrix.T.contiguous()  # another matrix in its place is seen
+    with torch.no_grad():
+        found = flow.log_prob(x)
+        with kernels(False):
+            torch.testing.assert_close(found, flow.log_prob(x))
+    rotation.to("meta")
+    assert chain_of(flow.transform)(x, None, inverse=False) is None
+
+
 def test_dropout_keeps_its_share_and_the_mean():
     mask = torch.tensor([True, False])
     net = pf.nets.MLP(1, 1, hidden_features=(400,), dropout=0.3)

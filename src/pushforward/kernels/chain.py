@@ -50,6 +50,8 @@ class Chain:
         others = [*tensors, *([] if context is None else [context])]
         if any(t.dtype != x.dtype or t.device != x.device or not t.is_contiguous() for t in tensors):
             return None
+        if any(link.matrix is not None and link.matrix.device != x.device for link in self.links):
+            return None
         wanted = torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in others))
         if wanted and not (self.has_gradient(inverse=inverse) and (context is None or not context.requires_grad)):
             return None
@@ -57,7 +59,7 @@ class Chain:
         if struct is None:
             return None
         struct.point_at(tensors)
-        noise = int(torch.empty((), dtype=torch.int64).random_(1, None)) if self.drops() else 0
+        noise = int(torch.empty((), dtype=torch.int64, device="cpu").random_(1, None)) if self.drops() else 0
         if wanted:
             return _Map.apply(self, struct, (inverse, noise), x, context, *tensors)
         mapped, log_det, _ = struct.map(x.contiguous(), context, noise, inverse=inverse, keep=False)

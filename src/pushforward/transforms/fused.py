@@ -57,7 +57,7 @@ class _Found:
     # Each module with those inside it. Not the compose itself, which this must not keep alive.
     modules: list[tuple[nn.Module, tuple[Any, ...]]]
     parts: tuple[Any, ...]
-    masks: list[tuple[Tensor, int]]
+    buffers: list[tuple[dict[str, Tensor | None], str, Tensor, int]]  # where each is, and as it was: masks, rotations
     hooked: bool = False  # to be looked at again each time, since hooks may go
 
     @property
@@ -77,7 +77,7 @@ class _Found:
                 or module._backward_pre_hooks
             ):
                 return False
-        return all(mask._version == version for mask, version in self.masks)
+        return all(held.get(name) is value and value._version == seen for held, name, value, seen in self.buffers)
 
 
 _found: "weakref.WeakKeyDictionary[nn.Module, _Found]" = weakref.WeakKeyDictionary()
@@ -148,10 +148,10 @@ def _look_anew(compose: "Compose") -> _Found:
     inside = [m for m in compose.modules() if m is not compose]
     modules = [(m, tuple(m._modules.values())) for m in inside]
     held = tuple(compose._modules.values())
-    masks = [(buffer, buffer._version) for buffer in compose.buffers()]
+    buffers = [(m._buffers, name, b, b._version) for m in inside for name, b in m._buffers.items() if b is not None]
     if any(has_hooks(module) for module in [compose, *inside]):
         return _Found([], [], held, [], hooked=True)
-    return _Found(list(_stretches(list(_flat(compose)))), modules, held, masks)
+    return _Found(list(_stretches(list(_flat(compose)))), modules, held, buffers)
 
 
 def _stretches(parts: "list[Transform]") -> Iterator[_Stretch]:
