@@ -29,6 +29,7 @@ import peers
 import pushforward as pf
 from peers import LEARNING_RATE, Case
 from pushforward.kernels.switch import kernels
+from pushforward.numerics.precision import PRECISIONS
 
 SMALL, MIDDLE = {"num_layers": 4, "hidden": 16}, {"num_layers": 8, "hidden": 128}
 LARGE = {"num_layers": 8, "hidden": 512}
@@ -40,7 +41,6 @@ CASES = {
 }
 QUICK = Case(features=4, batch_size=32, num_layers=2, hidden=8, bins=4)
 ROWS = 1_000_000
-PRECISIONS = {"highest": "highest", "high": "high", "bf16": "bf16"}
 COLUMNS = {  # of the tables, by what they measure: heading and key of the results
     "steps/s": {
         "fit": "fit highest", "fit, high": "fit high", "fit, bf16": "fit bf16", "fit, kernels off": "fit, kernels off",
@@ -52,7 +52,7 @@ COLUMNS = {  # of the tables, by what they measure: heading and key of the resul
         "kernels off": "log_prob, kernels off", "zuko": "log_prob zuko", "FrEIA": "log_prob freia", "limit": "limit",
         "sampling": "sample highest", "sampling, high": "sample high", "sampling, bf16": "sample bf16",
     },
-    "glow": PRECISIONS,
+    "glow": {precision: precision for precision in PRECISIONS},
 }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def training(case: Case, device: torch.device, clock: Clock, quick: bool) -> dic
         except Exception as error:
             found[name] = f"{type(error).__name__}: {str(error)[:200]}"
 
-    for precision in ("highest", "high", "bf16"):
+    for precision in PRECISIONS:
         attempt(f"fit {precision}", lambda p=precision: fit_rate(ours.flow(case), x, case, quick, precision=p))
     with kernels(False):
         attempt("fit, kernels off", lambda: fit_rate(ours.flow(case), x, case, quick))
@@ -173,7 +173,7 @@ def scoring(case: Case, device: torch.device, clock: Clock, quick: bool) -> dict
         except Exception as error:
             found[name] = f"{type(error).__name__}: {str(error)[:200]}"
 
-    for precision in ("highest", "high", "bf16"):
+    for precision in PRECISIONS:
         attempt(f"log_prob {precision}", lambda: flow.log_prob(x), pf.precision(precision))
         attempt(f"sample {precision}", lambda: flow.sample(rows), pf.precision(precision))
     attempt("log_prob, kernels off", lambda: flow.log_prob(x), kernels(False))
@@ -197,7 +197,7 @@ def glow(batch: int, device: torch.device, quick: bool) -> dict[str, Any]:
     x = torch.randint(256, (2 * batch if quick else max(8192, 2 * batch), size * size), device=device)
     case = Case(features=size * size, batch_size=batch, num_layers=0, hidden=0, bins=0)
     found = {}
-    ways: list[dict[str, Any]] = [{"precision": precision} for precision in ("highest", "high", "bf16")]
+    ways: list[dict[str, Any]] = [{"precision": precision} for precision in PRECISIONS]
     for options in ways if quick else [*ways, {"compile": True}]:
         name = "".join(map(str, options.values())).replace("True", "compiled")
         try:

@@ -1,6 +1,7 @@
 """A chain of couplings, autoregressive and mixing steps as one operator in C: log_det and gradients included."""
 
 import ctypes
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,14 +59,14 @@ class Chain:
         struct = self.struct(x.dtype, tensors)
         if struct is None:
             return None
-        struct.point_at(tensors)
-        noise = int(torch.empty((), dtype=torch.int64, device="cpu").random_(1, None)) if self.drops() else 0
+        drops = struct.point_at(tensors)
+        noise = int(torch.empty((), dtype=torch.int64, device="cpu").random_(1, None)) if drops else 0
         if wanted:
             return _Map.apply(self, struct, (inverse, noise), x, context, *tensors)
         mapped, log_det, _ = struct.map(x.contiguous(), context, noise, inverse=inverse, keep=False)
         return mapped, log_det
 
-    @property
+    @functools.cached_property
     def context(self) -> int:
         """Size of the context that links see, 0 where none does."""
         return max(link.context for link in self.links)
@@ -73,10 +74,6 @@ class Chain:
     def has_gradient(self, *, inverse: bool) -> bool:
         """Return whether C knows the gradient: of everything but an autoregressive step against its way."""
         return not any(link.kind == "autoregressive" and link.inverted != inverse for link in self.links)
-
-    def drops(self) -> bool:
-        """Return whether any dropout is at work."""
-        return any(link.dropout() for link in self.links)
 
     def struct(self, dtype: torch.dtype, tensors: Sequence[Tensor]) -> "Struct | None":
         """Return the chain as C reads it, or None where there is no compiled library."""
@@ -89,7 +86,7 @@ class Struct:
     """A chain in the form that C reads, for one dtype."""
 
     def __init__(self, loaded: ctypes.CDLL, chain: Chain, tensors: Sequence[Tensor]) -> None:
-        self.library, self.features = loaded, chain.features
+        self.library = loaded
         self.steps = (native.Step * len(chain.links))()
         self._links = chain.links  # kept alive: C reads their arrays
         self._matrices: list[Tensor] = []
@@ -126,12 +123,13 @@ class Struct:
         self.rows, self.saved_numbers = loaded.block_rows(), loaded.saved_numbers(self.address)
         self._spare: list[Tensor] = []
 
-    def point_at(self, tensors: Sequence[Tensor]) -> None:
-        """Let C read the parameters where they are now, and dropout as it is."""
+    def point_at(self, tensors: Sequence[Tensor]) -> bool:
+        """Let C read the parameters where they are now, and dropout as it is; return whether any is at work."""
         for (step, place), tensor in zip(self._places, tensors, strict=True):
             step.tensors[place] = tensor.data_ptr()
         for step, link in zip(self.steps, self._links, strict=True):
             step.dropout = link.dropout()
+        return any(step.dropout for step in self.steps)
 
     def gradients_at(self, places: Sequence[int], size: int) -> None:
         """Let the gradient of each parameter begin at a place in a vector of some size."""
