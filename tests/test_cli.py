@@ -285,6 +285,7 @@ def test_resuming_with_other_options_is_refused(run, plain):
         (["--steps", "0"], "--steps must be an integer of at least 1; got 0"),
         (["--max-seconds", "soon"], 'unable to convert "soon" into float'),
         (["--seed", "-1"], "--seed must be at least 0; got -1"),
+        (["--device", "mars"], "device 'mars' cannot be used here"),
         (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
         (["--rceipe", "nsf"], "Unknown option: --rceipe"),
         (["--out", "t.csv/out"], "t.csv/out: cannot be written to: Not a directory (name another folder with --out)"),

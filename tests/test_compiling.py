@@ -119,3 +119,14 @@ def test_the_slope_of_asinh_is_right_near_and_far():
     torch.testing.assert_close(slope, -torch.hypot(x, torch.ones_like(x)).log().squeeze(-1).float())
     slope.sum().backward()
     torch.testing.assert_close(single.grad, (-x / (1 + x.square())).float())
+
+
+def test_a_flow_compiles_whatever_the_default_device():
+    flow, x = zoo.perturb(pf.recipes.nsf(2, num_layers=2)), torch.randn(5, 2)
+    expected = flow.log_prob(x)
+    torch.set_default_device("cpu")
+    try:
+        found = torch.compile(flow.log_prob, fullgraph=True, backend="eager")(x)
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(found, expected)

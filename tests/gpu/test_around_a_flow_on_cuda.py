@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.__main__ import main
 
 MOONS = pf.data.two_moons(400)
 
@@ -86,3 +87,20 @@ def test_all_works_where_cuda_is_the_default_device():
         pf.plots.panels(flow, data.x, grid=9)
     finally:
         torch.set_default_device(None)
+
+
+def test_the_command_line_fits_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    commands = (
+        ["fit", "two-moons", "--steps", "300", "--out", "first"],
+        ["fit", "two-moons", "--steps", "300", "--out", "second"],
+        ["fit", "two-moons", "--steps", "30", "--device", "cpu", "--out", "third"],
+        ["sample", "first", "--num", "50"],
+        ["score", "first", "samples.csv"],
+        ["evaluate", "first", "two-moons"],
+        ["verify", "first"],
+    )
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr()
+    first, second = (pf.load(tmp_path / name / "model.safetensors").state_dict() for name in ("first", "second"))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())

@@ -32,6 +32,7 @@ def fit(
     max_seconds: Annotated[float | None, Parameter(show_default=False)] = None,
     steps: Annotated[int | None, Parameter(show_default=False)] = None,
     seed: int = 0,
+    device: str = "auto",
     out: Path = Path("pushforward-out"),
     resume: Flag = False,
     overwrite: Flag = False,
@@ -47,6 +48,7 @@ def fit(
         max_seconds: Training time, 60 by default; the report takes up to 30 s more.
         steps: Training steps instead: seed and steps alone decide the result.
         seed: Decides split, weights, batches and samples.
+        device: auto (cuda where there is a GPU), cpu or cuda.
         out: Folder for the results.
         resume: Go on with the run in this folder.
         overwrite: Replace the run in this folder.
@@ -55,7 +57,7 @@ def fit(
 
     fit_command(
         data, recipe=recipe, context=context, columns=columns, drop=drop, max_seconds=max_seconds, steps=steps,
-        seed=seed, out=out, resume=resume, overwrite=overwrite,
+        seed=seed, device=device, out=out, resume=resume, overwrite=overwrite,
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ def fit_command(
     max_seconds: float | None,
     steps: int | None,
     seed: int,
+    device: str,
     out: Path,
     resume: bool,
     overwrite: bool,
@@ -59,7 +60,7 @@ def fit_command(
         ("--drop", drop, ""),
         ("--max-seconds", "" if max_seconds is None else f"{max_seconds:.15g}", ""),
         ("--steps", "" if steps is None else str(steps), ""), ("--seed", str(seed), "0"),
-        ("--out", str(out), "pushforward-out"),
+        ("--device", device, "auto"), ("--out", str(out), "pushforward-out"),
     ):  # fmt: skip
         command += [option, value] if value != default else []
 
@@ -72,7 +73,7 @@ def fit_command(
     with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
         model = TableModel.fit(
             table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
-            truth=truth, out=out, resume=resume, notify=warn,
+            truth=truth, out=out, resume=resume, device=device, notify=warn,
         )  # fmt: skip
         model.summary["command"] = shlex.join(command)
         model.evaluate()

@@ -92,11 +92,11 @@ def _bin(values: Tensor, params: Tensor, bins: int, bound: float, *, search_heig
     # Parameters first: then every step below runs over long contiguous rows.
     raw = params.movedim(-1, 0).contiguous()
     raw_sizes, raw_slopes = raw.split((2 * bins, bins - 1))
-    shares = raw_sizes.unflatten(0, (2, bins)).softmax(1)
+    shares = raw_sizes.reshape(2, bins, *raw_sizes.shape[1:]).softmax(1)
     # The K - 1 inner knots along x and y are running sums of the sizes: one small matrix product.
     sums = raw.new_full((bins - 1, bins), 2 * bound * (1 - MIN_SHARE * bins)).tril()
     least = torch.linspace(1, bins - 1, bins - 1, dtype=raw.dtype, device=raw.device) * (2 * bound * MIN_SHARE) - bound
-    knots = (torch.matmul(sums, shares.flatten(2)) + least[:, None]).unflatten(-1, raw.shape[1:])
+    knots = (torch.matmul(sums, shares.flatten(2)) + least[:, None]).reshape(2, bins - 1, *raw.shape[1:])
     knots, raw_slopes = (part.expand(*part.shape[: -values.ndim], *values.shape) for part in (knots, raw_slopes))
     index = (values >= knots[int(search_heights)]).sum(0, keepdim=True)  # 0..K-1
     ends = torch.cat((index - 1, index)).clamp(0, bins - 2)  # the bin's two knots, as inner knots

@@ -118,6 +118,7 @@ def nll(
     generator = None
     if dequantize is not None:
         _check_levels(x, require_count("dequantize", dequantize, 2))
+        x = x.cpu()  # where the noise is drawn, so that it is the same for a flow on any device
         generator = torch.Generator().manual_seed(require_seed(seed))
     context = None if context is None else as_tensor(context, "context")
     return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))

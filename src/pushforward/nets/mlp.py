@@ -127,8 +127,25 @@ class MLP(Specified, nn.Module):
         """Return the parameters for x and context."""
         h = self._activation(self.first(x, context))
         for layer in self.hidden:
-            h = self._activation(layer(self._dropout(h)))
+            h = self._hidden(layer, self._dropout(h))
         return self.last(self._dropout(h))
+
+    def _hidden(self, layer: Any, h: Tensor) -> Tensor:
+        """Return the activation of a layer: on CUDA without gradients product, bias and ReLU are one kernel."""
+        if self.activation != "relu" or not h.is_cuda or torch.is_grad_enabled() or not self._may_be_joined(h):
+            return self._activation(layer(h))
+        joined = torch._addmm_activation(layer.bias, h.reshape(-1, h.shape[-1]), layer.weight.t())
+        return joined.reshape(*h.shape[:-1], -1)
+
+    def _may_be_joined(self, h: Tensor) -> bool:
+        """Return whether nothing looks at a layer's own result."""
+        return (
+            self.is_plain()
+            and h.dtype == self.last.weight.dtype
+            and not torch.is_autocast_enabled("cuda")
+            and not torch.compiler.is_compiling()
+            and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.hidden)
+        )
 
 
 class ResidualMLP(Specified, nn.Module):

@@ -161,7 +161,7 @@ class HyperNetwork(Specified, nn.Module):
         w, b = self.inner(h).split((self.width * self.features, self.width), -1)
         u = self.outer(h) * torch.sigmoid(self.gate(h))
         shape = (self.width, self.features)
-        return u.unflatten(-1, shape), w.unflatten(-1, shape), b
+        return u.reshape(*u.shape[:-1], *shape), w.reshape(*w.shape[:-1], *shape), b
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the velocity."""

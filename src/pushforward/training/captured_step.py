@@ -1,6 +1,7 @@
 """A training step on CUDA recorded once as a graph and replayed: small steps wait for launches, and this has one."""
 
 import functools
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ class CapturedStep:
     ) -> None:
         self._model, self._once, self._batches, self._generator = model, step, batches, generator
         self._index = batches.first_index().clone()
-        stream = torch.cuda.Stream(self._index.device)
+        stream = _stream(self._index.device)
         stream.wait_stream(torch.cuda.current_stream(self._index.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
@@ -59,7 +60,7 @@ class CapturedStep:
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(generator)
         try:
-            with torch.cuda.graph(self._graph):
+            with _no_collection(), torch.cuda.graph(self._graph, stream=stream):
                 self._loss = self._step()
         except Exception:
             # A recording that fails leaves generators that take themselves for recorded.
@@ -77,6 +78,25 @@ class CapturedStep:
         self._index.copy_(index)
         self._graph.replay()
         return self._loss.clone()
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all recordings on a device: cuBLAS keeps 32 MiB for each stream that it has seen."""
+    return torch.cuda.Stream(device)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let no garbage be collected: a graph that is taken away during a recording spoils it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def obstacle(model: nn.Module, loss: Loss, optimizer: Any, batches: Any) -> str | None:

@@ -69,4 +69,5 @@ def parameters_from(
             f"{type(univariate).__name__} = {size} numbers; got {params.shape[-1]}."
         )
     # One parameter of all features side by side: each is then a contiguous piece of its row.
-    return params.unflatten(-1, (univariate.num_params, num_transformed)).transpose(-1, -2)
+    # Tensor.unflatten is not compiled while torch has a default device.
+    return params.reshape(*params.shape[:-1], univariate.num_params, num_transformed).transpose(-1, -2)
