@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pushforward import losses
-from pushforward.errors import InputError, require_kind, require_path
+from pushforward.errors import InputError, described, require_kind, require_path
 from pushforward.losses import Loss
 from pushforward.numerics.precision import precision as conditioners_in
 from pushforward.specification import nodes
@@ -27,6 +27,7 @@ from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
 from pushforward.training.progress import shown
 from pushforward.training.random_states import forked
+from pushforward.training.run import Watch
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.start import initialize, resume_run, start_run
 from pushforward.training.threads import StepThreads
@@ -59,6 +60,7 @@ def fit(
     clip_norm: float | None = 5.0,
     patience: int | None = None,
     raise_dropout: bool = False,
+    watch: Watch | None = None,
 ) -> History:
     """Train a model on data, by default by maximum likelihood.
 
@@ -107,6 +109,10 @@ def fit(
         raise_dropout: Raise the rate of the model's `nn.Dropout` layers, 0 or more at first, step by step whenever the
             validation loss has fallen behind the training loss (by 0.07 nats a column, a median over five reports).
             `notes` of the history tell when. The model comes back with the rates it came with.
+        watch: Called between steps, in eval() and without gradients, with the number of steps taken, first with 0. It may
+            look at the model, score and sample, which changes nothing in the run, and returns after how many more steps
+            it wants to be called again; 0 or None ends the run there. `watch=lambda step: 500 - step` takes the first
+            500 steps of a longer run. Not with `out`.
 
     Returns:
         The history of the run.
@@ -128,6 +134,10 @@ def fit(
     out = None if out is None else require_path("out", out)
     if resume and out is None:
         raise InputError("resume=True needs out=, the folder of the checkpoint.")
+    if watch is not None and (out is not None or not callable(watch)):
+        raise InputError(
+            f"watch must be a function of the number of steps, in a run without out=; got {described(watch)}."
+        )
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
     clock = Clock()
     # Whoever scores under no_grad() may train there too.
@@ -160,7 +170,7 @@ def fit(
             with laid_flat(model) as weights:
                 learner = Learner(weights, options, generator, threads)
                 run = (
-                    start_run(learner, source, options, clock=clock, folder=folder, progress=display)
+                    start_run(learner, source, options, clock=clock, folder=folder, progress=display, watch=watch)
                     if state is None
                     else resume_run(learner, source, options, state, folder=folder, progress=display)
                 )

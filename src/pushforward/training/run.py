@@ -1,12 +1,14 @@
 """The run itself, from its first report on: steps, looks at their losses, reports and checkpoints."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pushforward.errors import require_count
 from pushforward.training.clock import Clock
 from pushforward.training.data.batches import Batches
 from pushforward.training.dropout import RisingDropout
@@ -26,6 +28,7 @@ SWIFT_WORK = 2_000_000  # parameters times rows: the most of such a step
 MOST_WORK = 1_000_000_000  # parameters times rows of steps taken at once: some 0.1 s, in which no signal is seen
 REPORTS = 100
 FEW_STEPS = 100
+Watch = Callable[[int], int | None]  # see `fit`
 STANDING = (
     "step", "learning_rate", "recent", "next_report", "reports_since_best", "best"
 )  # fmt: skip
@@ -42,6 +45,8 @@ class Run:
         dropout: Raised where held-out rows fall behind, or None where it stays as it is.
         folder: For checkpoint and history, or None.
         progress: The display.
+        watch: Called between steps; see `fit`.
+        next_watch: The step after which it is to be called next.
         learning_rate: Of the last step taken, or, before the first, of the first.
         step: Steps taken.
         recent: Their losses since the last look, in pieces.
@@ -63,6 +68,8 @@ class Run:
     folder: RunFolder | None
     progress: Progress
     learning_rate: float
+    watch: Watch | None = None
+    next_watch: int = 0
     step: int = 0
     recent: list[Tensor] = field(default_factory=list)
     train_loss: TrainLoss = field(default_factory=TrainLoss)
@@ -95,7 +102,9 @@ class Run:
         self._save()
         while self.history.stopped_because == "running":
             self.plan.revise(self.step, self.clock.seconds, self.validation.seconds)
-            if self.step >= self.plan.num_steps:
+            if self.watch is not None and self.step >= min(self.next_watch, self.plan.num_steps):
+                self._call(self.watch)
+            if self.history.stopped_because != "running" or self.step >= self.plan.num_steps:
                 if self.history.rows[-1]["step"] != self.step:
                     self._report()
                 if self.history.stopped_because == "running":
@@ -106,6 +115,19 @@ class Run:
             else:
                 self._advance()
         self._save()
+
+    def _call(self, watch: Watch) -> None:
+        """Let the watcher look at the model, and hear when it wants to look again."""
+        learner, noise = self.learner, self.learner.noise()
+        learner.model.eval()
+        with torch.no_grad():
+            more = watch(self.step)
+        learner.model.train()
+        learner.set_noise(noise)
+        if not more:
+            self.history.stopped_because = "ended by watch"
+        else:
+            self.next_watch = self.step + require_count("what watch returns,", more)
 
     def _end(self) -> None:
         """Say why the run ends."""
@@ -146,6 +168,7 @@ class Run:
             return 1
         look = (self.step // self._look_steps + 1) * self._look_steps
         event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
+        event = event if self.watch is None else min(event, self.next_watch)
         return max(min(int(event) - self.step, int(MOST_WORK / self.learner.way.work_of_a_step)), 1)
 
     def _look(self) -> None:

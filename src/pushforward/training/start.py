@@ -21,7 +21,7 @@ from pushforward.training.options import Options
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
 from pushforward.training.random_states import fixed_noise
-from pushforward.training.run import REPORTS, Run
+from pushforward.training.run import REPORTS, Run, Watch
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.train_loss import TrainLoss, mean_and_error
 from pushforward.training.validation import Validation, row_losses
@@ -44,7 +44,14 @@ def initialize(model: nn.Module, batches: Batches) -> None:
 
 
 def start_run(
-    learner: Learner, source: Source, options: Options, *, clock: Clock, folder: RunFolder | None, progress: Progress
+    learner: Learner,
+    source: Source,
+    options: Options,
+    *,
+    clock: Clock,
+    folder: RunFolder | None,
+    progress: Progress,
+    watch: Watch | None,
 ) -> Run:
     """Return a run at step 0: its initial losses checked, its steps planned, its first report written.
 
@@ -90,6 +97,7 @@ def start_run(
         dropout=_rising_dropout(learner.model, source) if options.raise_dropout else None,
         folder=folder,
         progress=progress,
+        watch=watch,
         learning_rate=learner.set_rate(plan.rate_factor(0)),
     )
     run.report(mean_and_error(losses), validation.loss(learner, initial=True))
