@@ -118,7 +118,6 @@ def nll(
     generator = None
     if dequantize is not None:
         _check_levels(x, require_count("dequantize", dequantize, 2))
-        x = x.cpu()  # where the noise is drawn, so that it is the same for a flow on any device
         generator = torch.Generator().manual_seed(require_seed(seed))
     context = None if context is None else as_tensor(context, "context")
     return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
@@ -267,7 +266,7 @@ def _log_prob_of_rows(
     parts = []
     for start in range(0, len(x), batch_size):
         rows = slice(start, start + batch_size)
-        piece = x[rows] if noise is None else dequantized(x[rows], noise)
+        piece = x[rows] if noise is None else dequantized(x[rows].to(noise.device), noise)
         parts.append(flow.log_prob(piece.to(device), context[rows] if each else context).double().cpu())  # type: ignore[index]
         if units:
             parts[-1] = parts[-1] - Compose(units)(piece.double())[1].cpu()
