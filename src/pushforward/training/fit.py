@@ -109,10 +109,10 @@ def fit(
         raise_dropout: Raise the rate of the model's `nn.Dropout` layers, 0 or more at first, step by step whenever the
             validation loss has fallen behind the training loss (by 0.07 nats a column, a median over five reports).
             `notes` of the history tell when. The model comes back with the rates it came with.
-        watch: Called between steps, in eval() and without gradients, with the number of steps taken, first with 0. It may
-            look at the model, score and sample, which changes nothing in the run, and returns after how many more steps
-            it wants to be called again; 0 or None ends the run there. `watch=lambda step: 500 - step` takes the first
-            500 steps of a longer run. Not with `out`.
+        watch: Called between steps, in eval() and without gradients, with the number of steps taken, first with 0. It
+            may look at the model, score and sample, which changes nothing in the run, and returns after how many more
+            steps it wants to be called again; 0 or None ends the run there. `watch=lambda step: 500 - step` takes the
+            first 500 steps of a longer run. Not with `out`.
 
     Returns:
         The history of the run.
