@@ -152,3 +152,19 @@ def study(
     from pushforward.cli.studies import study_command
 
     study_command(name, quick=quick, minutes=minutes, seed=seed, out=out)
+
+
+@app.command
+def play(
+    *, port: int = 0, no_browser: Flag = False, lesson: Annotated[str, Parameter(show_default=False)] = ""
+) -> None:
+    """Open a page that trains a flow on points of the plane and shows every layer.
+
+    Args:
+        port: Of the server on this machine; any that is free by default.
+        no_browser: Print the address, open nothing.
+        lesson: Name of a lesson to open.
+    """
+    from pushforward.cli.play_command import play_command
+
+    play_command(port=port, browser=not no_browser, lesson=lesson)

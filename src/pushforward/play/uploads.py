@@ -1,0 +1,73 @@
+"""A file that was dropped on the page, read by the reader of tables in a process that can be ended."""
+
+import multiprocessing
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from pushforward.errors import InputError
+from pushforward.tables import as_table
+
+MOST_BYTES = 4 * 2**20
+MOST_ROWS = 100_000
+MOST_SECONDS = 20.0
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
+
+
+def rows_in(content: bytes, name: str) -> bytes:
+    """Return the rows of a file's two columns as float32, one after another.
+
+    Args:
+        content: Of the file.
+        name: Of the file, whose suffix says how to read it.
+
+    Raises:
+        InputError: If it is too large, no table, or not of two columns of numbers.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"a file of two columns must end in {', '.join(SUFFIXES)}.")
+    if len(content) > MOST_BYTES:
+        raise InputError(f"the file has more than {MOST_BYTES // 2**20} MiB.")
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_read, args=(theirs, content, suffix), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(MOST_SECONDS):
+            raise InputError(f"reading the file took more than {MOST_SECONDS:g} s.")
+        found = ours.recv()
+    except EOFError as error:
+        raise InputError("the file could not be read.") from error
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(found, str):
+        raise InputError(found)
+    return found
+
+
+def _read(connection: Connection, content: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"file{suffix}")
+        path.write_bytes(content)
+        try:
+            connection.send(_values(path).astype("<f4").tobytes())
+        except InputError as error:
+            connection.send(str(error).replace(f"{path}", "the file"))
+
+
+def _values(path: Path) -> np.ndarray:
+    table = as_table(str(path))
+    values = np.asarray(table.values)
+    if values.shape[1] != 2:
+        names = ", ".join(table.columns[:6])
+        raise InputError(f"the file must have two columns of numbers; it has {values.shape[1]}: {names}.")
+    if len(values) > MOST_ROWS:
+        raise InputError(f"the file has {len(values):,} rows, more than {MOST_ROWS:,}.")
+    if not np.isfinite(values).all():
+        raise InputError("the file has cells that are no numbers.")
+    return values
