@@ -1,5 +1,6 @@
 """From settings to a flow and its training, and the same as a Python script."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -43,23 +44,23 @@ def without_swap(settings: Settings) -> bool:
 def flow_of(settings: Settings) -> Flow:
     """Return the flow, its weights drawn by the seed."""
     torch.manual_seed(settings.seed)
-    base = {"normal": bases.StandardNormal, "box": partial(bases.Box, **BOX), "mixture": bases.GaussianMixture}
+    box = partial(bases.Box, low=BOX["low"], high=BOX["high"])
+    base: dict[str, Callable[[int], bases.Base]]
+    base = {"normal": bases.StandardNormal, "box": box, "mixture": bases.GaussianMixture}
     latent, standardize = base[settings.base](2), [Standardize(2)]
     if not without_swap(settings):
         name, arguments = flow_call(settings)
         return getattr(recipes, name)(2, **arguments, base=latent, preprocessing=standardize)
     kind = UNIVARIATE[settings.recipe]
     univariate = kind(settings.log_scale) if kind is Affine else kind()
-    layers = [
-        Coupling(torch.tensor([True, False]), univariate, _network(settings, univariate))
-        for _ in range(settings.layers)
-    ]
+    kept = torch.tensor([True, False])
+    layers = [Coupling(kept, univariate, _network(settings, univariate)) for _ in range(settings.layers)]
     return Flow(Compose(layers), latent, standardize)
 
 
 def _network(settings: Settings, univariate: Univariate) -> MLP:
-    sizes = {"hidden_features": (settings.width, settings.width), "activation": settings.activation}
-    return MLP(1, univariate.num_params, **sizes)
+    widths = (settings.width, settings.width)
+    return MLP(1, univariate.num_params, hidden_features=widths, activation=settings.activation)
 
 
 def loss_of(settings: Settings) -> Loss:
@@ -102,9 +103,8 @@ def script(settings: Settings) -> str:
     options = "".join(f", {key}={value!r}" for key, value in arguments.items())
     flow = [f"flow = pf.recipes.{name}(2{options}, base=base, preprocessing=standardize)"]
     if without_swap(s):
-        univariate = (
-            f"pf.transforms.{UNIVARIATE[s.recipe].__name__}({repr(s.log_scale) if s.recipe == 'realnvp' else ''})"
-        )
+        scale = repr(s.log_scale) if s.recipe == "realnvp" else ""
+        univariate = f"pf.transforms.{UNIVARIATE[s.recipe].__name__}({scale})"
         net = f"pf.nets.MLP(1, by.num_params, hidden_features=({s.width}, {s.width}), activation={s.activation!r})"
         coupling = f"pf.transforms.Coupling(torch.tensor([True, False]), by, {net})"
         flow = [

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pushforward.data import TOYS
+from pushforward.play.lessons import LESSONS
 from pushforward.play.points import has_noise
 from pushforward.play.settings import CHOICES, DRAWN_UNIT, MOST_DRAWN, RANGES, RECIPES, Settings
 
@@ -24,5 +25,6 @@ def catalogue() -> dict[str, Any]:
         "recipes_with": RECIPES_WITH,
         "with_noise": [name for name in TOYS if has_noise(name)],
         "toys": list(TOYS),
+        "lessons": {name: lesson.described() for name, lesson in LESSONS.items()},
         "drawn": {"most": MOST_DRAWN, "unit": DRAWN_UNIT},
     }

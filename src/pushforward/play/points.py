@@ -60,8 +60,7 @@ def points_of(settings: Settings, file: Tensor | None = None) -> Points:
         return Points(sample.train, sample.test, None, _window(torch.cat(sample)))
     if settings.data == FILE and file is None:
         raise InputError("drop a file with two columns of numbers on the page first.")
-    x = unpacked(settings.drawn) if settings.data == DRAWN else file
-    assert x is not None
+    x = file if settings.data == FILE and file is not None else unpacked(settings.drawn)
     if len(x) < FEWEST:
         where = "draw some more with the brush" if settings.data == DRAWN else "drop a longer file"
         raise InputError(f"{len(x)} points are too few, {FEWEST} are needed ({where}).")

@@ -15,6 +15,7 @@ from torch import Tensor
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import save
 from pushforward.play import frames, views
+from pushforward.play.lessons import LESSONS
 from pushforward.play.look import Look
 from pushforward.play.model import flow_of, loss_of, script, training
 from pushforward.play.points import points_of
@@ -25,6 +26,7 @@ NAP = 0.005  # seconds between two looks for news while steps are held back
 CHUNK = 0.05  # seconds of training between two looks at full speed
 MOST_CURVE = 400  # points of the curve; beyond, every second one goes
 MOST_AT_ONCE = 20_000
+CURVE_OF_A_RETURN = 60  # points of the curve up to the step that an address names
 FULL_SPEED = 0.0
 
 
@@ -43,6 +45,7 @@ class Trainer:
         self._wanted = False  # whether the page waits for a frame
         self._changed = True  # whether there is something new for it
         self._begin_anew, self._closed = True, False
+        self._lesson = ""  # whose experiment is to be shown before the next run
         self._rewind()
 
     def _rewind(self) -> None:
@@ -56,7 +59,9 @@ class Trainer:
     def serve(self) -> None:
         """Train one run after another until the page is gone."""
         while not self._closed:
-            if self._begin_anew:
+            if self._lesson:
+                self._show_lesson()
+            elif self._begin_anew:
                 self._begin_anew = False
                 self._run()
             else:
@@ -80,9 +85,29 @@ class Trainer:
         else:
             self._ended = history.stopped_because == "finished"
         with torch.no_grad():
-            while not (self._begin_anew or self._closed):
+            while not self._leaves():
                 self._hear(wait=True)
                 self._show()
+
+    def _leaves(self) -> bool:
+        """Return whether the run in hand is to be left."""
+        return self._begin_anew or self._closed or bool(self._lesson)
+
+    def _show_lesson(self) -> None:
+        """Run an experiment and send its sentences as it finds them; the page's own run begins anew after it."""
+        name, self._lesson = self._lesson, ""
+        self._say("answer", lesson=name, sentence="", done=False)
+        try:
+            for sentence in LESSONS[name].show():
+                self._say("answer", lesson=name, sentence=sentence, done=False)
+                self._hear(wait=False)
+                if self._leaves():
+                    return
+        except (InputError, RunError) as error:
+            self._say("error", text=str(error))
+        self._say("answer", lesson=name, sentence="", done=True)
+        self._rewind()
+        self._begin_anew = True
 
     def _between(self, step: int) -> int | None:
         """Watch the run: answer the page, and say how many steps to take next."""
@@ -90,11 +115,13 @@ class Trainer:
         self._left = max(self._left - (step - self.step), 0)
         self._changed |= step != self.step
         self.step = step
+        if not self._curve or step - self._curve[-1]["step"] >= max(self._settings.step / CURVE_OF_A_RETURN, 1):
+            self._record()
         if step >= self._settings.num_steps:
             self._running, self._left = False, 0
             return 1
         self._hear(wait=False)
-        while not (self._begin_anew or self._closed):
+        while not self._leaves():
             self._show()
             steps = self._steps_now(trained)
             if steps:
@@ -170,6 +197,11 @@ class Trainer:
             self._settings, self._begin_anew = settings, True
             self._running = bool(message.get("playing", False))
             self._speed = float(message.get("speed", FULL_SPEED))
+        elif task == "show":
+            if message.get("lesson") not in LESSONS:
+                raise InputError(f"there is no lesson {str(message.get('lesson'))[:40]!r}.")
+            self._settings = self._now()
+            self._lesson = message["lesson"]
         elif task == "script":
             self._say("file", name="flow.py", raw=script(self._now()).encode())
         elif task == "model":
@@ -191,10 +223,7 @@ class Trainer:
         began = time.perf_counter()
         self._wanted = self._changed = False
         arrays, texts = views.frame(self._flow, self._points, self._look, self._settings)
-        if not self._curve or self._curve[-1]["step"] != self.step:
-            self._curve.append({"step": self.step, **views.losses(self._flow, self._points)})
-            if len(self._curve) > MOST_CURVE:
-                self._curve = [*self._curve[:-1:2], self._curve[-1]]
+        self._record()
         self._send(
             frames.packed(
                 "frame",
@@ -208,6 +237,14 @@ class Trainer:
             )  # fmt: skip
         )
         self._frame_seconds = time.perf_counter() - began
+
+    def _record(self) -> None:
+        """Add a point to the curve of the losses."""
+        if self._curve and self._curve[-1]["step"] == self.step:
+            return
+        self._curve.append({"step": self.step, **views.losses(self._flow, self._points)})
+        if len(self._curve) > MOST_CURVE:
+            self._curve = [*self._curve[:-1:2], self._curve[-1]]
 
     def _say(self, kind: str, raw: bytes = b"", **texts: Any) -> None:
         self._send(frames.packed(kind, raw=raw, **texts))

@@ -1,4 +1,4 @@
-"""What a frame shows: clouds, densities on a grid, and every layer with its log_det, computed from the flow as it is."""
+"""What a frame shows of the flow as it is: clouds, densities on a grid, and every layer with its log_det."""
 
 from typing import Any
 
@@ -27,6 +27,7 @@ def opening(points: Points, flow: Flow) -> tuple[dict[str, Tensor], dict[str, An
     texts: dict[str, Any] = {
         "window": points.window,
         "entropy": None if points.density is None else points.density.entropy(),
+        "floor": None if points.density is None else -points.density.log_prob(points.test).double().mean().item(),
         "num_train": len(points.train),
         "num_test": len(points.test),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
@@ -56,7 +57,8 @@ def corners(window: tuple[float, float, float, float]) -> Tensor:
 def steps_apart(flow: Flow, x: Tensor) -> list[Step]:
     """Return every step from data to latent as `flow.steps` does, with what mixes features a step of its own, "mix"."""
     found: list[Step] = []
-    for part in flow.parts():
+    parts: Any = flow.parts()
+    for part in parts:
         found += _apart(part, found[-1].value if found else x)
     return found
 

@@ -1,4 +1,4 @@
-/** The losses against the steps, with the entropy of the data as the floor. */
+/** The losses against the steps, with the exact density's own loss as the floor. */
 
 import { ownColour } from "./colours.js";
 import { label, ticks } from "./plane.js";
@@ -6,10 +6,10 @@ import { label, ticks } from "./plane.js";
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {{step: number, train: number | null, test: number | null}[]} curve
- * @param {number | null} entropy
+ * @param {number | null} floor the loss of the exact density on the same held-out points
  * @param {number} lastStep
  */
-export function drawCurve(canvas, curve, entropy, lastStep) {
+export function drawCurve(canvas, curve, floor, lastStep) {
   const scale = Math.min(devicePixelRatio || 1, 2);
   const width = Math.round(canvas.clientWidth * scale);
   if (width && canvas.width !== width) canvas.width = canvas.height = width;
@@ -20,7 +20,7 @@ export function drawCurve(canvas, curve, entropy, lastStep) {
   if (!shown.length) return;
   const values = /** @type {number[]} */ (shown);
   const start = /** @type {number} */ (curve[0].test ?? values[0]);
-  let low = Math.min(...values, entropy ?? Infinity);
+  let low = Math.min(...values, floor ?? Infinity);
   let high = Math.min(Math.max(...values), start + 1.5);
   const margin = 0.08 * (high - low) + 0.02;
   low -= margin;
@@ -50,17 +50,17 @@ export function drawCurve(canvas, curve, entropy, lastStep) {
   pen.fillText("steps", box.right, canvas.height - 4 * scale);
   pen.textAlign = "left";
   pen.fillText("nats", box.left + 4 * scale, box.top + 10 * scale);
-  if (entropy !== null) {
+  if (floor !== null) {
     pen.setLineDash([6 * scale, 4 * scale]);
     pen.strokeStyle = ownColour("ink");
     pen.beginPath();
-    pen.moveTo(box.left, up(entropy));
-    pen.lineTo(box.right, up(entropy));
+    pen.moveTo(box.left, up(floor));
+    pen.lineTo(box.right, up(floor));
     pen.stroke();
     pen.setLineDash([]);
     pen.fillStyle = ownColour("ink");
     pen.textAlign = "right";
-    pen.fillText(`entropy ${entropy.toFixed(4)}: the best possible`, box.right, up(entropy) + 14 * scale);
+    pen.fillText(`the exact density: ${floor.toFixed(4)}`, box.right, up(floor) + 14 * scale);
   }
   for (const name of /** @type {const} */ (["train", "test"])) {
     pen.beginPath();

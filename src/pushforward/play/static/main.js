@@ -5,6 +5,7 @@ import { apartColours, bar, densityColours, ownColour } from "./colours.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { drawCurve } from "./curve.js";
+import { Lessons } from "./lesson.js";
 import { Layers, sayHowTheyAddUp } from "./layers.js";
 import { Plane } from "./plane.js";
 import { download, picture } from "./save.js";
@@ -27,7 +28,7 @@ const start = readAddress(location.search, catalogue.first);
 /** @type {import("./address.js").Settings} */
 let settings = start.settings;
 let look = start.look;
-let playing = start.fresh;
+let playing = start.fresh && !catalogue.lessons[start.lesson];
 let anew = true; // whether the server has to be told what to train
 /** @type {Message | null} */
 let opening = null;
@@ -44,6 +45,13 @@ const controls = new Controls(catalogue, (name, value) => {
   if (name === "data" && value === "drawn") return setTool("brush");
   begin(playing);
 });
+
+const lessons = new Lessons(catalogue.lessons, openLesson, (name) => connection.send({ do: "show", lesson: name }));
+let lesson = catalogue.lessons[start.lesson] ? start.lesson : "";
+if (lesson) {
+  lessons.open(lesson);
+  if (start.fresh) ({ settings, look } = setUp(lesson));
+}
 
 for (const [text, value] of Object.entries(SPEEDS)) /** @type {HTMLSelectElement} */ (at("speed")).add(new Option(text, String(value)));
 input("speed").value = "100";
@@ -91,8 +99,10 @@ function receive(message) {
       ask();
     });
   } else if (head.kind === "file") {
-    if (head.name === "flow.py") showScript(new TextDecoder().decode(message.raw));
-    else download(head.name, message.raw);
+    download(head.name, message.raw);
+  } else if (head.kind === "answer") {
+    lessons.answer(/** @type {any} */ (head));
+    if (head.done) ask();
   } else if (head.kind === "error" || head.kind === "refused") {
     playing = false;
     showRun();
@@ -126,7 +136,7 @@ function draw() {
     drawDifference(window, top);
   }
   drawLatent();
-  drawCurve(/** @type {HTMLCanvasElement} */ (at("curve")), head.curve, opening.head.entropy, Math.max(head.step, 100));
+  drawCurve(/** @type {HTMLCanvasElement} */ (at("curve")), head.curve, opening.head.floor, Math.max(head.step, 100));
   layers.draw(frame, window);
   drawStage();
   sayHowTheyAddUp(at("sum"), head.followed);
@@ -231,9 +241,30 @@ function banner(text) {
   at("banner").hidden = !text;
 }
 
-/** @param {string} text */
-function showScript(text) {
-  download("flow.py", new TextEncoder().encode(text));
+/**
+ * The page as a lesson wants it.
+ * @param {string} name
+ * @returns {{settings: import("./address.js").Settings, look: import("./address.js").Look}}
+ */
+function setUp(name) {
+  const wanted = catalogue.lessons[name];
+  return { settings: { ...wanted?.settings }, look: { ...firstLook(), ...wanted?.look } };
+}
+
+/** @param {string} name of a lesson, or none */
+function openLesson(name) {
+  lesson = name;
+  frame = null;
+  drawn = [];
+  ({ settings, look } = setUp(name));
+  input("stage").value = "0";
+  showLook();
+  begin(!name);
+}
+
+function showLook() {
+  input("temperature").value = String(look.temperature);
+  at("temperature-out").textContent = String(look.temperature);
 }
 
 // ---- what the visitor does
@@ -282,8 +313,8 @@ function pause() {
 }
 
 function remember() {
-  const step = frame && frame.head.step;
-  history.replaceState(null, "", writeAddress({ ...settings, step: step ?? 0 }, look, catalogue.first, start.lesson));
+  const step = frame ? frame.head.step : (settings.step ?? 0);
+  history.replaceState(null, "", writeAddress({ ...settings, step }, look, catalogue.first, lesson));
 }
 
 function tool() {
@@ -389,6 +420,5 @@ setInterval(() => {
   if (performance.now() - asked > 3000) ask(); // a question that got lost
   if (playing) remember();
 }, 1000);
-input("temperature").value = String(look.temperature);
-at("temperature-out").textContent = String(look.temperature);
+showLook();
 controls.show(settings);
