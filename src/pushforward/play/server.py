@@ -29,7 +29,7 @@ MOST_TEXT = 64 * 2**10  # bytes of a message of a page
 MOST_A_SECOND = 200  # messages of a page
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 OPENED_AFTER = 0.5  # seconds: the server listens by then
-TASKS = {"look", "play", "pause", "step", "epoch", "begin", "script", "model", "show"}
+TASKS = {"look", "play", "pause", "step", "epoch", "begin", "script", "model", "show", "page", "animation"}
 
 
 def application(*, port: int, token: str) -> Doorkeeper:

@@ -1,8 +1,8 @@
 """The process of one session: it trains with `pf.fit`, looks between steps, and does what the page says."""
 
-import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import save
-from pushforward.play import frames, views
+from pushforward.play import export, frames, views
 from pushforward.play.lessons import LESSONS
 from pushforward.play.look import Look
 from pushforward.play.model import flow_of, loss_of, script, training
@@ -26,6 +26,7 @@ NAP = 0.005  # seconds between two looks for news while steps are held back
 CHUNK = 0.05  # seconds of training between two looks at full speed
 MOST_CURVE = 400  # points of the curve; beyond, every second one goes
 MOST_AT_ONCE = 20_000
+MOST_KEPT = 32  # frames for what is taken along
 CURVE_OF_A_RETURN = 60  # points of the curve up to the step that an address names
 FULL_SPEED = 0.0
 
@@ -54,6 +55,8 @@ class Trainer:
         self._paced, self._paced_from = 0, time.perf_counter()
         self._chunk, self._chunk_began, self._frame_seconds = 1, time.perf_counter(), 0.0
         self._curve: list[dict[str, Any]] = []
+        self._kept: list[bytes] = []  # frames for a page without a server and an animation
+        self._kept_every, self._kept_step = 1, 0
         self._ended = False
 
     def serve(self) -> None:
@@ -117,6 +120,8 @@ class Trainer:
         self.step = step
         if not self._curve or step - self._curve[-1]["step"] >= max(self._settings.step / CURVE_OF_A_RETURN, 1):
             self._record()
+            if self._left:
+                self._keep(self._frame())
         if step >= self._settings.num_steps:
             self._running, self._left = False, 0
             return 1
@@ -208,13 +213,18 @@ class Trainer:
             with tempfile.TemporaryDirectory() as folder:
                 save(self._flow, Path(folder, "model.safetensors"))
                 self._say("file", name="model.safetensors", raw=Path(folder, "model.safetensors").read_bytes())
+        elif task == "page":
+            self._say("file", name="flow.html", raw=export.page(self._opening, self._recorded()).encode())
+        elif task == "animation":
+            self._say("file", name="flow.gif", raw=export.animation(self._opening, self._recorded()))
 
     def _now(self) -> Settings:
         return Settings.read({**self._settings.changed(), "step": self.step})
 
     def _send_opening(self) -> None:
         arrays, texts = views.opening(self._points, self._flow)
-        self._send(frames.packed("opening", arrays, settings=self._settings.changed(), **texts))
+        self._opening = frames.packed("opening", arrays, settings=self._settings.changed(), **texts)
+        self._send(self._opening)
 
     def _show(self) -> None:
         """Send a frame if the page waits for one and there is something new."""
@@ -222,21 +232,30 @@ class Trainer:
             return
         began = time.perf_counter()
         self._wanted = self._changed = False
+        message = self._frame()
+        self._send(message)
+        self._keep(message)
+        self._frame_seconds = time.perf_counter() - began
+
+    def _frame(self) -> bytes:
         arrays, texts = views.frame(self._flow, self._points, self._look, self._settings)
         self._record()
-        self._send(
-            frames.packed(
-                "frame",
-                arrays,
-                step=self.step,
-                running=self._running or self._left > 0,
-                ended=self._ended,
-                curve=self._curve,
-                script=script(self._now()),
-                **texts,
-            )  # fmt: skip
-        )
-        self._frame_seconds = time.perf_counter() - began
+        return frames.packed(
+            "frame", arrays, step=self.step, running=self._running or self._left > 0, ended=self._ended,
+            curve=self._curve, script=script(self._now()), **texts,
+        )  # fmt: skip
+
+    def _keep(self, message: bytes) -> None:
+        """Keep a frame now and then: so many in all that a page of them stays small."""
+        if self._kept and self.step < self._kept_step + self._kept_every:
+            return
+        self._kept, self._kept_step = [*self._kept, message], self.step
+        if len(self._kept) > MOST_KEPT:
+            self._kept, self._kept_every = self._kept[::2], 2 * self._kept_every
+
+    def _recorded(self) -> list[bytes]:
+        """Return the frames that were kept, and the flow as it is."""
+        return [*self._kept, self._frame()]
 
     def _record(self) -> None:
         """Add a point to the curve of the losses."""
@@ -259,6 +278,8 @@ class Trainer:
 def train(connection: Connection) -> None:
     """Be the process of a session, until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
-    os.environ.setdefault("PUSHFORWARD_KERNELS", "on")
     torch.set_num_threads(1)
-    Trainer(connection).serve()
+    # On a thread of its own, `fit` leaves the signals alone: SIGTERM ends the process at once.
+    work = threading.Thread(target=Trainer(connection).serve)
+    work.start()
+    work.join()

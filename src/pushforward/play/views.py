@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 from matplotlib.path import Path
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.flows import Flow
 from pushforward.metrics import nll
 from pushforward.play.look import Look
 from pushforward.play.points import Points
 from pushforward.play.settings import Settings
-from pushforward.transforms import Compose, Continuous, LULinear, Orthogonal, Permutation, Step, Transform
+from pushforward.transforms import Compose, Continuous, LULinear, Orthogonal, Permutation, Step
 
 PIXELS = 72  # of the densities, along each axis
 LINES = 25  # of the plane's grid, along each axis
@@ -57,13 +57,12 @@ def corners(window: tuple[float, float, float, float]) -> Tensor:
 def steps_apart(flow: Flow, x: Tensor) -> list[Step]:
     """Return every step from data to latent as `flow.steps` does, with what mixes features a step of its own, "mix"."""
     found: list[Step] = []
-    parts: Any = flow.parts()
-    for part in parts:
+    for part in flow.parts():
         found += _apart(part, found[-1].value if found else x)
     return found
 
 
-def _apart(part: Transform, x: Tensor, name: str = "") -> list[Step]:
+def _apart(part: nn.Module, x: Tensor, name: str = "") -> list[Step]:
     if isinstance(part, Compose):
         found: list[Step] = []
         for inner, one in zip(part.names, part.transforms, strict=True):

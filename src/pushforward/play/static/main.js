@@ -8,6 +8,7 @@ import { drawCurve } from "./curve.js";
 import { Lessons } from "./lesson.js";
 import { Layers, sayHowTheyAddUp } from "./layers.js";
 import { Plane } from "./plane.js";
+import { Recording, recorded } from "./recording.js";
 import { download, picture } from "./save.js";
 
 /** @typedef {import("./connection.js").Message} Message */
@@ -23,7 +24,8 @@ const input = (id) => /** @type {HTMLInputElement} */ (document.getElementById(i
 /** @param {string} id */
 const plane = (id) => new Plane(/** @type {HTMLCanvasElement} */ (document.getElementById(id)));
 
-const catalogue = /** @type {import("./address.js").Catalogue} */ (await (await fetch("controls.json")).json());
+const record = recorded();
+const catalogue = record ? record.catalogue : /** @type {import("./address.js").Catalogue} */ (await (await fetch("controls.json")).json());
 const start = readAddress(location.search, catalogue.first);
 /** @type {import("./address.js").Settings} */
 let settings = start.settings;
@@ -58,7 +60,8 @@ input("speed").value = "100";
 
 // ---- the line to the server
 
-const connection = new Connection(receive, (state) => {
+/** @param {"open" | "lost" | "refused"} state */
+function connected(state) {
   const lost = "The training has lost its server. If `pushforward play` still runs, this page comes back by itself; else start it again and open the address that it prints.";
   if (state === "open") {
     banner("");
@@ -67,7 +70,8 @@ const connection = new Connection(receive, (state) => {
   } else {
     banner(state === "lost" ? lost : "This session goes on in another tab, or too many are open.");
   }
-});
+}
+const connection = record ? new Recording(record.messages, receive) : new Connection(receive, connected);
 
 /** @param {boolean} go */
 function begin(go) {
@@ -295,6 +299,7 @@ at("copy").onclick = async () => {
   setTimeout(() => (at("copy").textContent = "Copy address"), 1500);
 };
 at("script").onclick = () => connection.send({ do: "script" });
+for (const name of ["page", "animation"]) at(name).onclick = () => connection.send({ do: name });
 at("model").onclick = () => connection.send({ do: "model" });
 at("picture").onclick = () => picture(document, `pushforward, ${at("at-step").textContent} steps`);
 for (const radio of document.querySelectorAll('input[name="tool"]')) /** @type {HTMLInputElement} */ (radio).onchange = draw;
@@ -313,6 +318,7 @@ function pause() {
 }
 
 function remember() {
+  if (record) return;
   const step = frame ? frame.head.step : (settings.step ?? 0);
   history.replaceState(null, "", writeAddress({ ...settings, step }, look, catalogue.first, lesson));
 }
@@ -422,3 +428,4 @@ setInterval(() => {
 }, 1000);
 showLook();
 controls.show(settings);
+if (record) begin(true);
