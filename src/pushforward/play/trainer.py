@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Trainer:
 
     def serve(self) -> None:
         """Train one run after another until the page is gone."""
+        torch.set_num_threads(1)  # the other processors are the browser's
         while not self._closed:
             if self._lesson:
                 self._show_lesson()
@@ -205,7 +207,7 @@ class Trainer:
         elif task == "show":
             if message.get("lesson") not in LESSONS:
                 raise InputError(f"there is no lesson {str(message.get('lesson'))[:40]!r}.")
-            self._settings = self._now()
+            self._settings = replace(self._settings, step=self.step + self._left)  # where the page goes on
             self._lesson = message["lesson"]
         elif task == "script":
             self._say("file", name="flow.py", raw=script(self._now()).encode())
@@ -219,7 +221,7 @@ class Trainer:
             self._say("file", name="flow.gif", raw=export.animation(self._opening, self._recorded()))
 
     def _now(self) -> Settings:
-        return Settings.read({**self._settings.changed(), "step": self.step})
+        return replace(self._settings, step=self.step)
 
     def _send_opening(self) -> None:
         arrays, texts = views.opening(self._points, self._flow)
@@ -278,7 +280,6 @@ class Trainer:
 def train(connection: Connection) -> None:
     """Be the process of a session, until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
-    torch.set_num_threads(1)
     # On a thread of its own, `fit` leaves the signals alone: SIGTERM ends the process at once.
     work = threading.Thread(target=Trainer(connection).serve)
     work.start()

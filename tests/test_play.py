@@ -1,0 +1,269 @@
+"""The page's training: what a visitor sets is what is trained, a look changes nothing, and its numbers add up."""
+
+import multiprocessing
+import threading
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.errors import InputError
+from pushforward.play import frames, views
+from pushforward.play.lessons import LESSONS
+from pushforward.play.look import Look
+from pushforward.play.model import flow_of, loss_of, script, training
+from pushforward.play.page import catalogue
+from pushforward.play.points import points_of
+from pushforward.play.settings import CHOICES, RANGES, RECIPES, Settings, packed, unpacked
+from pushforward.play.trainer import Trainer
+
+SMALL = {"num_points": 2000, "layers": 2, "width": 8, "num_steps": 60}
+
+
+class Page:
+    """The other end of a trainer."""
+
+    def __init__(self):
+        self.connection, theirs = multiprocessing.Pipe()
+        self.thread = threading.Thread(target=Trainer(theirs).serve)
+        self.thread.start()
+
+    def say(self, do, **more):
+        self.connection.send({"do": do, **more})
+
+    def hear(self, kind):
+        while True:
+            assert self.connection.poll(20), f"no {kind} came"
+            head, arrays, raw = frames.unpacked(self.connection.recv_bytes())
+            if head["kind"] == kind:
+                return head, arrays, raw
+
+    def frame(self, **look):
+        self.say("look", look=look)
+        return self.hear("frame")
+
+    def begin(self, playing=False, **settings):
+        self.say("begin", settings={**SMALL, **settings}, playing=playing)
+        self.hear("opening")
+
+    def frame_at(self, step, **look):
+        while True:
+            found = self.frame(**look)
+            if found[0]["step"] == step and not found[0]["running"]:
+                return found
+
+
+@pytest.fixture
+def page():
+    page = Page()
+    page.hear("opening")
+    yield page
+    page.connection.close()
+    page.thread.join(10)
+    assert not page.thread.is_alive()
+
+
+# ---- settings and script
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("mixing", ["swap", "none", "orthogonal"])
+def test_the_script_trains_what_the_page_trains(recipe, mixing, capsys):
+    settings = Settings.read({**SMALL, "recipe": recipe, "mixing": mixing, "step": 7})
+    points, flow = points_of(settings), flow_of(settings)
+    options = {**training(settings), "progress": False}
+    pf.fit(flow, points.train, loss=loss_of(settings), watch=lambda step: 7 - step, **options)
+    exec(script(settings), {})
+    assert f"held-out NLL: {pf.metrics.nll(flow, points.test).mean:.4f} nats" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"base": "mixture"},
+        {"data": "probai-boomerang", "seed": 3},
+        {"data": "drawn", "drawn": packed(pf.data.hexagon(100).x)},
+        {"data": "circles", "noise": 0.2, "num_points": 500},
+    ],
+)
+def test_the_script_has_the_same_points(given, capsys):
+    settings = Settings.read({**SMALL, **given, "step": 60})
+    points, flow = points_of(settings), flow_of(settings)
+    pf.fit(flow, points.train, progress=False, **training(settings))
+    exec(script(settings), {})
+    assert f"held-out NLL: {pf.metrics.nll(flow, points.test).mean:.4f} nats" in capsys.readouterr().out
+
+
+def test_a_script_is_about_ten_lines():
+    assert script(Settings()).count("\n") <= 10
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layers": 17}, "layers must be from 1 to 16; got 17"),
+        ({"width": 2.5}, "width must be a whole number; got 2.5"),
+        ({"num_points": True}, "num_points must be a number"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number"),
+        ({"recipe": "glow"}, "recipe must be one of nice, realnvp"),
+        ({"colour": 1}, "there is no setting 'colour'"),
+        ({"drawn": "?"}, "drawn points must be base64"),
+        ([], "settings must be names with values"),
+    ],
+)
+def test_wrong_settings_are_named(given, message):
+    with pytest.raises(InputError, match=message):
+        Settings.read(given)
+
+
+def test_drawn_points_survive_the_address():
+    x = pf.data.two_moons(300).x
+    assert (unpacked(packed(x)) - x).abs().max() <= 1 / 2048
+    with pytest.raises(InputError, match="at most 2,000 points"):
+        unpacked(packed(torch.zeros(2001, 2)))
+
+
+def test_too_few_points_and_points_on_a_line_are_refused():
+    with pytest.raises(InputError, match="3 points are too few, 20 are needed"):
+        points_of(Settings.read({"data": "drawn", "drawn": packed(torch.randn(3, 2))}))
+    with pytest.raises(InputError, match="on one line"):
+        points_of(Settings.read({"data": "drawn", "drawn": packed(torch.randn(30, 1) * torch.tensor([1.0, 0.0]))}))
+    with pytest.raises(InputError, match="drop a file"):
+        points_of(Settings.read({"data": "file"}))
+
+
+def test_the_catalogue_names_every_setting():
+    named = catalogue()
+    assert set(named["first"]) == {*CHOICES, *RANGES, "drawn"}
+    assert set(named["lessons"]) == set(LESSONS)
+
+
+# ---- the trainer
+
+
+def test_a_single_step_is_one_step(page):
+    page.begin()
+    assert page.frame_at(0)[0]["curve"][-1]["step"] == 0
+    for step in (1, 2, 3):
+        page.say("step")
+        assert page.frame_at(step)[0]["step"] == step
+
+
+def test_an_epoch_ends_with_the_data(page):
+    page.begin(batch_size=256)
+    page.say("epoch")
+    assert page.frame_at(8)[0]["step"] == 8  # 2,000 rows
+
+
+def test_a_run_that_is_looked_at_is_the_plain_run(page):
+    page.begin(playing=True)
+    last = page.frame_at(60, follow=[0.1, 0.2], square=[-1, 1, -1, 1], temperature=0.5)
+    settings = Settings.read(SMALL)
+    flow, points = flow_of(settings), points_of(settings)
+    pf.fit(flow, points.train, progress=False, **training(settings))
+    assert last[0]["ended"]
+    assert last[0]["curve"][-1]["test"] == pf.metrics.nll(flow, points.test).mean
+
+
+def test_an_address_leads_back_to_the_same_step(page):
+    page.begin(playing=True)
+    page.say("pause")
+    _, first, _ = page.frame()
+    page.begin(step=40)
+    head, arrays, _ = page.frame_at(40)
+    page.begin()
+    page.begin(step=40)
+    again, arrays_again, _ = page.frame_at(40)
+    assert head["curve"][-1] == again["curve"][-1]
+    assert torch.equal(arrays["samples"], arrays_again["samples"])
+
+
+def test_what_cannot_be_set_is_refused_and_the_run_goes_on(page):
+    page.begin(step=5)
+    page.frame_at(5)
+    page.say("begin", settings={"layers": 99})
+    assert "layers must be from 1 to 16" in page.hear("refused")[0]["text"]
+    page.say("step")
+    assert page.frame_at(6)[0]["step"] == 6
+
+
+def test_a_run_that_cannot_start_says_why(page):
+    page.begin(base="box", data="two-gaussians")
+    assert "have no finite loss before training" in page.hear("error")[0]["text"]
+
+
+def test_a_lesson_answers_and_the_page_goes_on(page):
+    page.begin(step=5)
+    page.say("show", lesson="without-swap")
+    sentences = []
+    while True:
+        head = page.hear("answer")[0]
+        sentences += [head["sentence"]] if head["sentence"] else []
+        if head["done"]:
+            break
+    assert len(sentences) == 3
+    assert page.frame_at(5)[0]["step"] == 5
+
+
+def test_what_is_taken_along(page):
+    page.begin(step=30)
+    page.frame_at(30)
+    page.say("page")
+    text = page.hear("file")[2].decode()
+    assert "<script src" not in text
+    assert "default-src 'none'" in text
+    page.say("animation")
+    assert page.hear("file")[2].startswith(b"GIF89a")
+    page.say("script")
+    assert b"watch=lambda step: 30 - step" in page.hear("file")[2]
+
+
+# ---- what is shown
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_log_dets_add_up_and_mass_is_kept(recipe):
+    settings = Settings.read({**SMALL, "recipe": recipe, "mixing": "orthogonal", "num_steps": 10})
+    points, flow = points_of(settings), flow_of(settings)
+    pf.fit(flow, points.train, loss=loss_of(settings), progress=False, **training(settings))
+    look = Look.read({"follow": [0.4, 0.3], "square": [-0.5, 0.8, 0.0, 1.0]})
+    with torch.no_grad():
+        arrays, texts = views.frame(flow, points, look, settings)
+        direct = flow.log_prob(torch.tensor([[0.4, 0.3]])).item()
+    followed, square = texts["followed"], texts["square"]
+    assert followed["base"] + sum(followed["log_dets"]) == pytest.approx(direct, abs=1e-4)
+    assert len(square["masses"]) == len(texts["names"]) + 1 == len(arrays["grids"])
+    assert max(square["masses"]) - min(square["masses"]) < 0.01
+    assert square["areas"][0] == pytest.approx(1.3)
+    # The area after the first step is the integral of exp(log_det) over the square: Standardize's is constant.
+    first = torch.tensor(followed["log_dets"][0]).exp().item()
+    assert square["areas"][1] / square["areas"][0] == pytest.approx(first, rel=1e-4)
+
+
+def test_mixing_is_a_step_of_its_own_and_steps_agree_with_the_flows():
+    flow = flow_of(Settings.read({"mixing": "lu", "layers": 3}))
+    x = pf.data.two_moons(10).x
+    flow.initialize(x)
+    steps = views.steps_apart(flow, x)
+    assert [step.name for step in steps] == ["standardize", "layer 1", "mix", "layer 2", "mix", "layer 3"]
+    torch.testing.assert_close(steps[-1].value, flow.encode(x))
+
+
+def test_layers_left_out_are_those_of_from_base():
+    settings = Settings.read({**SMALL, "num_steps": 20})
+    points, flow = points_of(settings), flow_of(settings)
+    pf.fit(flow, points.train, progress=False, **training(settings))
+    with torch.no_grad():
+        density = views.frame(flow, points, Look.read({"layers": 1}), settings)[0]["density"]
+        expected = flow.from_base(1).log_prob(views.pixels(points.window).flatten(0, 1))
+    assert torch.equal(density.flatten(), expected)
+
+
+def test_messages_come_apart_as_they_were_put_together():
+    values = {"x": float("inf"), "y": [1, {"z": float("nan")}]}
+    message = frames.packed("frame", {"a": torch.arange(6.0).reshape(2, 3)}, b"rest", **values)
+    head, arrays, raw = frames.unpacked(message)
+    assert head["x"] is None
+    assert head["y"] == [1, {"z": None}]
+    assert torch.equal(arrays["a"], torch.arange(6.0).reshape(2, 3))
+    assert raw == b"rest"
