@@ -1,7 +1,10 @@
 """The page's training: what a visitor sets is what is trained, a look changes nothing, and its numbers add up."""
 
 import multiprocessing
+import re
 import threading
+from collections import Counter
+from importlib.resources import files
 
 import pytest
 import torch
@@ -267,3 +270,13 @@ def test_messages_come_apart_as_they_were_put_together():
     assert head["y"] == [1, {"z": None}]
     assert torch.equal(arrays["a"], torch.arange(6.0).reshape(2, 3))
     assert raw == b"rest"
+
+
+def test_no_two_modules_of_the_page_name_one_thing():
+    # `export.page` puts them into one.
+    names = []
+    for file in (files("pushforward.play") / "static").iterdir():
+        if file.name.endswith(".js"):
+            names += re.findall(r"^(?:export )?(?:const|let|function|class) (\w+)", file.read_text(), re.MULTILINE)
+    assert len(names) > 40
+    assert [name for name, number in Counter(names).items() if number > 1] == []

@@ -93,7 +93,7 @@ export class Layers {
       if (arrays.outlines) plane.line(one(arrays.outlines, at, number), "#c2185b", 2.2, true);
       if (arrays.path) plane.mark(arrays.path[2 * at], arrays.path[2 * at + 1], "#c2185b");
       const step = at === 0 ? null : head.followed?.log_dets[at - 1];
-      mean.textContent = step === null || step === undefined ? "" : step.toFixed(3);
+      mean.textContent = step === null || step === undefined ? "" : short(step);
       mean.title = "log_det of this step at the point";
       note.textContent = head.square
         ? `area ${head.square.areas[at].toFixed(3)}, mass ${(100 * head.square.masses[at]).toFixed(1)} %`
@@ -138,7 +138,7 @@ export function sayHowTheyAddUp(place, followed) {
     place.textContent = "Click a point of the data, or move it with the arrow keys: it is followed through every layer.";
     return;
   }
-  const number = (/** @type {number | null} */ value) => (value === null ? "−∞" : value.toFixed(3));
+  const number = (/** @type {number | null} */ value) => (value === null ? "−∞" : short(value));
   const total = followed.log_dets.reduce((/** @type {number} */ sum, value) => sum + (value ?? NaN), 0);
   const bold = document.createElement("b");
   bold.textContent = `log p(x) = ${number(followed.log_prob)} nats`;
@@ -147,4 +147,9 @@ export function sayHowTheyAddUp(place, followed) {
     ` at x = (${followed.point.map((value) => value.toFixed(2)).join(", ")}): log p of the latent ${number(followed.base)}` +
       `, log_dets ${followed.log_dets.map(number).join(" + ")} = ${number(total)}`,
   );
+}
+
+/** @param {number} value */
+function short(value) {
+  return value.toFixed(3).replace(/^-(0\.0+)$/, "$1");
 }

@@ -14,7 +14,7 @@ import { download, picture } from "./save.js";
 /** @typedef {import("./connection.js").Message} Message */
 
 const DEPTH = 9; // nats of the density's colours below its top
-const APART = 2; // nats of the strongest colour of the difference
+const MOST_APART = 2; // nats of the strongest colour of the difference
 const SPEEDS = { "1 a second": 1, "10 a second": 10, "100 a second": 100, "1,000 a second": 1000, "as fast as it goes": 0 };
 
 /** @param {string} id */
@@ -30,8 +30,8 @@ const start = readAddress(location.search, catalogue.first);
 /** @type {import("./address.js").Settings} */
 let settings = start.settings;
 let look = start.look;
+/** @type {boolean} */
 let playing = start.fresh && !catalogue.lessons[start.lesson];
-let anew = true; // whether the server has to be told what to train
 /** @type {Message | null} */
 let opening = null;
 /** @type {Message | null} */
@@ -76,7 +76,6 @@ const connection = record ? new Recording(record.messages, receive) : new Connec
 /** @param {boolean} go */
 function begin(go) {
   playing = go;
-  anew = false;
   connection.send({ do: "begin", settings, playing: go, speed: Number(input("speed").value) });
   controls.show(settings);
   remember();
@@ -92,7 +91,7 @@ function ask() {
 /** @param {Message} message */
 function receive(message) {
   const { head } = message;
-  if (head.kind === "opening" && !anew) {
+  if (head.kind === "opening") {
     opening = message;
     layers.windows = [];
     showOpening(head);
@@ -200,8 +199,8 @@ function drawDifference(window, top) {
   // Where both say that nothing lies there, they agree.
   const gap = frame.arrays.density.map((value, i) => Math.max(value, top - DEPTH) - Math.max(exact[i], top - DEPTH));
   planes.difference.begin(window);
-  planes.difference.heat(gap, -APART, APART, apartColours);
-  bar(at("difference-bar"), apartColours, -APART, APART);
+  planes.difference.heat(gap, -MOST_APART, MOST_APART, apartColours);
+  bar(at("difference-bar"), apartColours, -MOST_APART, MOST_APART);
 }
 
 function drawLatent() {
@@ -336,14 +335,14 @@ function setTool(name) {
 /** @type {[number, number] | null} */
 let pressed = null;
 const canvas = planes.points.canvas;
-canvas.onpointerdown = (event) => {
+canvas.onpointerdown = (/** @type {PointerEvent} */ event) => {
   pressed = planes.points.at(event);
   canvas.setPointerCapture(event.pointerId);
   input("stage").value = "0";
   if (tool() === "brush" && settings.data !== "drawn") drawn = [];
   moved(event);
 };
-canvas.onpointermove = (event) => pressed && moved(event);
+canvas.onpointermove = (/** @type {PointerEvent} */ event) => pressed && moved(event);
 canvas.onpointerup = () => {
   pressed = null;
   if (tool() === "brush" && drawn.length >= 40) {
@@ -378,7 +377,7 @@ function spray(here) {
   }
 }
 
-canvas.onkeydown = (event) => {
+canvas.onkeydown = (/** @type {KeyboardEvent} */ event) => {
   const ways = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] });
   const way = ways[event.key];
   if (!way) return;
