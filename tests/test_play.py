@@ -1,5 +1,7 @@
 """The page's training: what a visitor sets is what is trained, a look changes nothing, and its numbers add up."""
 
+import base64
+import json
 import multiprocessing
 import re
 import threading
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.__main__ import main
 from pushforward.errors import InputError
 from pushforward.play import frames, views
 from pushforward.play.lessons import LESSONS
@@ -280,3 +283,33 @@ def test_no_two_modules_of_the_page_name_one_thing():
             names += re.findall(r"^(?:export )?(?:const|let|function|class) (\w+)", file.read_text(), re.MULTILINE)
     assert len(names) > 40
     assert [name for name, number in Counter(names).items() if number > 1] == []
+
+
+# ---- the command
+
+
+def test_a_run_is_written_as_a_page(tmp_path, capsys):
+    file = tmp_path / "lecture.html"
+    state = "data=hexagon&num_points=1000&layers=2&width=8&step=20&square=0,1,0,1"
+    assert main(["play", "--state", state, "--export", str(file)]) == 0
+    recorded = json.loads(re.search(r'id="recording">(.*?)</script>', file.read_text())[1])
+    head, _, _ = frames.unpacked(base64.b64decode(recorded["messages"][-1]))
+    assert head["step"] == 20
+    assert len(head["square"]["masses"]) == 4
+    assert main(["play", "--state", state, "--export", str(file)]) == 2
+    assert "exists already (--overwrite replaces it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lesson", "brige"], 'there is no lesson "brige" (lessons: area, '),
+        (["--state", "layers=99"], "layers must be from 1 to 16; got 99"),
+        (["--state", "follow=here"], "follow must be of numbers; got 'here'"),
+        (["--state", "colour=red"], "there is no setting 'colour'"),
+        (["--port", "70000"], "--port must be from 0 to 65,535; got 70000"),
+    ],
+)
+def test_wrong_options_are_refused(options, message, capsys):
+    assert main(["play", *options]) == 2
+    assert message in capsys.readouterr().err

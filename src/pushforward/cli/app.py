@@ -156,7 +156,13 @@ def study(
 
 @app.command
 def play(
-    *, port: int = 0, no_browser: Flag = False, lesson: Annotated[str, Parameter(show_default=False)] = ""
+    *,
+    port: int = 0,
+    no_browser: Flag = False,
+    lesson: Annotated[str, Parameter(show_default=False)] = "",
+    state: Annotated[str, Parameter(show_default=False)] = "",
+    export: Annotated[Path | None, Parameter(show_default=False)] = None,
+    overwrite: Flag = False,
 ) -> None:
     """Open a page that trains a flow on points of the plane and shows every layer.
 
@@ -164,7 +170,12 @@ def play(
         port: Of the server on this machine; any that is free by default.
         no_browser: Print the address, open nothing.
         lesson: Name of a lesson to open.
+        state: A page's state: what stands behind the ? of its address.
+        export: Write the run to this HTML file instead, a page without a server.
+        overwrite: Replace that file.
     """
     from pushforward.cli.play_command import play_command
 
-    play_command(port=port, browser=not no_browser, lesson=lesson)
+    play_command(
+        port=port, browser=not no_browser, lesson=lesson, state=state, export=export, overwrite=overwrite,
+    )  # fmt: skip
