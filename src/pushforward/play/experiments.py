@@ -138,9 +138,7 @@ def thin_curve() -> Iterator[str]:
         best = points.density.entropy()
         with torch.no_grad():
             steepest = torch.stack([step.log_det for step in flow.steps(points.test)]).sum(0).abs().max().item()
-        yield (
-            f"Noise {noise:g}, entropy {best:.3f}: {nll(flow, points)}; areas change by up to e^{steepest:.1f}."
-        )
+        yield (f"Noise {noise:g}, entropy {best:.3f}: {nll(flow, points)}; areas change by up to e^{steepest:.1f}.")
     yield (
         "On a curve itself there is no density: the entropy goes to minus infinity, and a lower NLL says ever less "
         "about a better fit. The flow must stretch without bound, and falls behind."
