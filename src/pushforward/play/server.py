@@ -224,6 +224,7 @@ def serve(*, port: int, browser: bool, lesson: str | None) -> None:
         socket = config.bind_socket()
     except SystemExit as error:
         raise RunError(f"port {port} cannot be used: another program has it (choose another with --port)") from error
+    socket.listen()  # who comes before the server is ready waits
     port = socket.getsockname()[1]
     token = secrets.token_urlsafe(24)
     config.app = application(port=port, token=token)
