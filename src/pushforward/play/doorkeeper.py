@@ -2,9 +2,8 @@
 
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -50,9 +49,9 @@ class Doorkeeper:
             return
         if not self._is_from_here(scope):
             await _refuse(scope, send, 403, "This server answers its own page alone.")
-        elif scope["type"] == "http" and self._is_token(_first(parse_qs(scope["query_string"].decode("latin-1")))):
+        elif scope["type"] == "http" and self._is_token(_first(parse_qs(_text(scope["query_string"])))):
             await self._welcome(scope, send)
-        elif not self._is_token(self._brought(scope)):
+        elif not any(self._is_token(value) for value in self._brought(scope)):
             await _refuse(scope, send, 401, "Open the address that `pushforward play` printed: it holds the token.")
         else:
             await self._app(scope, receive, _with_headers(send))
@@ -76,28 +75,28 @@ class Doorkeeper:
     def _is_token(self, found: str | None) -> bool:
         return found is not None and hmac.compare_digest(found.encode(), self._token.encode())
 
-    def _brought(self, scope: Scope) -> str | None:
-        cookies: SimpleCookie = SimpleCookie()
-        try:
-            for line in _all(scope, b"cookie"):
-                cookies.load(line.decode("latin-1"))
-        except CookieError:
-            return None
-        return cookies[self._cookie].value if self._cookie in cookies else None
+    def _brought(self, scope: Scope) -> list[str]:
+        """Return the values of the cookie; those of other servers of this machine may be of any form."""
+        cookies = [part.strip().partition("=") for line in _all(scope, b"cookie") for part in _text(line).split(";")]
+        return [value for name, _, value in cookies if name == self._cookie]
 
     async def _welcome(self, scope: Scope, send: Send) -> None:
         """Answer the opened address: keep the token as a cookie, and take it out of the address."""
-        parts = scope["query_string"].decode("latin-1").split("&")
-        rest = "&".join(part for part in parts if not part.startswith("token="))
+        query = parse_qsl(_text(scope["query_string"]), keep_blank_values=True)
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
         place = "/" + (f"?{rest}" if rest else "")
         cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict"
-        headers = [*HEADERS, (b"location", place.encode("latin-1")), (b"set-cookie", cookie.encode())]
+        headers = [*HEADERS, (b"location", place.encode()), (b"set-cookie", cookie.encode())]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
 
 def _all(scope: Scope, name: bytes) -> list[bytes]:
     return [value for header, value in scope["headers"] if header.lower() == name]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("latin-1")
 
 
 def _first(query: dict[str, list[str]]) -> str | None:
@@ -115,9 +114,7 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 4000 + status})
-        return
+    answer = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     headers = [*HEADERS, (b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    await send({"type": f"{answer}.start", "status": status, "headers": headers})
+    await send({"type": f"{answer}.body", "body": text.encode()})

@@ -51,8 +51,8 @@ def _numbers(name: str, given: Any, size: int, low: float, high: float) -> tuple
     if not isinstance(given, (list, tuple)) or len(given) != size:
         raise InputError(f"{name} must be {size} numbers; got {described(given)}.")
     for value in given:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
             raise InputError(f"{name} must be of numbers; got {described(value)}.")
         if not low <= value <= high:
-            raise InputError(f"{name} must be from {low:g} to {high:g}; got {value:g}.")
+            raise InputError(f"{name} must be from {low:g} to {high:g}; got {described(value)}.")
     return tuple(float(value) for value in given)

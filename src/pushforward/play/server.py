@@ -22,12 +22,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pushforward.errors import InputError, RunError
 from pushforward.play import frames, uploads
 from pushforward.play.doorkeeper import Doorkeeper
+from pushforward.play.look import Look
 from pushforward.play.page import catalogue
 from pushforward.play.sessions import Session, Sessions
+from pushforward.play.settings import Settings
 
 MOST_TEXT = 64 * 2**10  # bytes of a message of a page
 MOST_A_SECOND = 200  # messages of a page
+MOST_UNSENT = 64  # messages to a page
+MOST_DRAINED = 64 * 2**20  # bytes of a file that are heard out, so that the page gets an answer
+MOST_CONNECTIONS = 64
+GONE, TOO_MUCH = 1000, 4413  # codes with which a WebSocket closes, beside those of a session
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+LAST_SECONDS = 0.4  # after Ctrl-C, for a page that does not hang up
 OPENED_AFTER = 0.5  # seconds: the server listens by then
 TASKS = {"look", "play", "pause", "step", "epoch", "begin", "script", "model", "show", "page", "animation"}
 
@@ -39,8 +46,11 @@ def application(*, port: int, token: str) -> Doorkeeper:
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         app.state.sessions = Sessions(asyncio.get_running_loop())
+        watchman = asyncio.create_task(app.state.sessions.end_them_in_time())
         yield
+        watchman.cancel()
         app.state.sessions.end_all()
+        uploads.end_all()
 
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -53,16 +63,14 @@ def application(*, port: int, token: str) -> Doorkeeper:
         return JSONResponse(catalogue())
 
     async def upload(request: Request) -> Response:
-        content = b""
-        async for piece in request.stream():
-            content += piece
-            if len(content) > uploads.MOST_BYTES:
-                break
+        query = request.query_params
         try:
-            rows = await run_in_threadpool(uploads.rows_in, content, request.query_params.get("name", ""))
-            session = request.app.state.sessions.named(_name(request.query_params.get("session")))
-            session.tell({"do": "file", "rows": rows, "settings": json.loads(request.query_params["settings"])})
-        except (InputError, ValueError, KeyError) as error:
+            session = request.app.state.sessions.open(_name(query.get("session")))
+            message = read_message(json.dumps({"do": "begin", "settings": _parsed(query.get("settings", ""))}))
+            content = await _body(request)
+            rows = await run_in_threadpool(uploads.rows_in, content, query.get("name", ""))
+            session.tell({**message, "do": "file", "rows": rows})
+        except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({"rows": len(rows) // 8})
 
@@ -91,58 +99,103 @@ async def talk(socket: WebSocket) -> None:
         await socket.send_bytes(frames.packed("refused", text=str(error)))
         await socket.close(4429)
         return
-    outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
-    receiver = outgoing.put_nowait
-    if session.receiver is not None:
-        session.receiver(None)
+    outgoing: asyncio.Queue[bytes | int] = asyncio.Queue()
+
+    def receiver(message: bytes | int) -> None:
+        if outgoing.qsize() >= MOST_UNSENT:  # the page does not read
+            sender.cancel()
+        else:
+            outgoing.put_nowait(message)
+
+    sender = asyncio.create_task(_send_all(socket, outgoing))
+    hearer = asyncio.create_task(_hear_all(socket, session))
     session.watch(receiver)
-    tasks = [asyncio.create_task(_send_all(socket, outgoing)), asyncio.create_task(_hear_all(socket, session))]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((sender, hearer), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
+        sender.cancel()
+        hearer.cancel()
         session.leave(receiver)
         socket.app.state.sessions.prepare()
+    code = next((task.result() for task in done if not task.cancelled()), TOO_MUCH)
+    with suppress(WebSocketDisconnect, RuntimeError):  # it has gone
+        await socket.close(code)
 
 
-async def _send_all(socket: WebSocket, outgoing: "asyncio.Queue[bytes | None]") -> None:
-    while (message := await outgoing.get()) is not None:
-        await socket.send_bytes(message)
-    await socket.close(4410)
+async def _send_all(socket: WebSocket, outgoing: "asyncio.Queue[bytes | int]") -> int:
+    """Send messages to the page until one is a code; return that."""
+    while not isinstance(message := await outgoing.get(), int):
+        try:
+            await socket.send_bytes(message)
+        except WebSocketDisconnect:
+            break
+    return message if isinstance(message, int) else GONE
 
 
-async def _hear_all(socket: WebSocket, session: Session) -> None:
+async def _hear_all(socket: WebSocket, session: Session) -> int:
+    """Pass on what the page says until it is gone or says too much; return a code."""
     second, heard = 0, 0
     while True:
-        try:
-            text = await socket.receive_text()
-        except (WebSocketDisconnect, KeyError):
-            return
+        received = await socket.receive()
+        if received["type"] == "websocket.disconnect":
+            return GONE
+        text = received.get("text")
         now = int(asyncio.get_running_loop().time())
         heard = heard + 1 if now == second else 1
         second = now
-        if heard > MOST_A_SECOND or len(text) > MOST_TEXT:
-            await socket.close(4413)
-            return
+        if heard > MOST_A_SECOND or text is None or len(text) > MOST_TEXT:
+            return TOO_MUCH
         try:
             session.tell(read_message(text))
         except InputError as error:
-            await socket.send_bytes(frames.packed("refused", text=str(error)))
+            with suppress(WebSocketDisconnect):
+                await socket.send_bytes(frames.packed("refused", text=str(error)))
 
 
 def read_message(text: str) -> dict[str, Any]:
-    """Return a message of a page; InputError unless it is an object that names a task."""
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError("a message must be JSON.") from error
+    """Return a message of a page: what is known of it, checked.
+
+    Raises:
+        InputError: Unless it is an object that names a task, with what the task needs.
+    """
+    message = _parsed(text)
     if not isinstance(message, dict) or not isinstance(message.get("do"), str) or message["do"] not in TASKS:
         raise InputError(f"a message must be an object with do, one of {', '.join(sorted(TASKS))}.")
+    found: dict[str, Any] = {"do": message["do"], "playing": bool(message.get("playing"))}
     speed = message.get("speed", 0)
     if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0 <= speed <= 1e6:
         raise InputError("speed must be a number of steps a second, or 0 for as many as there can be.")
-    return message
+    found["speed"] = float(speed)
+    if message["do"] == "look":
+        found["look"] = message.get("look", {})
+        Look.read(found["look"])
+    if message["do"] == "begin":
+        found["settings"] = message.get("settings")
+        Settings.read(found["settings"])
+    if message["do"] == "show":
+        if not isinstance(message.get("lesson"), str):
+            raise InputError("a lesson has a name.")
+        found["lesson"] = message["lesson"]
+    return found
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError("a message must be JSON.") from error
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body of a request; of one that is too long more than the most, so that the reader refuses it."""
+    content, length = bytearray(), 0
+    async for piece in request.stream():
+        length += len(piece)
+        if length <= MOST_DRAINED and len(content) <= uploads.MOST_BYTES:
+            content += piece
+        elif length > MOST_DRAINED:
+            break
+    return bytes(content)
 
 
 def _name(given: str | None) -> str:
@@ -162,12 +215,16 @@ def serve(*, port: int, browser: bool, lesson: str | None) -> None:
     Raises:
         RunError: If the port is taken.
     """
-    config = uvicorn.Config("", host="127.0.0.1", port=port, log_level="warning", ws_max_size=MOST_TEXT * 2)
-    config.timeout_graceful_shutdown = 1
+    config = uvicorn.Config(
+        "", host="127.0.0.1", port=port, log_level="warning", ws_max_size=MOST_TEXT * 2, http="h11",
+        ws_per_message_deflate=False, proxy_headers=False, server_header=False, limit_concurrency=MOST_CONNECTIONS,
+    )  # fmt: skip
+    config.timeout_graceful_shutdown = LAST_SECONDS  # type: ignore[assignment]
     try:
         socket = config.bind_socket()
     except SystemExit as error:
         raise RunError(f"port {port} cannot be used: another program has it (choose another with --port)") from error
+    socket.listen()  # who comes before the server is ready waits
     port = socket.getsockname()[1]
     token = secrets.token_urlsafe(24)
     config.app = application(port=port, token=token)

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -13,15 +14,19 @@ from pushforward.play.trainer import train
 
 MOST_SESSIONS = 8
 KEPT_SECONDS = 600.0  # of a session that no one watches
+LOOK_SECONDS = 5.0  # between two looks for such sessions
 
-Receiver = Callable[[bytes | None], None]
+MOST_UNHEARD = 100  # messages that a process has not heard yet
+ENDED, TAKEN = 4500, 4410  # codes with which a page's WebSocket closes: the process has ended; another page has come
+
+Receiver = Callable[[bytes | int], None]
 
 
 class Session:
     """A training process, and the page that watches it.
 
     Attributes:
-        receiver: Gets every message of the process, and None once it has ended; None while no one watches.
+        receiver: Gets every message of the process, and last the code to close with; None while no one watches.
         left: When the last page went.
     """
 
@@ -35,11 +40,16 @@ class Session:
         self.left = time.monotonic()
         self.alive = True
         self._waiting: list[bytes] = []
+        self._unheard: deque[dict[str, Any]] = deque()
+        self._news = threading.Condition()
         self._loop = loop
-        threading.Thread(target=self._read, daemon=True).start()
+        for work in (self._read, self._write):
+            threading.Thread(target=work, daemon=True).start()
 
     def watch(self, receiver: Receiver) -> None:
         """Hand all messages to this receiver, and tell the one before that it is not needed any more."""
+        if self.receiver is not None:
+            self.receiver(TAKEN)
         self.receiver = receiver
         for message in self._waiting:
             receiver(message)
@@ -49,14 +59,26 @@ class Session:
         """Be watched by no one: the training pauses."""
         if self.receiver is receiver:
             self.receiver, self.left = None, time.monotonic()
-            self.tell({"do": "pause"})
+            self._queue({"do": "pause"})
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Send a message to the process."""
-        try:
-            self._connection.send(message)
-        except OSError:
-            self.end()
+        """Send a message to the process, without waiting for it.
+
+        Raises:
+            InputError: If it has not heard many others yet.
+        """
+        with self._news:
+            repeats = self._unheard and self._unheard[-1]["do"] == message["do"] == "look"
+            if len(self._unheard) >= MOST_UNHEARD and not repeats:
+                raise InputError("the training is busy and has not done yet what it was told before: wait a moment.")
+        self._queue(message)
+
+    def _queue(self, message: dict[str, Any]) -> None:
+        with self._news:
+            if self._unheard and self._unheard[-1]["do"] == message["do"] and message["do"] in ("look", "pause"):
+                self._unheard.pop()  # the last one counts
+            self._unheard.append(message)
+            self._news.notify()
 
     def end(self) -> None:
         """End the process at once."""
@@ -65,8 +87,23 @@ class Session:
         self.alive = False
         self._process.kill()
         self._process.join(1)
+        with self._news:
+            self._news.notify()
         if self.receiver is not None:
-            self.receiver(None)
+            self.receiver(ENDED)
+
+    def _write(self) -> None:
+        """Pass on what the page says, on a thread of its own: a process that is busy does not hold up the server."""
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._unheard or not self.alive)
+                if not self.alive:
+                    return
+                message = self._unheard.popleft()
+            try:
+                self._connection.send(message)
+            except OSError:  # it has ended, as `_read` finds out too
+                return
 
     def _read(self) -> None:
         """Hand on what the process says, on a thread of its own, until it has ended."""
@@ -100,16 +137,28 @@ class Sessions:
         Raises:
             InputError: If there are too many.
         """
-        found = self._named.get(name)
-        if found is not None and found.alive:
-            return found
+        if name in self._named and self._named[name].alive:
+            return self._named[name]
         self.end_forgotten()
         if len(self._named) >= MOST_SESSIONS:
             raise InputError(f"{MOST_SESSIONS} pages are open already: close one, or wait ten minutes.")
         spare = self._spare if self._spare is not None and self._spare.alive else Session(self._loop)
-        self._spare = None
+        self._spare, spare.left = None, time.monotonic()
         self._named[name] = spare
         return spare
+
+    def open(self, name: str) -> Session:
+        """Return the session of a name that a page watches; InputError if there is none."""
+        found = self._named.get(name)
+        if found is None or not found.alive or found.receiver is None:
+            raise InputError("the page has no session: reload it.")
+        return found
+
+    async def end_them_in_time(self) -> None:
+        """End forgotten sessions, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.end_forgotten()
 
     def prepare(self) -> None:
         """Start the process of the next session."""

@@ -100,10 +100,10 @@ def _checked(name: str, value: Any, default: Any) -> Any:
             raise InputError(f"{name} must be one of {', '.join(CHOICES[name])}; got {value[:40]!r}.")
         return value
     low, high = RANGES[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
         raise InputError(f"{name} must be a number; got {described(value)}.")
     if not low <= value <= high and not (name == "noise" and value == 0):
-        raise InputError(f"{name} must be from {low:g} to {high:,.12g}; got {value:g}.")
+        raise InputError(f"{name} must be from {low:g} to {high:,.12g}; got {described(value)}.")
     if isinstance(default, int) and value != int(value):
         raise InputError(f"{name} must be a whole number; got {value:g}.")
     return type(default)(value)

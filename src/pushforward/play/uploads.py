@@ -1,8 +1,10 @@
 """A file that was dropped on the page, read by the reader of tables in a process that can be ended."""
 
 import multiprocessing
+import signal
 import tempfile
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from pushforward.tables import as_table
 MOST_BYTES = 4 * 2**20
 MOST_ROWS = 100_000
 MOST_SECONDS = 20.0
+LARGEST = 1e9  # of the numbers: float32 has room for their squares
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
+_reading: set[BaseProcess] = set()
 
 
 def rows_in(content: bytes, name: str) -> bytes:
@@ -31,33 +35,47 @@ def rows_in(content: bytes, name: str) -> bytes:
         raise InputError(f"a file of two columns must end in {', '.join(SUFFIXES)}.")
     if len(content) > MOST_BYTES:
         raise InputError(f"the file has more than {MOST_BYTES // 2**20} MiB.")
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_read, args=(theirs, content, suffix), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(MOST_SECONDS):
-            raise InputError(f"reading the file took more than {MOST_SECONDS:g} s.")
-        found = ours.recv()
-    except EOFError as error:
-        raise InputError("the file could not be read.") from error
-    finally:
-        process.kill()
-        process.join()
+    with tempfile.TemporaryDirectory() as folder:  # ours, so that it goes even if the process is ended
+        path = Path(folder, f"file{suffix}")
+        path.write_bytes(content)
+        found = _read_apart(path)
     if isinstance(found, str):
         raise InputError(found)
     return found
 
 
-def _read(connection: Connection, content: bytes, suffix: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"file{suffix}")
-        path.write_bytes(content)
-        try:
-            connection.send(_values(path).astype("<f4").tobytes())
-        except InputError as error:
-            connection.send(str(error).replace(f"{path}", "the file"))
+def end_all() -> None:
+    """End all reading."""
+    for process in list(_reading):
+        process.kill()
+
+
+def _read_apart(path: Path) -> bytes | str:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_read, args=(theirs, path), daemon=True)
+    process.start()
+    _reading.add(process)
+    theirs.close()
+    try:
+        if not ours.poll(MOST_SECONDS):
+            raise InputError(f"reading the file took more than {MOST_SECONDS:g} s.")
+        return ours.recv()
+    except EOFError as error:
+        raise InputError("the file could not be read.") from error
+    finally:
+        _reading.discard(process)
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _read(connection: Connection, path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    try:
+        connection.send(_values(path).astype("<f4").tobytes())
+    except InputError as error:
+        connection.send(str(error).replace(f"{path}", "the file"))
 
 
 def _values(path: Path) -> np.ndarray:
@@ -68,6 +86,6 @@ def _values(path: Path) -> np.ndarray:
         raise InputError(f"the file must have two columns of numbers; it has {values.shape[1]}: {names}.")
     if len(values) > MOST_ROWS:
         raise InputError(f"the file has {len(values):,} rows, more than {MOST_ROWS:,}.")
-    if not np.isfinite(values).all():
-        raise InputError("the file has cells that are no numbers.")
+    if not (abs(values) <= LARGEST).all():
+        raise InputError(f"the file has numbers beyond {LARGEST:,.0f}: divide them by their scale.")
     return values

@@ -1,0 +1,246 @@
+"""Messages of a page of `pushforward play`: 10,000 mutated ones, none of which may end a run."""
+
+import json
+import math
+import multiprocessing
+import random
+import threading
+
+import pytest
+
+from pushforward.errors import InputError
+from pushforward.play import frames
+from pushforward.play.look import Look
+from pushforward.play.settings import MOST_DRAWN, RANGES, Settings, packed, unpacked
+from pushforward.play.trainer import Trainer
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+import torch
+
+from pushforward.play.server import read_message
+
+DRAWN = packed(torch.randn(60, 2, generator=torch.Generator().manual_seed(0)))
+VALID = [
+    {"do": "look", "look": {"temperature": 0.7, "layers": 2, "follow": [0.5, -1.0], "square": [-1, 1, -0.5, 0.5]}},
+    {"do": "look", "look": {}},
+    {"do": "play", "speed": 100},
+    {"do": "play", "speed": 0},
+    {"do": "pause"},
+    {"do": "step"},
+    {"do": "script"},
+    {"do": "model"},
+    {"do": "show", "lesson": "nothing"},
+    {"do": "begin", "settings": {"data": "drawn", "drawn": DRAWN, "layers": 1, "width": 2, "recipe": "realnvp"}},
+    {"do": "begin", "settings": {"data": "two-moons", "num_points": 200, "layers": 2, "width": 4, "num_steps": 20}},
+    {"do": "begin", "settings": {"noise": 0.1, "seed": 3, "num_points": 300, "base": "mixture"}, "playing": True},
+]
+ODD = [
+    None, True, False, 0, -1, 1, 1.5, -0.0, 1e-320, 1e308, 10**400, -(10**400), 2**31, 2**63, math.nan, math.inf,
+    -math.inf, "", "x", "nsf", "\ud800", "\x00", "é" * 50, "A" * 5000, [], {}, [[]], [1, 2], [1, 1, 1, 1], {"a": 1}, [None] * 4,
+    "__class__", "../../etc/passwd", "0" * 21, [10**400, 1], ["1", "2"],
+]  # fmt: skip
+
+
+def mutated(rng, value):
+    """Return a message with one of its parts changed, left out, or added to."""
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        found, name = dict(value), rng.choice(list(value))
+        way = rng.random()
+        if way < 0.6:
+            found[name] = mutated(rng, value[name])
+        elif way < 0.75:
+            del found[name]
+        else:
+            found[rng.choice(["speed", "settings", "look", "lesson", "playing", "rows", "do", *RANGES])] = rng.choice(
+                ODD
+            )
+        return found
+    if isinstance(value, list) and value and rng.random() < 0.6:
+        found = list(value)
+        found[rng.randrange(len(found))] = rng.choice(ODD)
+        return found
+    if isinstance(value, (int, float)) and rng.random() < 0.3:
+        return value * rng.choice([-1, 0.1, 10, 1e9])
+    return rng.choice(ODD)
+
+
+def texts(number, seed):
+    """Return mutated messages as text, some of whose characters are changed too."""
+    rng = random.Random(seed)
+    for _ in range(number):
+        message = rng.choice(VALID)
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            message = mutated(rng, message)
+        text = json.dumps(message)
+        for _ in range(rng.choice([0, 0, 0, 1, 3])):
+            at = rng.randrange(len(text) + 1)
+            text = (
+                text[:at]
+                + rng.choice(["", "\x00", '"', "{", "]", "9", "e", "\\u", ",", "-", "é"])
+                + text[at + rng.choice([0, 1]) :]
+            )
+        yield text
+
+
+def read(text):
+    try:
+        return read_message(text)
+    except InputError as error:
+        assert len(str(error)) < 600
+        frames.packed("refused", text=str(error))  # the page can be told
+        return None
+
+
+def is_small(message):
+    """Return whether a run of these settings is quick to begin, so that thousands can be."""
+    settings = Settings.read(message["settings"]) if "settings" in message else Settings(num_points=100)
+    few = settings.num_points <= 1000 or settings.data == "drawn"
+    return few and settings.layers <= 2 and settings.width <= 8 and settings.step == 0
+
+
+@pytest.fixture
+def run():
+    """A trainer on a thread, and the end of the connection that a server holds."""
+    ours, theirs = multiprocessing.Pipe()
+    failures = []
+
+    def serve():
+        try:
+            Trainer(theirs).serve()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            theirs.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield ours, failures
+    ours.close()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_ten_thousand_mutated_messages_raise_input_error_alone_and_no_run_ends(run):
+    connection, failures = run
+    heard = []
+
+    def listen():
+        try:
+            while True:
+                heard.append(frames.unpacked(connection.recv_bytes())[0]["kind"])
+        except (EOFError, OSError):
+            pass
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    connection.send(read_message(json.dumps(VALID[9])))
+    accepted, begun = 0, 0
+    for text in texts(10_000, seed=1):
+        message = read(text)
+        if message is None:
+            continue
+        accepted += 1
+        if message["do"] in ("begin", "model"):  # these take longer than the others
+            begun += 1
+            if begun > 400 or not is_small(message):
+                continue
+        try:
+            connection.send(message)
+        except OSError:
+            break
+        assert not failures
+    connection.send({"do": "show", "lesson": "no such lesson"})
+    connection.send({"do": "begin", "settings": {"data": "file"}})
+    connection.send({"do": "pause"})
+    connection.send({"do": "script"})
+    for _ in range(600):
+        if heard[-1:] == ["file"] or failures:
+            break
+        listener.join(0.05)
+    assert not failures
+    assert 2000 < accepted < 8000  # both ways are taken
+    assert {"opening", "frame", "file", "refused"} <= set(heard)
+    connection.close()
+    listener.join(10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", "1", '"look"', "{}", '{"do": 1}', '{"do": ["look"]}', '{"do": "file", "rows": "x"}', '{"do": "end"}',
+     '{"do": "_run"}', "[" * 60_000, '{"do": ' * 10_000, '{"do": "begin"}', '{"do": "begin", "settings": null}',
+     '{"do": "show"}', '{"do": "show", "lesson": []}', '{"do": "play", "speed": NaN}', '{"do": "play", "speed": -1}',
+     '{"do": "play", "speed": null}', '{"do": "play", "speed": 1' + "0" * 400 + "}", '{"do": "look", "look": []}',
+     '{"do": "look", "look": {"layers": 1' + "0" * 400 + "}}", '{"do": "play", "speed": ' + "9" * 5000 + "}"],
+)  # fmt: skip
+def test_a_message_that_is_none_is_refused_in_words(text):
+    with pytest.raises(InputError):
+        read_message(text)
+
+
+def test_what_is_not_known_of_a_message_goes_no_further():
+    deep = "[" * 900 + "]" * 900
+    assert set(read_message(f'{{"do": "pause", "rows": {deep}, "settings": {deep}, "x": 1}}')) == {
+        "do",
+        "playing",
+        "speed",
+    }
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_every_number_of_the_settings_has_a_least_and_a_most(name):
+    low, high = RANGES[name]
+    assert getattr(Settings.read({name: high}), name) == high
+    for value in (high + 1, high * 1e6, 10**400, -(10**400), -1, low - 1, math.inf, math.nan, "1", [1], None, True):
+        with pytest.raises(InputError, match=name):
+            Settings.read({name: value})
+
+
+def test_sizes_are_limited_to_what_a_process_can_bear():
+    assert RANGES["layers"][1] <= 16
+    assert RANGES["width"][1] <= 128
+    assert RANGES["num_points"][1] <= 1_000_000
+    assert RANGES["batch_size"][1] <= 4096
+
+
+def test_drawn_points_are_limited_and_come_back():
+    points = (torch.randn(MOST_DRAWN, 2) * 1024).round() / 1024
+    assert torch.equal(unpacked(packed(points)), points)
+    for text in (packed(torch.zeros(MOST_DRAWN + 1, 2)), "A", "AAAA", "!!!!!!!!", "é" * 8, "A" * 7, "=" * 8):
+        with pytest.raises(InputError):
+            unpacked(text)
+
+
+def test_mutated_text_of_drawn_points_is_points_or_refused():
+    rng = random.Random(2)
+    for _ in range(2000):
+        at = rng.randrange(len(DRAWN))
+        try:
+            points = unpacked(
+                DRAWN[:at] + rng.choice(["", "=", "\x00", "é", "/", "+", "_", "AB", "\n"]) + DRAWN[at + 1 :]
+            )
+        except InputError:
+            continue
+        assert points.isfinite().all()
+        assert len(points) <= MOST_DRAWN
+
+
+@pytest.mark.parametrize("name", ["temperature", "layers", "follow", "square"])
+def test_every_entry_of_a_look_is_checked(name):
+    for value in [entry for entry in ODD if entry is not None]:
+        try:
+            look = Look.read({name: value})
+        except InputError as error:
+            assert name in str(error)
+        else:
+            assert getattr(look, name) is not None
+
+
+def test_frames_come_back_and_what_is_not_finite_becomes_null():
+    arrays = {"a": torch.tensor([[1.0, math.nan]]), "none": torch.zeros(0, 2)}
+    head, found, raw = frames.unpacked(frames.packed("frame", arrays, b"\x00raw", text="\ud800é", list=[math.inf, 1.0]))
+    assert head["list"] == [None, 1.0]
+    assert torch.equal(found["a"], arrays["a"]) or found["a"][0, 1].isnan()
+    assert found["none"].shape == (0, 2)
+    assert raw == b"\x00raw"
