@@ -8,11 +8,13 @@ CODE := src tests benchmarks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench test-gpu bench-gpu clean help
+.PHONY: demo play test test-browser lint bench test-gpu bench-gpu clean help
 
 help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
+	@echo "make play   open the page that trains a flow on points of the plane and shows every layer"
 	@echo "make test   run all tests"
+	@echo "make test-browser  try that page in a real browser (Chromium and its driver)"
 	@echo "make lint   style, types, import order, doctests"
 	@echo "make bench  speed against zuko, nflows, normflows, FrEIA, FlowJAX and torchdiffeq"
 	@echo "make test-gpu   the tests that need a GPU, and nothing else (torch with CUDA in the environment)"
@@ -22,14 +24,27 @@ help:
 demo: $(READY)
 	$(RUN)/pushforward fit two-moons --max-seconds $(DEMO_SECONDS) --out pushforward-out --overwrite
 
+play: $(READY)
+	$(RUN)/pushforward play
+
 test: $(READY)
 	$(RUN)/python -m pytest -q -n 2
 
-lint: $(READY)
+test-browser: $(READY) node_modules
+	@command -v chromedriver >/dev/null || echo "Chromium and its driver are missing (Debian: apt install chromium chromium-driver): not run"
+	$(RUN)/python -m pytest -q tests/browser
+
+# TypeScript checks the types of the page's code, axe-core its accessibility; the page itself needs neither.
+node_modules: package.json
+	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --no-audit --no-fund; else echo "npm is missing: the page's types and accessibility are not checked"; fi
+	@mkdir -p $@; touch $@
+
+lint: $(READY) node_modules
 	$(RUN)/ruff check $(CODE)
 	$(RUN)/ruff format --check $(CODE)
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	@test ! -x node_modules/.bin/tsc || node_modules/.bin/tsc -p jsconfig.json
 	$(RUN)/python -m pytest -q --doctest-modules src/pushforward
 
 bench: $(READY) .venv-peers/.ready

@@ -52,7 +52,7 @@ def test_points_drawn_by_hand_are_learned(page):
     stroke.release().perform()
     page.until(lambda: "held out" in page.text("cost") and "100,000" not in page.text("cost"))
     assert "data=drawn" in page.driver.current_url
-    assert not page.element("exact").is_displayed()
+    page.until(lambda: not page.element("exact").is_displayed())
     page.click("one-step")
     page.at_step(1)
 

@@ -55,7 +55,8 @@ def flow_of(settings: Settings) -> Flow:
     univariate = kind(settings.log_scale) if kind is Affine else kind()
     kept = torch.tensor([True, False])
     layers = [Coupling(kept, univariate, _network(settings, univariate)) for _ in range(settings.layers)]
-    return Flow(Compose(layers), latent, standardize)
+    names = [f"layer {number}" for number in range(1, len(layers) + 1)]
+    return Flow(Compose(layers, names=names), latent, standardize)
 
 
 def _network(settings: Settings, univariate: Univariate) -> MLP:

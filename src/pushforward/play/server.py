@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlencode
 
 import uvicorn
 from starlette.applications import Starlette
@@ -35,7 +34,6 @@ MOST_CONNECTIONS = 64
 GONE, TOO_MUCH = 1000, 4413  # codes with which a WebSocket closes, beside those of a session
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 LAST_SECONDS = 0.4  # after Ctrl-C, for a page that does not hang up
-OPENED_AFTER = 0.5  # seconds: the server listens by then
 TASKS = {"look", "play", "pause", "step", "epoch", "begin", "script", "model", "show", "page", "animation"}
 
 
@@ -204,13 +202,14 @@ def _name(given: str | None) -> str:
     return given
 
 
-def serve(*, port: int, browser: bool, lesson: str | None) -> None:
+def serve(*, port: int, browser: bool, lesson: str, state: str) -> None:
     """Serve the page on 127.0.0.1 until Ctrl-C.
 
     Args:
         port: Where; 0 for any that is free.
         browser: Whether to open the page.
-        lesson: To open it with.
+        lesson: To open it with, if any.
+        state: To open it with: what stands behind the ? of a page's address.
 
     Raises:
         RunError: If the port is taken.
@@ -228,10 +227,10 @@ def serve(*, port: int, browser: bool, lesson: str | None) -> None:
     port = socket.getsockname()[1]
     token = secrets.token_urlsafe(24)
     config.app = application(port=port, token=token)
-    query = urlencode({"token": token, **({"lesson": lesson} if lesson else {})})
-    address = f"http://127.0.0.1:{port}/?{query}"
+    parts = [f"token={token}", *([f"lesson={lesson}"] if lesson else []), *([state] if state else [])]
+    address = f"http://127.0.0.1:{port}/?{'&'.join(parts)}"
     print(f"The page is at {address}\nCtrl-C ends it.", flush=True)
     if browser:
-        threading.Timer(OPENED_AFTER, webbrowser.open, [address]).start()
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     with suppress(KeyboardInterrupt):  # the usual end
         uvicorn.Server(config).run(sockets=[socket])
