@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,8 @@ def unpacked(message: bytes) -> tuple[dict[str, Any], dict[str, Tensor], bytes]:
     arrays = {}
     for name, shape in head["arrays"].items():
         size = 4 * math.prod(shape)
-        arrays[name] = torch.frombuffer(bytearray(message[place : place + size]), dtype=torch.float32).reshape(shape)
+        values = np.frombuffer(message[place : place + size], "<f4").astype(np.float32)
+        arrays[name] = torch.from_numpy(values).reshape(shape)
         place += size
     return head, arrays, message[place:]
 

@@ -1,0 +1,342 @@
+"""The sessions of a `pushforward play` that really runs: tabs that come, share, vanish and flood."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("websockets")
+
+from websockets.exceptions import ConnectionClosed
+
+from play_server import WITHIN, Served, heard, is_running, kill, step_now, tell
+from pushforward.play import server, sessions
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the processes are found in /proc")
+SMALL = {"num_points": 200, "layers": 1, "width": 4, "recipe": "realnvp", "num_steps": 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def served():
+    one = Served()
+    yield one
+    seconds, said = one.end()
+    assert seconds < 2.5
+    assert one.token not in said
+    assert "Traceback" not in said
+    assert "never retrieved" not in said
+
+
+def begin(line, *, playing=False, **settings):
+    tell(line, "begin", settings={**SMALL, **settings}, playing=playing, speed=0)
+    return heard_opening(line, settings)
+
+
+def heard_opening(line, settings):
+    while True:  # the process has begun a run of its own
+        head = heard(line, "opening")
+        if settings.items() <= head["settings"].items() and head["settings"].get("num_points") == SMALL["num_points"]:
+            return head
+
+
+def closed_with(line):
+    """Return the code with which the server closes."""
+    with pytest.raises(ConnectionClosed):
+        while True:
+            line.recv(timeout=WITHIN)
+    return line.protocol.close_rcvd.code if line.protocol.close_rcvd else None
+
+
+def is_paused(line):
+    first = step_now(line)
+    time.sleep(0.3)
+    return step_now(line) == first
+
+
+def test_two_sessions_train_independently(served):
+    with served.open("sessionone") as one, served.open("sessiontwo") as two:
+        begin(one, seed=1, playing=True)
+        begin(two, seed=2)
+        assert step_now(two) == 0
+        tell(two, "step")
+        time.sleep(0.3)
+        assert step_now(two) == 1
+        assert step_now(one) > 1
+        tell(one, "pause")
+        assert is_paused(one)
+
+
+def test_a_tab_that_vanishes_leaves_a_paused_session_that_it_finds_again(served):
+    line = served.open("sessionone")
+    begin(line, seed=3, playing=True)
+    while step_now(line) == 0:
+        time.sleep(0.02)
+    line.socket.shutdown(socket.SHUT_RDWR)  # without a farewell
+    time.sleep(0.5)
+    with served.open("sessionone") as again:
+        assert step_now(again) > 0
+        assert is_paused(again)
+
+
+def test_a_second_tab_of_a_session_takes_it_over(served):
+    with served.open("sessionone") as one, served.open("sessionone") as two:
+        assert closed_with(one) == sessions.TAKEN == 4410  # as connection.js knows it
+        begin(two, seed=4)
+        assert step_now(two) == 0
+
+
+def test_a_run_that_is_killed_closes_its_page_which_comes_back(served):
+    before = set(served.trainers())
+    with served.open("sessionkilled") as line:
+        begin(line, playing=True, seed=5)
+        busiest = max(served.trainers(), key=lambda pid: os.path.getmtime(f"/proc/{pid}"))
+        del before
+        kill(busiest)
+        others = [pid for pid in served.trainers() if pid != busiest]
+        del others
+        try:
+            code = closed_with_soon(line)
+        except TimeoutError:
+            code = None
+        for pid in served.trainers() if code is None else []:
+            kill(pid)
+        code = code or closed_with(line)
+    assert code == sessions.ENDED
+    assert code not in (4410, 4429)  # which connection.js takes for refusals
+    with served.open("sessionkilled") as again:
+        begin(again, seed=5)
+        assert step_now(again) == 0
+
+
+def closed_with_soon(line):
+    try:
+        while True:
+            line.recv(timeout=3)
+    except ConnectionClosed:
+        return line.protocol.close_rcvd.code
+
+
+@pytest.mark.parametrize(
+    "name", ["", "short", "x" * 65, "with%20blank", "..%2f..%2fetc", "%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9%C3%A9"]
+)
+def test_a_session_of_an_odd_name_is_refused(served, name):
+    with served.open(name) as line:
+        assert "8 to 64" in heard(line, "refused")["text"]
+        assert closed_with(line) == 4429
+
+
+def test_a_page_that_says_too_much_is_closed(served):
+    with served.open("sessionone") as line:
+        with pytest.raises(ConnectionClosed):
+            for _ in range(3 * server.MOST_A_SECOND):
+                tell(line, "look", look={})
+            closed_with_soon(line)
+            raise ConnectionClosed(None, None)
+        assert line.protocol.close_rcvd.code == server.TOO_MUCH
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("x" * (server.MOST_TEXT + 1), server.TOO_MUCH),
+        ("x" * 3 * server.MOST_TEXT, 1009),
+        (b"\x00" * 9, server.TOO_MUCH),
+    ],
+    ids=["long", "longer", "binary"],
+)
+def test_a_message_of_another_size_or_kind_closes_the_page(served, message, code):
+    with served.open("sessionone") as line:
+        line.send(message)
+        assert closed_with(line) == code
+
+
+def test_malformed_messages_are_answered_in_words(served):
+    with served.open("sessionone") as line:
+        for text in (
+            "",
+            "{",
+            "[" * 30_000,
+            '{"do": "file", "rows": ""}',
+            '{"do": "begin"}',
+            '{"do": "show", "lesson": [1]}',
+        ):
+            line.send(text)
+            assert heard(line, "refused")["text"]
+        begin(line, seed=6)
+
+
+def test_a_page_that_does_not_read_does_not_hold_up_the_others(served):
+    with served.open("sessionone") as deaf, served.open("sessiontwo") as other:
+        begin(deaf, seed=7)
+        deaf.recv_messages.pause() if hasattr(deaf.recv_messages, "pause") else None
+        for number in range(150):
+            deaf.send(json.dumps({"do": "script" if number % 2 else "model"}))
+        began = time.monotonic()
+        begin(other, seed=8)
+        assert step_now(other) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_an_upload_is_trained_on_and_one_that_cannot_be_is_refused_in_words(served):
+    rows = b"\n".join(b"%d.5,%d" % (i % 7, i % 11) for i in range(100))
+    assert served.upload(rows, session="sessionnobodyhas")[0] == 400
+    with served.open("sessionone") as line:
+        settings = json.dumps({**SMALL, "data": "file", "seed": 9})
+        assert served.upload(rows, settings=settings) == (200, '{"rows":100}')
+        assert heard_opening(line, {"data": "file", "seed": 9})["num_train"] == 80
+        for given in ({"settings": "{"}, {"settings": "[" * 20_000}, {"settings": '{"layers": 99}'}, {"settings": ""},
+                      {"name": "a.npz"}, {"session": "../.."}):  # fmt: skip
+            status, text = served.upload(rows, **given)
+            assert status == 400
+            assert json.loads(text)["error"]
+        status, text = served.upload(b"1,2\n" * 1_500_000)
+        assert status == 400
+        assert "4 MiB" in text
+
+
+def test_the_ninth_session_is_refused():
+    one = Served()
+    lines = [one.open(f"session{number}x") for number in range(sessions.MOST_SESSIONS)]
+    with one.open("sessionnine") as ninth:
+        assert "8 pages" in heard(ninth, "refused")["text"]
+        assert closed_with(ninth) == 4429
+    children = one.children()
+    assert len(one.trainers()) <= sessions.MOST_SESSIONS + 1
+    kill(one.process.pid)  # the runs notice that their server is gone
+    one.process.communicate()
+    for line in lines:
+        line.close()
+    end = time.monotonic() + 20
+    while any(map(is_running, children)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(is_running, children))
+
+
+def test_ctrl_c_ends_a_busy_server_with_open_pages_and_a_half_sent_file_at_once():
+    one = Served()
+    with one.open("sessionone") as line, socket.create_connection(("127.0.0.1", one.port)) as half:
+        begin(line, playing=True)
+        head = f"POST /upload?session=sessionone&settings=%7B%7D&name=a.csv HTTP/1.1\r\nHost: {one.host}\r\n"
+        head += f"Origin: http://{one.host}\r\nCookie: {one.cookie}\r\nContent-Length: 1000\r\n\r\n1,2\n"
+        half.sendall(head.encode())
+        time.sleep(0.2)
+        seconds, said = one.end()
+    assert seconds < 2.5
+    assert one.process.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in said
+
+
+# ---- without processes
+
+
+class Loop:
+    def call_soon_threadsafe(self, work, *arguments):
+        pass
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """Return a server's sessions, whose processes only wait."""
+    monkeypatch.setattr(multiprocessing.get_context("spawn"), "Process", Waiting)
+    monkeypatch.setattr(sessions.multiprocessing, "get_context", lambda kind: Context())
+    one = sessions.Sessions(Loop())
+    yield one
+    one.end_all()
+
+
+class Waiting:
+    def __init__(self, target=None, args=(), daemon=None):
+        self.connection = args[0]
+        self.killed = False
+
+    def start(self):
+        os.set_inheritable(self.connection.fileno(), False)
+        self.kept = os.dup(self.connection.fileno())
+
+    def kill(self):
+        if not self.killed:
+            self.killed = True
+            os.close(self.kept)
+
+    def join(self, seconds):
+        pass
+
+
+class Context:
+    Process = Waiting
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+
+def test_a_session_ends_ten_minutes_after_its_page_has_gone(named):
+    assert sessions.KEPT_SECONDS == 600
+    session, got = named.named("sessionone"), []
+    session.watch(got.append)
+    session.left -= 10_000
+    named.end_forgotten()
+    assert session.alive  # it is watched
+    session.leave(got.append)
+    session.receiver = None
+    session.left = time.monotonic() - 599
+    named.end_forgotten()
+    assert session.alive
+    session.left = time.monotonic() - 601
+    named.end_forgotten()
+    assert not session.alive
+    assert named.named("sessionone") is not session
+
+
+def test_forgotten_sessions_are_looked_for_in_time(named, monkeypatch):
+    import asyncio
+
+    monkeypatch.setattr(sessions, "LOOK_SECONDS", 0.01)
+    session = named.named("sessionone")
+    session.left -= 601
+
+    async def wait():
+        task = asyncio.create_task(named.end_them_in_time())
+        await asyncio.sleep(0.1)
+        task.cancel()
+
+    asyncio.run(wait())
+    assert not session.alive
+
+
+def test_a_session_is_as_old_as_its_name(named):
+    named._spare.left -= 10_000
+    session = named.named("sessionone")
+    named.end_forgotten()
+    assert session.alive
+
+
+def test_what_a_busy_process_has_not_heard_is_limited_and_tells_nobody_to_wait(named):
+    session = named.named("sessionone")
+    began = time.monotonic()
+    for number in range(5000):
+        session.tell({"do": "look", "look": {"follow": [number, 0]}})
+    for name in ("begin", "step"):
+        with pytest.raises(server.InputError, match="busy"):
+            for _ in range(5000):
+                session.tell({"do": name, "settings": "x" * 60_000})
+    assert time.monotonic() - began < 5
+    assert len(session._unheard) <= sessions.MOST_UNHEARD
+    session.watch(got := (lambda message: None))
+    session.leave(got)
+    assert session._unheard[-1] == {"do": "pause"}  # that is always said
+
+
+def test_what_nobody_watches_is_not_kept(named):
+    session = named.named("sessionone")
+    for number in range(100):
+        session._got(b"%d" % number)
+    got = []
+    session.watch(got.append)
+    assert got == [b"98", b"99"]
+    assert threading.active_count() < 100
