@@ -8,6 +8,7 @@ from typing import Any
 from pushforward.errors import InputError, described
 
 FAR = 1e6  # the largest coordinate that a page may name
+COLDEST = 1e-3  # the temperature that stands for 0, at which no flow can be sampled
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Look:
             raise InputError(f"a look has {', '.join(sorted(known))}; got {described(given)}.")
         found = dict(given)
         if found.get("temperature") is not None:
-            found["temperature"] = _numbers("temperature", [found["temperature"]], 1, 0.0, 3.0)[0]
+            found["temperature"] = max(_numbers("temperature", [found["temperature"]], 1, 0.0, 3.0)[0], COLDEST)
         if found.get("layers") is not None:
             found["layers"] = int(_numbers("layers", [found["layers"]], 1, 0, 64)[0])
         for name, size in (("follow", 2), ("square", 4)):

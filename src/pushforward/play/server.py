@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import logging
 import secrets
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -233,4 +235,10 @@ def serve(*, port: int, browser: bool, lesson: str, state: str) -> None:
     if browser:
         threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     with suppress(KeyboardInterrupt):  # the usual end
-        uvicorn.Server(config).run(sockets=[socket])
+        _Server(config).run(sockets=[socket])
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what Ctrl-C cuts off is no error
+        super().handle_exit(sig, frame)
