@@ -14,6 +14,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from pushforward.play import server, sessions
+from pushforward.play.doorkeeper import Doorkeeper
 
 
 class Loop:
@@ -185,3 +186,25 @@ def test_what_a_page_does_not_read_is_not_heaped_up():
     sent, code = asyncio.run(flood())
     assert sent <= server.MOST_UNSENT + 5
     assert code == server.TOO_MUCH
+
+
+@pytest.mark.parametrize("twice", [b"host", b"origin"])
+def test_a_header_that_is_there_twice_is_refused_whatever_reads_the_request(twice):
+    given = {b"host": b"127.0.0.1:1", b"origin": b"http://127.0.0.1:1", b"cookie": b"pushforward-play-1=token"}
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": list(given.items())}
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    def status(scope):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(Doorkeeper(app, port=1, token="token")(scope, None, send))
+        return sent[0]["status"]
+
+    assert status(scope) == 200
+    assert status({**scope, "headers": [*given.items(), (twice, given[twice])]}) == 403
+    assert status({**scope, "path": "//127.0.0.1:1/"}) == 403

@@ -239,6 +239,10 @@ def test_every_entry_of_a_look_is_checked(name):
         assert name in found if isinstance(found, str) else found is not None
 
 
+def test_a_temperature_of_0_is_one_at_which_a_flow_can_be_sampled():
+    assert 0 < Look.read({"temperature": 0}).temperature <= 0.01
+
+
 def test_frames_come_back_and_what_is_not_finite_becomes_null():
     arrays = {"a": torch.tensor([[1.0, math.nan]]), "none": torch.zeros(0, 2)}
     head, found, raw = frames.unpacked(frames.packed("frame", arrays, b"\x00raw", text="\ud800é", list=[math.inf, 1.0]))
