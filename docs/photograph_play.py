@@ -65,7 +65,8 @@ def photograph(driver: webdriver.Chrome, name: str, address: str) -> None:
     time.sleep(0.5)
     picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    picture.save(FOLDER / f"{name}.png", optimize=True)
+    colours = picture.quantize(256, kmeans=4, dither=Image.Dither.NONE)
+    colours.save(FOLDER / f"{name}.png", optimize=True)
 
 
 def _wait(driver: webdriver.Chrome, condition: str) -> None:

@@ -198,6 +198,11 @@ def test_a_run_that_cannot_start_says_why(page):
     assert "have no finite loss before training" in page.hear("error")[0]["text"]
 
 
+def test_a_box_is_shown_at_any_temperature(page):
+    page.begin(base="box", step=3)
+    assert page.frame_at(3, temperature=0.5)[0]["step"] == 3
+
+
 def test_a_lesson_answers_and_the_page_goes_on(page):
     page.begin(step=5)
     page.say("show", lesson="without-swap")

@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "base": ("normal", "box", "mixture"),
 }
 RANGES: dict[str, tuple[float, float]] = {
-    "noise": (0.01, 1.0),
+    "noise": (0.02, 1.0),
     "num_points": (100, 1_000_000),
     "layers": (1, 16),
     "width": (2, 128),

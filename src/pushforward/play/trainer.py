@@ -234,7 +234,11 @@ class Trainer:
             return
         began = time.perf_counter()
         self._wanted = self._changed = False
-        message = self._frame()
+        try:
+            message = self._frame()
+        except (InputError, RunError, ValueError) as error:  # what cannot be shown of a flow ends no run
+            self._say("refused", text=str(error))
+            return
         self._send(message)
         self._keep(message)
         self._frame_seconds = time.perf_counter() - began

@@ -6,6 +6,7 @@ import torch
 from matplotlib.path import Path
 from torch import Tensor, nn
 
+from pushforward.bases import Box
 from pushforward.flows import Flow
 from pushforward.metrics import nll
 from pushforward.play.look import Look
@@ -101,7 +102,7 @@ def frame(flow: Flow, points: Points, look: Look, settings: Settings) -> tuple[d
     log_dets = torch.stack([step.log_det for step in steps])
     size = LINES * LINES
     arrays = {
-        "samples": used.sample(SHOWN, temperature=look.temperature, generator=generator),
+        "samples": used.sample(SHOWN, temperature=_temperature(used, look), generator=generator),
         "latent": flow.encode(points.train[:SHOWN]),
         "density": used.log_prob(pixels(points.window).flatten(0, 1)).reshape(PIXELS, PIXELS),
         "grids": stages[:, :size].reshape(-1, LINES, LINES, 2),
@@ -150,6 +151,11 @@ def mass_in(
         areas.append(abs((image[:, 0] * turned[:, 1] - image[:, 1] * turned[:, 0]).sum().item()) / 2)
         masses.append(float(Path(image.numpy()).contains_points(cloud.numpy()).mean()))
     return {"outlines": outlines}, {"areas": areas, "masses": masses}
+
+
+def _temperature(flow: Flow, look: Look) -> float:
+    """Return the temperature of samples: a box has none."""
+    return 1.0 if isinstance(flow.base, Box) else look.temperature
 
 
 def _with_layers(flow: Flow, layers: int) -> Flow:

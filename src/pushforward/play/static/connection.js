@@ -48,7 +48,8 @@ export class Connection {
     socket.onclose = (event) => {
       this.socket = null;
       this.tell(event.code === 4410 || event.code === 4429 ? "refused" : "lost");
-      setTimeout(() => this.open(), event.code === 4429 ? 10000 : 1000);
+      // 4410: the session goes on in another tab, which would lose it again.
+      if (event.code !== 4410) setTimeout(() => this.open(), event.code === 4429 ? 10000 : 1000);
     };
     this.socket = socket;
   }
