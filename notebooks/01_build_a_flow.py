@@ -20,7 +20,7 @@ import torch
 import pushforward as pf
 from pushforward.transforms import Transform
 
-torch.manual_seed(12345)
+_ = torch.manual_seed(12345)
 
 # %% [markdown]
 # ## 10.1 Invertible transformations
@@ -550,7 +550,7 @@ def the_model():
 
 
 # %% [markdown]
-# **(b)** Train it. Your `train` would do; we use `pf.fit`, which takes the same steps (Adam, batches of 128, a constant rate on demand), keeps an eye on
+# **(b)** Train it. Your `train` would do; we use `pf.fit`, which takes the same steps (Adam, batches of 128; its learning rate falls on the way), keeps an eye on
 # held-out rows and returns a history. The layers are yours: a `pf.Flow` takes any `Transform`.
 
 # %%

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pushforward as pf
+
 QUICK = bool(os.environ.get("PUSHFORWARD_QUICK"))  # a quick look: small sizes, whose numbers say nothing
 
 
@@ -24,3 +26,9 @@ def check(test: Callable[[], Any]) -> None:
     if any("NotImplementedError" in problem for problem in problems):
         problems = ["there is still a gap to fill above."]
     print(f"Not yet: {'; '.join(problems)}" if problems else f"Right: {test.__doc__}")
+
+
+def mnist(size: int = 28) -> pf.data.Digits:
+    """Return MNIST where PUSHFORWARD_DATA names its folder; else, and for a quick look, the 600 images that come along."""
+    whole = os.environ.get("PUSHFORWARD_DATA") and not QUICK
+    return pf.data.mnist(size=size) if whole else pf.data.mnist_sample(size=size)
