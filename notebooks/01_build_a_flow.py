@@ -2,20 +2,19 @@
 # # 1. Build a normalizing flow from parts
 #
 # After a course assignment on normalizing flows (*Deep Learning*, assignment 10). You write every part of a RealNVP
-# yourself: layers, their composition, the base, the density, the training. Then you train it on two moons and ask what
-# it learned. A cell with a gap is followed by one that checks your answer, in words.
+# yourself: layers, their composition, the base, the density, the training. Then you train it on two moons and ask
+# what it learned. A cell with a gap is followed by one that checks your answer, in words.
 #
-# **Direction.** Everywhere in `pushforward`, and here, `forward` goes from data $x$ to latent $z$ and `inverse` from latent to
-# data. (The assignment's `forward` goes the other way.) A layer returns the value *and* the log-determinant
+# **Direction.** Everywhere in `pushforward`, and here, `forward` goes from data $x$ to latent $z$ and `inverse` from
+# latent to data. (The assignment's `forward` goes the other way.) A layer returns the value *and* the log-determinant
 # $\log\left|\det \partial y/\partial x\right|$, one number a row.
 
 # %%
-from opening import QUICK, check
-
 # %%
 import math
 
 import torch
+from opening import QUICK, check
 
 import pushforward as pf
 from pushforward.transforms import Transform
@@ -31,11 +30,13 @@ _ = torch.manual_seed(12345)
 
 # %%
 square = torch.rand(1_000, 2)
-pf.plots.samples(2 * square, beside=square, window=(-0.5, 2.5, -0.5, 2.5), title="scaled by 2")
+pf.plots.samples(
+    2 * square, beside=square, window=(-0.5, 2.5, -0.5, 2.5), title="scaled by 2", beside_title="the square"
+)
 
 # %% [markdown]
-# **(a), (b), (e)** What is the area of the image of the unit square, and the density inside it, if we scale by 2? If we scale
-# one axis by 2, the other by 1/2? If we move everything by a constant?
+# **(a), (b), (e)** What is the area of the image of the unit square, and the density inside it, if we scale by 2? If
+# we scale one axis by 2, the other by 1/2? If we move everything by a constant?
 
 # %% tags=["exercise"]
 area_scaled, density_scaled = ..., ...  # by 2
@@ -51,7 +52,7 @@ area_moved, density_moved = 1, 1
 # %% tags=["check"]
 @check
 def areas():
-    """the area is multiplied by |det J| and the density divided by it, so that the mass stays 1."""
+    """The area is multiplied by |det J| and the density divided by it, so that the mass stays 1."""
     answers = (area_scaled, density_scaled, area_stretched, density_stretched, area_moved, density_moved)
     if any(answer is ... for answer in answers):
         raise NotImplementedError
@@ -64,8 +65,9 @@ def areas():
 
 
 # %% [markdown]
-# The determinant of the Jacobian is the factor of the area, and `log_det` is its logarithm. **(c)** Write a layer that scales each
-# feature by its own factor: $y_i = a_i x_i$. It has one log_det *a row*, of shape `x.shape[:-1]`; a factor may be negative.
+# The determinant of the Jacobian is the factor of the area, and `log_det` is its logarithm. **(c)** Write a layer
+# that scales each feature by its own factor: $y_i = a_i x_i$. It has one log_det *a row*, of shape `x.shape[:-1]`; a
+# factor may be negative.
 
 
 # %% tags=["exercise"]
@@ -95,8 +97,10 @@ class Scale(Transform):
 
 
 # %% [markdown]
-# **(d)** `pf.verify` is the assignment's `test_flow_layer`, and more: the batch is kept, `inverse` undoes `forward`, there is one log_det a
-# row, that of the inverse is the opposite one, and it equals $\log|\det J|$ of the Jacobian that autodiff finds, for every row.
+# **(d)** `pf.verify` is the assignment's `test_flow_layer`, and more: the batch is kept, `inverse` undoes `forward`,
+# there is one log_det a row, that of the inverse is the opposite one, and it equals $\log|\det J|$ of the Jacobian
+# that autodiff finds, for every row.
+
 
 # %% tags=["check"]
 @check
@@ -138,7 +142,7 @@ class Translate(Transform):
 # %% tags=["check"]
 @check
 def translate():
-    """a translation changes no area: log_det is 0."""
+    """A translation changes no area: log_det is 0."""
     return pf.verify(Translate((2.0, -1.0)), torch.randn(10, 2))
 
 
@@ -151,8 +155,9 @@ def translate():
 #
 # $$y_A = x_A,\qquad y_B = e^{s}\,x_B + t,\qquad (s, t) = \mathrm{net}(x_A).$$
 #
-# The Jacobian is triangular with $1$ and $e^{s}$ on its diagonal, whatever the network. **(b)** Write the network: two hidden ReLU layers, and
-# $s$ and $t$ as its output. **(a)** Write the layer. (`x.chunk(2, -1)` splits in two halves, the first of them the larger.)
+# The Jacobian is triangular with $1$ and $e^{s}$ on its diagonal, whatever the network. **(b)** Write the network:
+# two hidden ReLU layers, and $s$ and $t$ as its output. **(a)** Write the layer. (`x.chunk(2, -1)` splits in two
+# halves, the first of them the larger.)
 
 
 # %% tags=["exercise"]
@@ -202,7 +207,7 @@ class AffineCoupling(Transform):
 # %% tags=["check"]
 @check
 def affine_coupling():
-    """the coupling is invertible, its log_det is the sum of s, and it is not the identity."""
+    """The coupling is invertible, its log_det is the sum of s, and it is not the identity."""
     layer, x = AffineCoupling(block(5, 4, 12)), torch.randn(10, 9)
     report = pf.verify(layer, x)
     if not report.ok:
@@ -215,8 +220,9 @@ def affine_coupling():
 
 
 # %% [markdown]
-# **(d)** Two affine couplings in a row, with networks $(s_1, t_1)$ and then $(s_2, t_2)$ of the *same* kept half. Which single coupling $(s, t)$ are
-# they? Are two more flexible than one?
+# **(d)** Two affine couplings in a row, with networks $(s_1, t_1)$ and then $(s_2, t_2)$ of the *same* kept half.
+# Which single coupling $(s, t)$ are they? Are two more flexible than one?
+
 
 # %% tags=["exercise"]
 def joined(s1, t1, s2, t2):
@@ -231,7 +237,7 @@ def joined(s1, t1, s2, t2):
 # %% tags=["check"]
 @check
 def without_swap():
-    """two affine couplings of the same kept half are one: s = s1 + s2, t = exp(s2) t1 + t2."""
+    """Two affine couplings of the same kept half are one: s = s1 + s2, t = exp(s2) t1 + t2."""
     first, second = AffineCoupling(block(1, 1, 8)), AffineCoupling(block(1, 1, 8))
     x = torch.randn(20, 2)
     both = second(first(x)[0])[0]
@@ -245,16 +251,18 @@ def without_swap():
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# No more flexible: they are one affine coupling, because the kept half reaches both networks unchanged. (One wider network could give the same
-# $s$ and $t$.) Couplings of another kind gain all the same: two splines in a row have more knots than one, and two couplings whose $s$ is bounded reach a
-# wider range of scales. But the kept half never takes part: that needs a swap.
+# No more flexible: they are one affine coupling, because the kept half reaches both networks unchanged. (One wider
+# network could give the same $s$ and $t$.) Couplings of another kind gain all the same: two splines in a row have
+# more knots than one, and two couplings whose $s$ is bounded reach a wider range of scales. But the kept half never
+# takes part: that needs a swap.
 
 # %% [markdown]
 # ### Plumbing
 #
-# The assignment splits a vector into a tuple, swaps its members and merges them again. A tuple is only a view of a vector, so here the layers keep the
-# vector. **(e)** Write `split` and `merge` as functions; **(f)** write the layer `Swap`, which exchanges the two halves. Mind odd numbers of features:
-# the halves of 9 are 5 and 4; after the swap they are 4 and 5.
+# The assignment splits a vector into a tuple, swaps its members and merges them again. A tuple is only a view of a
+# vector, so here the layers keep the vector. **(e)** Write `split` and `merge` as functions; **(f)** write the layer
+# `Swap`, which exchanges the two halves. Mind odd numbers of features: the halves of 9 are 5 and 4; after the swap
+# they are 4 and 5.
 
 
 # %% tags=["exercise"]
@@ -296,7 +304,7 @@ class Swap(Transform):
 # %% tags=["check"]
 @check
 def plumbing():
-    """merge undoes split, and Swap exchanges the halves of any vector, an odd one too."""
+    """Merge undoes split, and Swap exchanges the halves of any vector, an odd one too."""
     x = torch.randn(3, 9)
     if [part.shape[-1] for part in split(x)] != [5, 4] or not torch.equal(merge(split(x)), x):
         return "merge(split(x)) must be x, and the halves of 9 features 5 and 4"
@@ -309,8 +317,9 @@ def plumbing():
 # %% [markdown]
 # ### Composition
 #
-# **(g)** Several layers in a row are one layer. Its inverse runs the inverses backwards; its log_det is the sum of theirs, because the Jacobian of a
-# composition is the product of the Jacobians. **(h)** Verify it on layers that are not trivial.
+# **(g)** Several layers in a row are one layer. Its inverse runs the inverses backwards; its log_det is the sum of
+# theirs, because the Jacobian of a composition is the product of the Jacobians. **(h)** Verify it on layers that are
+# not trivial.
 
 
 # %% tags=["exercise"]
@@ -350,7 +359,7 @@ class Sequential(Transform):
 # %% tags=["check"]
 @check
 def sequential():
-    """a composition is a layer: inverses backwards, log_dets added."""
+    """A composition is a layer: inverses backwards, log_dets added."""
     layers = AffineCoupling(block(2, 1, 8)), Scale((2.0, 0.5, -3.0)), Swap(), Translate((1.0, 0.0, 2.0))
     report = pf.verify(Sequential(*layers), torch.randn(10, 3))
     x = torch.randn(4, 3)
@@ -392,7 +401,7 @@ class Multivariate:
 # %% tags=["check"]
 @check
 def base():
-    """independent members: their log densities add up."""
+    """Independent members: their log densities add up."""
     mine, exact = Multivariate(2, torch.distributions.Normal(0.0, 1.0)), pf.bases.StandardNormal(2)
     if mine.sample(10).shape != (10, 2):
         return f"sample(10) must have the shape (10, 2); yours has {tuple(mine.sample(10).shape)}"
@@ -404,7 +413,8 @@ def base():
 
 
 # %% [markdown]
-# **(c)** The flow. To sample, draw from the base and go from latent to data. For the density, use the change of variables: with $z = f(x)$,
+# **(c)** The flow. To sample, draw from the base and go from latent to data. For the density, use the change of
+# variables: with $z = f(x)$,
 #
 # $$\log p(x) = \log p_{\text{base}}(f(x)) + \log\left|\det \frac{\partial f}{\partial x}\right|.$$
 
@@ -437,8 +447,9 @@ class NormalizingFlow(torch.nn.Module):
 
 
 # %% [markdown]
-# **(d)** A test with fixed layers: $x = (z_1/2 + 1,\; z_2 - 1)$ with $z \sim N(0, I)$ is $N\big((1, -1), \mathrm{diag}(1/4, 1)\big)$. Which layers,
-# from data to latent?
+# **(d)** A test with fixed layers: $x = (z_1/2 + 1,\; z_2 - 1)$ with $z \sim N(0, I)$ is
+# $N\big((1, -1), \mathrm{diag}(1/4, 1)\big)$. Which layers, from data to latent?
+
 
 # %% tags=["exercise"]
 def layers_of_the_normal():
@@ -453,7 +464,7 @@ def layers_of_the_normal():
 # %% tags=["check"]
 @check
 def a_normal_pushed_forward():
-    """the flow is that normal distribution, everywhere."""
+    """The flow is that normal distribution, everywhere."""
     flow = NormalizingFlow(Multivariate(2, torch.distributions.Normal(0.0, 1.0)), *layers_of_the_normal())
     exact = torch.distributions.MultivariateNormal(torch.tensor([1.0, -1.0]), torch.diag(torch.tensor([0.25, 1.0])))
     x = torch.randn(100, 2)
@@ -474,7 +485,8 @@ pf.plots.densities({"your flow": normal, "torch's": exact}, normal.sample(1_000)
 # %% [markdown]
 # ## 10.4 Training
 #
-# **(a)** Maximum likelihood: minimize the mean of $-\log p(x)$ over batches. The loader gives pairs `x, y`; ignore `y`.
+# **(a)** Maximum likelihood: minimize the mean of $-\log p(x)$ over batches. The loader gives pairs `x, y`; ignore
+# `y`.
 
 
 # %% tags=["exercise"]
@@ -496,7 +508,7 @@ def train(model, loader, num_epochs=100, lr=1e-3, optimizer=torch.optim.Adam):
 # %% tags=["check"]
 @check
 def training():
-    """training lowers the negative log-likelihood, to near the entropy."""
+    """Training lowers the negative log-likelihood, to near the entropy."""
     torch.manual_seed(0)
     x = 3.0 + torch.randn(1_000, 2)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x), batch_size=100)
@@ -510,8 +522,8 @@ def training():
 # %% [markdown]
 # ## 10.5 Two moons
 #
-# Noise 0.1, standardized. The points come with their exact density, so that we know the entropy: no model can have a lower negative log-likelihood on
-# fresh points.
+# Noise 0.1, standardized. The points come with their exact density, so that we know the entropy: no model can have a
+# lower negative log-likelihood on fresh points.
 
 # %%
 moons = pf.data.two_moons(2_000 if QUICK else 100_000, standardize=True)
@@ -539,7 +551,7 @@ def four_couplings():
 # %% tags=["check"]
 @check
 def the_model():
-    """four couplings and four swaps, one layer together."""
+    """Four couplings and four swaps, one layer together."""
     layers = four_couplings()
     kinds = [type(layer).__name__ for layer in layers]
     if kinds.count("AffineCoupling") != 4 or kinds.count("Swap") < 3:
@@ -550,8 +562,9 @@ def the_model():
 
 
 # %% [markdown]
-# **(b)** Train it. Your `train` would do; we use `pf.fit`, which takes the same steps (Adam, batches of 128; its learning rate falls on the way), keeps an eye on
-# held-out rows and returns a history. The layers are yours: a `pf.Flow` takes any `Transform`.
+# **(b)** Train it. Your `train` would do; we use `pf.fit`, which takes the same steps (Adam, batches of 128; its
+# learning rate falls on the way), keeps an eye on held-out rows and returns a history. The layers are yours: a
+# `pf.Flow` takes any `Transform`.
 
 # %%
 torch.manual_seed(0)
@@ -560,10 +573,11 @@ epochs = 2 if QUICK else 15
 history = pf.fit(flow, moons.x, epochs=epochs, batch_size=128, learning_rate=3e-3, progress=False)
 pf.plots.history(history)
 
+
 # %% tags=["check"]
 @check
 def below_1_9():
-    """below 1.9 nats on fresh points, as the assignment asks."""
+    """Below 1.9 nats on fresh points, as the assignment asks."""
     score = pf.metrics.nll(flow, moons.density.sample(10_000, seed=1))
     print("test NLL:", score)
     print("excess over the exact entropy:", pf.metrics.excess(flow, moons.density, 10_000, seed=1))
@@ -580,28 +594,31 @@ pf.plots.densities({"exact": moons.density, "the flow": flow}, window=window)
 pf.plots.samples(flow.sample(10_000), beside=moons.x[:10_000], window=window)
 
 # %% [markdown]
-# **(e)** There is a bridge between the moons, of density above zero, where there are no data. Why? Look at the lowest density on the straight line
-# from one moon to the other.
+# **(e)** There is a bridge between the moons, of density above zero, where there are no data. Why? Look at the lowest
+# density on the straight line from one moon to the other.
 
 # %%
 ends = moons.x[moons.labels == 0].mean(0), moons.x[moons.labels == 1].mean(0)
 line = torch.lerp(ends[0], ends[1], torch.linspace(0, 1, 101)[:, None])
-print(f"lowest log density between the moons: flow {flow.log_prob(line).min():.1f}, exact {moons.density.log_prob(line).min():.1f} nats")
+lowest_of_flow, lowest_exact = flow.log_prob(line).min(), moons.density.log_prob(line).min()
+print(f"lowest log density between the moons: flow {lowest_of_flow:.1f} nats, exact {lowest_exact:.1f} nats")
 
 # %% [markdown] tags=["exercise"]
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# The flow and its inverse are continuous, so the image of the plane, where the base has density everywhere, is connected: a flow cannot tear. It can only
-# make the bridge thin, by stretching the space there; more training does, but it never reaches zero. Where the bridge lies depends on the initialization.
-# (`pushforward study two-moons` measures the mass in the gap: 9 % after one epoch, 0.3 % after 64.)
+# The flow and its inverse are continuous, so the image of the plane, where the base has density everywhere, is
+# connected: a flow cannot tear. It can only make the bridge thin, by stretching the space there; more training does,
+# but it never reaches zero. Where the bridge lies depends on the initialization. (`pushforward study two-moons`
+# measures the mass in the gap: 9 % after one epoch, 0.3 % after 64.)
 
 # %% [markdown]
-# **(f), (g)** Send the data to the latent space. Which distribution do you expect there? Does the picture agree, and the numbers?
+# **(f), (g)** Send the data to the latent space. Which distribution do you expect there? Does the picture agree, and
+# the numbers?
 
 # %%
 codes = flow.encode(moons.x[:10_000])
-pf.plots.samples(codes, moons.labels[:10_000], title="the data in the latent space")
+pf.plots.samples(codes, moons.labels[:10_000], title="the data in the latent space", names=("$z_1$", "$z_2$"))
 
 # %%
 pf.metrics.latent_normality(flow.encode(moons.density.sample(2_000, seed=2)))
@@ -610,8 +627,8 @@ pf.metrics.latent_normality(flow.encode(moons.density.sample(2_000, seed=2)))
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# The base, $N(0, I)$: maximizing the likelihood makes the codes as normal as the layers allow. Mean, standard deviation and the tests on fresh points
-# say how far it got; the seam between the two colours is the bridge.
+# The base, $N(0, I)$: maximizing the likelihood makes the codes as normal as the layers allow. Mean, standard
+# deviation and the tests on fresh points say how far it got; the seam between the two colours is the bridge.
 
 # %% [markdown]
 # ### What the layers do
@@ -640,26 +657,28 @@ for k in range(5):
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# As densities yes: with all couplings they differ little. As sequences of layers no: on the way they are nats apart. The likelihood only sees the whole
-# map, and many sequences of layers give nearly the same one.
+# As densities yes: with all couplings they differ little. As sequences of layers no: on the way they are nats apart.
+# The likelihood only sees the whole map, and many sequences of layers give nearly the same one.
 
 # %% [markdown]
 # ## 10.6 Discussion
 #
-# **(a)** How does a flow differ from a GAN trained on the same points? Compare samples with the generator's, and the density with what the
-# discriminator says.
+# **(a)** How does a flow differ from a GAN trained on the same points? Compare samples with the generator's, and the
+# density with what the discriminator says.
 
 # %% [markdown] tags=["exercise"]
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# Both push a simple base to the data. A generator need not be invertible and has no density, so a GAN cannot say how likely a point is: its
-# discriminator only tells data from *its own* generator, says one half where training ended well, and anything where neither has points. A flow has
-# $\log p(x)$ everywhere, one loss that measures progress, and a code for every point; its price is layers that must be invertible, and the bridge. A
-# generator may drop parts of the data; maximum likelihood punishes that. (Pictures of both: `pushforward study two-moons`.)
+# Both push a simple base to the data. A generator need not be invertible and has no density, so a GAN cannot say how
+# likely a point is: its discriminator only tells data from *its own* generator, says one half where training ended
+# well, and anything where neither has points. A flow has $\log p(x)$ everywhere, one loss that measures progress, and
+# a code for every point; its price is layers that must be invertible, and the bridge. A generator may drop parts of
+# the data; maximum likelihood punishes that. (Pictures of both: `pushforward study two-moons`.)
 
 # %% [markdown]
-# **(b)** What is a potential problem with a uniform base? Predict $\log p$ of a point that the flow sends outside the unit square, and its gradient.
+# **(b)** What is a potential problem with a uniform base? Predict $\log p$ of a point that the flow sends outside the
+# unit square, and its gradient.
 
 # %% tags=["exercise"]
 log_prob_outside = ...
@@ -667,10 +686,11 @@ log_prob_outside = ...
 # %% tags=["solution"]
 log_prob_outside = -math.inf
 
+
 # %% tags=["check"]
 @check
 def outside():
-    """no density outside: log p is -inf, constant, and no gradient leads back."""
+    """No density outside: log p is -inf, constant, and no gradient leads back."""
     if log_prob_outside is ...:
         raise NotImplementedError
     true = pf.bases.Box(2).log_prob(torch.tensor([1.5, 0.5])).item()
@@ -685,8 +705,8 @@ except (pf.InputError, pf.RunError) as error:
     print(error)
 
 # %% [markdown]
-# **(c)** Real data often lie near a manifold of few dimensions. Can a flow have a latent space of lower dimension? Watch the exact entropy as the moons
-# get thinner; the mean log density of the best possible flow is its negative.
+# **(c)** Real data often lie near a manifold of few dimensions. Can a flow have a latent space of lower dimension?
+# Watch the exact entropy as the moons get thinner; the mean log density of the best possible flow is its negative.
 
 # %%
 for noise in (0.1, 0.03, 0.01):
@@ -698,11 +718,13 @@ pf.plots.samples(flow.decode(flat), beside=moons.x[:5_000], window=window, title
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# Not with a density in $x$. A smooth map from fewer dimensions reaches a set of measure zero (the curve in the picture), where no density exists,
-# and an invertible map keeps the number of dimensions. As the data approach a curve the log density grows without bound ($\log 10 = 2.3$ nats for every
-# tenth of the noise). What one can do: keep all dimensions and train so that the first few codes carry the picture and the rest the noise: notebook 2,
-# task 3, does it.
+# Not with a density in $x$. A smooth map from fewer dimensions reaches a set of measure zero (the curve in the
+# picture), where no density exists, and an invertible map keeps the number of dimensions. As the data approach a
+# curve the log density grows without bound ($\log 10 = 2.3$ nats for every tenth of the noise). What one can do: keep
+# all dimensions and train so that the first few codes carry the picture and the rest the noise: notebook 2, task 3,
+# does it.
 
 # %% [markdown]
-# **From here:** the same flow in one line is `pf.recipes.realnvp(2, num_layers=4, hidden_features=(16, 16))`, a better one `pf.recipes.nsf(2)`; all
-# questions with numbers over seeds: `pushforward study two-moons` and `pushforward study layers`.
+# **From here:** the same flow in one line is `pf.recipes.realnvp(2, num_layers=4, hidden_features=(16, 16))`, a
+# better one `pf.recipes.nsf(2)`; all questions with numbers over seeds: `pushforward study two-moons` and
+# `pushforward study layers`.

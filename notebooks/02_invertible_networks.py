@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 2. Invertible networks: RealNVP, labels, digits
 #
-# After an exercise sheet on invertible neural networks (exercise 3). You build a RealNVP with rotations, judge it on two moons and a hexagon of Gaussians,
-# give it labels, and take it to digits of 8 x 8 pixels, where an artificial bottleneck sorts its code.
+# After an exercise sheet on invertible neural networks (exercise 3). You build a RealNVP with rotations, judge it on
+# two moons and a hexagon of Gaussians, give it labels, and take it to digits of 8 x 8 pixels, where an artificial
+# bottleneck sorts its code.
 #
 # **Direction.** The *encoder* is `forward`, data to latent; the *decoder* is `inverse`.
 
 # %%
-from opening import QUICK, check, mnist
-
 # %%
 import math
 
 import torch
+from opening import QUICK, check, mnist
 from torch.nn import functional
 
 import pushforward as pf
@@ -29,8 +29,9 @@ _ = torch.manual_seed(0)
 #
 # $$y_B = e^{\tanh \tilde s(x_A, c)}\, x_B + t(x_A, c).$$
 #
-# $\tilde s$ and $t$ come from networks with two hidden ReLU layers and a linear output. There may be a condition $c$ (task 2): it enters the networks *beside* $x_A$, in
-# both directions. A transform says how many context features it takes in its attribute `context_features`; with none, `context` is None.
+# $\tilde s$ and $t$ come from networks with two hidden ReLU layers and a linear output. There may be a condition $c$
+# (task 2): it enters the networks *beside* $x_A$, in both directions. A transform says how many context features it
+# takes in its attribute `context_features`; with none, `context` is None.
 
 
 # %% tags=["exercise"]
@@ -93,7 +94,7 @@ class CouplingBlock(Transform):
 # %% tags=["check"]
 @check
 def coupling_block():
-    """the reverse pass is the exact inverse of the forward pass, and the log_det is true."""
+    """The reverse pass is the exact inverse of the forward pass, and the log_det is true."""
     layer, x = CouplingBlock(5, 16), torch.randn(10, 5)
     report = pf.verify(layer, x)
     if report.ok and layer(100 * x)[1].abs().max() > 2:
@@ -104,7 +105,8 @@ def coupling_block():
 # %% [markdown]
 # ### Random rotations
 #
-# Between two blocks a random orthogonal matrix $Q$ rotates the space, so that not always the same features are kept. What is its log_det, and its inverse?
+# Between two blocks a random orthogonal matrix $Q$ rotates the space, so that not always the same features are kept.
+# What is its log_det, and its inverse?
 
 
 # %% tags=["exercise"]
@@ -136,7 +138,7 @@ class Rotation(Transform):
 # %% tags=["check"]
 @check
 def rotation():
-    """the inverse of an orthogonal matrix is its transpose, and |det Q| = 1."""
+    """The inverse of an orthogonal matrix is its transpose, and |det Q| = 1."""
     layer = Rotation(6)
     if not torch.allclose(layer.matrix @ layer.matrix.T, torch.eye(6), atol=1e-5):
         return "Q Q^T must be the identity"
@@ -146,7 +148,8 @@ def rotation():
 # %% [markdown]
 # ### RealNVP
 #
-# `blocks` coupling blocks, a rotation after each *but the last*. `pf.Flow` adds the base $N(0, I)$, and with it `encode`, `decode`, `log_prob` and `sample`.
+# `blocks` coupling blocks, a rotation after each *but the last*. `pf.Flow` adds the base $N(0, I)$, and with it
+# `encode`, `decode`, `log_prob` and `sample`.
 
 
 # %% tags=["exercise"]
@@ -166,8 +169,8 @@ def realnvp(input_size, hidden_size, blocks, condition_size=0):
 
 
 # %% [markdown]
-# The loss of `train_inn` is the negative log-likelihood. `pf.fit` takes any function `(model, batch, generator)` that returns one number *a row*; `batch.x` are
-# the rows, `batch.context` their conditions or None.
+# The loss of `train_inn` is the negative log-likelihood. `pf.fit` takes any function `(model, batch, generator)` that
+# returns one number *a row*; `batch.x` are the rows, `batch.context` their conditions or None.
 
 
 # %% tags=["exercise"]
@@ -183,7 +186,7 @@ def negative_log_likelihood(model, batch, generator=None):
 # %% tags=["check"]
 @check
 def model_and_loss():
-    """three blocks with two rotations between them; the loss is minus the log density of each row."""
+    """Three blocks with two rotations between them; the loss is minus the log density of each row."""
     flow, x = realnvp(2, 16, 3), torch.randn(20, 2)
     kinds = [type(layer).__name__ for layer in flow.transform]
     if kinds != ["CouplingBlock", "Rotation", "CouplingBlock", "Rotation", "CouplingBlock"]:
@@ -225,7 +228,7 @@ def mmd_squared(a, b, h):
 # %% tags=["check"]
 @check
 def discrepancy():
-    """the unbiased MMD^2."""
+    """The unbiased MMD^2."""
     a, b = torch.randn(50, 2).double(), 1 + torch.randn(60, 2).double()
     mine, exact = float(mmd_squared(a, b, 0.7)), pf.metrics.mmd(a, b, bandwidth=0.7)
     hint = " (is the diagonal left out?)" if mine > exact else ""
@@ -235,8 +238,9 @@ def discrepancy():
 # %% [markdown]
 # ### Training, and the effect of its settings
 #
-# Start small (1,000 points, 10 epochs, 2 blocks), then give it more. Three measures: the *excess*, nats above the exact entropy (0 is perfect); MMD² on fresh
-# points; and the MMD² that two *real* samples stay below 19 times in 20 (the limit of a permutation null).
+# Start small (1,000 points, 10 epochs, 2 blocks), then give it more. Three measures: the *excess*, nats above the
+# exact entropy (0 is perfect); MMD² on fresh points; and the MMD² that two *real* samples stay below 19 times in 20
+# (the limit of a permutation null).
 
 
 # %%
@@ -249,8 +253,10 @@ def settings_table(density, runs, width=1.0, **options):
         pf.fit(flow, x, loss=negative_log_likelihood, epochs=epochs, progress=False, **options)
         excess = pf.metrics.excess(flow, density, 5_000, seed=1)
         null = pf.metrics.mmd_null(flow.sample(1_000), test, bandwidth=width)
-        print(f"{num_points:6,} points, {epochs:3} epochs, {hidden:3} hidden, {blocks} blocks: excess {excess}; "
-              f"MMD² {null.observed:.4f} (two real samples: below {null.limit:.4f})")
+        print(
+            f"{num_points:6,} points, {epochs:3} epochs, {hidden:3} hidden, {blocks} blocks: excess {excess}; "
+            f"MMD² {null.observed:.4f} (two real samples: below {null.limit:.4f})"
+        )
     return flow
 
 
@@ -267,9 +273,10 @@ pf.plots.samples(plain.sample(5_000), beside=moons.sample(5_000, seed=3), window
 # *Your observations:*
 
 # %% [markdown] tags=["solution"]
-# The first cell of the table is far from trained: its samples are a blur, its MMD² far above what two real samples show. More epochs, more points and more blocks all
-# help, in this order; excess and MMD² fall together, but MMD² reaches its null long before the excess reaches zero: it no longer sees differences that the likelihood sees.
-# (109 runs, with the effect of every setting: `pushforward study sweep`.)
+# The first cell of the table is far from trained: its samples are a blur, its MMD² far above what two real samples
+# show. More epochs, more points and more blocks all help, in this order; excess and MMD² fall together, but MMD²
+# reaches its null long before the excess reaches zero: it no longer sees differences that the likelihood sees. (109
+# runs, with the effect of every setting: `pushforward study sweep`.)
 
 # %% [markdown]
 # **Is the code standard normal?** Encode *fresh* points.
@@ -280,8 +287,9 @@ pf.metrics.latent_normality(plain.encode(moons.sample(2_000, seed=5)))
 # %% [markdown]
 # ### A mixture of Gaussians on a hexagon
 #
-# Standard deviations of a tenth of the radius. Is it more difficult than the moons? Compare the excess over the entropy, and MMD² over its null, at an equal model and budget.
-# Before you run it: what is the entropy of six equally likely, well separated Gaussians of standard deviation $\sigma$ in the plane?
+# Standard deviations of a tenth of the radius. Is it more difficult than the moons? Compare the excess over the
+# entropy, and MMD² over its null, at an equal model and budget. Before you run it: what is the entropy of six equally
+# likely, well separated Gaussians of standard deviation $\sigma$ in the plane?
 
 # %% tags=["exercise"]
 hexagon_entropy = ...  # nats, sigma = 0.1
@@ -289,10 +297,11 @@ hexagon_entropy = ...  # nats, sigma = 0.1
 # %% tags=["solution"]
 hexagon_entropy = math.log(6) + math.log(2 * math.pi * math.e * 0.1**2)
 
+
 # %% tags=["check"]
 @check
 def entropy_of_the_hexagon():
-    """the entropy of the choice, log 6, plus that of one Gaussian, log(2 pi e sigma^2)."""
+    """The entropy of the choice, log 6, plus that of one Gaussian, log(2 pi e sigma^2)."""
     if hexagon_entropy is ...:
         raise NotImplementedError
     exact = pf.data.hexagon(2).density.entropy()
@@ -309,14 +318,16 @@ pf.plots.densities({"exact": hexagon, "RealNVP": on_hexagon}, window=(-1.6, 1.6,
 # *Your observations:*
 
 # %% [markdown] tags=["solution"]
-# Yes, at an equal model and budget: the excess is several times that of the moons. Six islands have to be cut out of one connected plane, and each cut is a bridge of
-# density between two of them. Splines do better: `pushforward study hexagon`.
+# Yes, at an equal model and budget: the excess is several times that of the moons. Six islands have to be cut out of
+# one connected plane, and each cut is a bridge of density between two of them. Splines do better:
+# `pushforward study hexagon`.
 
 # %% [markdown]
 # ## Task 2. Labels as a condition
 #
-# One network for $p(x \mid y)$: the label, one-hot, is the condition of every block. If your block takes a condition, `pf.Flow` does the rest:
-# `flow.sample(n, conditions)` draws `n` points for *every* row of `conditions`, in one call. What shape do they have?
+# One network for $p(x \mid y)$: the label, one-hot, is the condition of every block. If your block takes a condition,
+# `pf.Flow` does the rest: `flow.sample(n, conditions)` draws `n` points for *every* row of `conditions`, in one call.
+# What shape do they have?
 
 # %% tags=["exercise"]
 shape_of_samples = ...  # of sample(5, conditions) with conditions of shape (3, 2), in the plane
@@ -324,10 +335,11 @@ shape_of_samples = ...  # of sample(5, conditions) with conditions of shape (3, 
 # %% tags=["solution"]
 shape_of_samples = (3, 5, 2)
 
+
 # %% tags=["check"]
 @check
 def conditional():
-    """a condition enters both directions, and sampling is vectorized over conditions."""
+    """A condition enters both directions, and sampling is vectorized over conditions."""
     flow, labels = realnvp(2, 16, 2, condition_size=2), functional.one_hot(torch.arange(20) % 2, 2).float()
     report = pf.verify(flow, torch.randn(20, 2), labels)
     if not report.ok:
@@ -341,8 +353,9 @@ def conditional():
 
 
 # %% [markdown]
-# Train it on the moons, on the hexagon with six labels, and on the hexagon with two (two peaks are red, four are green). The conditional entropy $H(x \mid y) = H(x) - H(y)$
-# (as far as the labels do not overlap) is the mark. Then merge samples of all labels, in their true proportions, and compare $p(x)$ with the plain network.
+# Train it on the moons, on the hexagon with six labels, and on the hexagon with two (two peaks are red, four are
+# green). The conditional entropy $H(x \mid y) = H(x) - H(y)$ (as far as the labels do not overlap) is the mark. Then
+# merge samples of all labels, in their true proportions, and compare $p(x)$ with the plain network.
 
 
 # %%
@@ -358,8 +371,10 @@ def conditional_run(data, num_labels, epochs):
     _, drawn = data.density.sample_with_labels(1_000, seed=2)  # labels in their true proportions
     merged = flow.sample(1, one_hot(drawn)).squeeze(1)
     null = pf.metrics.mmd_null(merged, data.density.sample(1_000, seed=99), bandwidth=1.0)
-    print(f"{num_labels} labels: conditional entropy {data.density.conditional_entropy():.4f}, excess {score}; "
-          f"merged MMD² {null.observed:.4f} (two real samples: below {null.limit:.4f})")
+    print(
+        f"{num_labels} labels: conditional entropy {data.density.conditional_entropy():.4f}, excess {score}; "
+        f"merged MMD² {null.observed:.4f} (two real samples: below {null.limit:.4f})"
+    )
     return flow, merged, drawn
 
 
@@ -373,17 +388,20 @@ pf.plots.samples(merged, drawn, window=(-1.6, 1.6, -1.6, 1.6), title="samples gi
 # *Is the conditional network better or worse than the plain one?*
 
 # %% [markdown] tags=["solution"]
-# Better by the likelihood, where the label tells the peaks apart: each label's law is one piece, a Gaussian or an arc, and a flow need not tear the plane. With two labels the
-# difficulty is back, and the excess with it: two and four peaks must be cut apart for each label. MMD² hardly tells the merged samples from real ones, nor did it for the plain
-# network. Several seeds: `pushforward study conditional`.
+# Better by the likelihood, where the label tells the peaks apart: each label's law is one piece, a Gaussian or an
+# arc, and a flow need not tear the plane. With two labels the difficulty is back, and the excess with it: two and
+# four peaks must be cut apart for each label. MMD² hardly tells the merged samples from real ones, nor did it for the
+# plain network. Several seeds: `pushforward study conditional`.
 
 # %% [markdown]
 # ## Task 3. Digits
 #
 # ### 3.1 Integers have no density
 #
-# A pixel of `sklearn`'s digits is an integer from 0 to 16. A density model could put infinite density on the integers, so each pixel $k$ becomes $k + u$ with fresh uniform $u$ whenever it is seen:
-# then $-\log p$ bounds the number of nats that the integers need. Per pixel and in bits:
+# A pixel of `sklearn`'s digits is an integer from 0 to 16. A density model could put infinite density on the
+# integers, so each pixel $k$ becomes $k + u$ with fresh uniform $u$ whenever it is seen: then $-\log p$ bounds the
+# number of nats that the integers need. Per pixel and in bits:
+
 
 # %% tags=["exercise"]
 def bits_per_dim(nats, features):
@@ -392,6 +410,7 @@ def bits_per_dim(nats, features):
 
 bits_of_uniform_noise = ...  # of an image whose 17 levels are all equally likely
 
+
 # %% tags=["solution"]
 def bits_per_dim(nats, features):
     return nats / (features * math.log(2))
@@ -399,10 +418,11 @@ def bits_per_dim(nats, features):
 
 bits_of_uniform_noise = math.log2(17)
 
+
 # %% tags=["check"]
 @check
 def bits():
-    """nats over D log 2; with 17 equally likely levels a pixel costs log2 17 = 4.09 bits."""
+    """Nats over D log 2; with 17 equally likely levels a pixel costs log2 17 = 4.09 bits."""
     if bits_of_uniform_noise is ...:
         raise NotImplementedError
     if not math.isclose(bits_per_dim(100.0, 64), pf.metrics.bits_per_dim(100.0, 64)):
@@ -425,9 +445,11 @@ print(f"test: {bits_per_dim(score.mean, 64):.3f} bits/dim; a Gaussian with full 
 pf.plots.images(digits_flow.sample(40), across=20, title="samples")
 
 # %% [markdown]
-# Here the flow is one of the library's (spline couplings), to save time: your `realnvp(64, ...)` runs too, for 2.86 bits/dim (`pushforward study digits`).
+# Here the flow is one of the library's (spline couplings), to save time: your `realnvp(64, ...)` runs too, for 2.86
+# bits/dim (`pushforward study digits`).
 #
-# **Are the codes of *test* data standard normal?** Two-dimensional projections (below the diagonal; above it draws of $N(0, I)$), and the tests.
+# **Are the codes of *test* data standard normal?** Two-dimensional projections (below the diagonal; above it draws of
+# $N(0, I)$), and the tests.
 
 # %%
 codes = digits_flow.encode(test.x + torch.rand(test.x.shape))
@@ -440,17 +462,20 @@ pf.plots.latent_quantiles(pf.metrics.latent_normality(codes))
 # *Your observations:*
 
 # %% [markdown] tags=["solution"]
-# Projections look round, but the tests on all 64 codes say no: $|z|^2$ of test images is on average above 64. About 1,000 images cannot teach a 64-dimensional law; the
-# flow knows its training images too well, and fresh ones land too far out.
+# Projections look round, but the tests on all 64 codes say no: $|z|^2$ of test images is on average above 64. About
+# 1,000 images cannot teach a 64-dimensional law; the flow knows its training images too well, and fresh ones land too
+# far out.
 
 # %% [markdown]
 # ### 3.2 A bottleneck
 #
-# Beside the NLL, minimize the error of an image rebuilt from its first $k$ codes, the rest set to zero before decoding (but *not* in the NLL):
+# Beside the NLL, minimize the error of an image rebuilt from its first $k$ codes, the rest set to zero before
+# decoding (but *not* in the NLL):
 #
 # $$-\log p(x) + w\,\big|x - f^{-1}(z_1, \dots, z_k, 0, \dots, 0)\big|^2,\qquad z = f(x).$$
 #
 # `model.encode_and_log_prob(x)` gives both from one pass.
+
 
 # %% tags=["exercise"]
 def bottleneck_loss(model, batch, generator=None, k=4, weight=0.1):
@@ -468,7 +493,7 @@ def bottleneck_loss(model, batch, generator=None, k=4, weight=0.1):
 # %% tags=["check"]
 @check
 def bottleneck():
-    """the likelihood sees all codes, the rebuilt image the first k."""
+    """The likelihood sees all codes, the rebuilt image the first k."""
     flow = pf.recipes.realnvp(6, num_layers=2)
     for parameter in flow.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -482,9 +507,7 @@ def bottleneck():
 # %%
 torch.manual_seed(0)
 sorted_flow = pf.recipes.realnvp(64, preprocessing=logit, **{**couplings, "num_layers": 8})
-pf.fit(
-    sorted_flow, train.x, validation=validation.x, loss=bottleneck_loss, num_steps=12 if QUICK else 600, **training
-)
+pf.fit(sorted_flow, train.x, validation=validation.x, loss=bottleneck_loss, num_steps=12 if QUICK else 600, **training)
 
 
 def rebuilt(flow, k):
@@ -497,7 +520,9 @@ for name, flow in (("plain flow", digits_flow), ("bottleneck, k = 4", sorted_flo
     print(f"{name}: squared error of a pixel rebuilt from 4 codes {error:.1f}")
 
 # %% [markdown]
-# **Two ways to sample**: draw the first $k$ codes and keep the rest zero; or hold the first $k$ and draw the rest. Complete the second.
+# **Two ways to sample**: draw the first $k$ codes and keep the rest zero; or hold the first $k$ and draw the rest.
+# Complete the second.
+
 
 # %% tags=["exercise"]
 def draw_the_important(flow, n, k):
@@ -526,7 +551,7 @@ def draw_the_details(flow, n, k, image):
 # %% tags=["check"]
 @check
 def schemes():
-    """the held codes come back, the others are drawn anew."""
+    """The held codes come back, the others are drawn anew."""
     image = test.x[0] + 0.5
     drawn = draw_the_details(sorted_flow, 6, 4, image)
     again = sorted_flow.encode(drawn)
@@ -536,7 +561,12 @@ def schemes():
 
 
 # %%
-rows = torch.cat([draw_the_important(sorted_flow, 10, 4), *(draw_the_details(sorted_flow, 10, 4, test.x[i] + 0.5) for i in (0, 1, 2))])
+rows = torch.cat(
+    [
+        draw_the_important(sorted_flow, 10, 4),
+        *(draw_the_details(sorted_flow, 10, 4, test.x[i] + 0.5) for i in (0, 1, 2)),
+    ]
+)
 pf.plots.images(rows.clamp(0, 17), across=10, names=["rest zero", "held", "held", "held"])
 
 # %%
@@ -553,8 +583,10 @@ for name, images in (
 # *Does the quality improve? Do the two schemes behave as expected?*
 
 # %% [markdown] tags=["solution"]
-# With the rest at zero the images are smooth and plain, as from an autoencoder with $k$ codes, and the forest is surer of them; samples of *all* codes are no better than those of
-# the plain flow, since the bottleneck sorts the code and does not teach the flow more. With the first $k$ held the digit mostly keeps its shape while strokes and noise vary. Confidence, nearest neighbours, PCA and autoencoders for $k = 2, 4, 8$: `pushforward study bottleneck`.
+# With the rest at zero the images are smooth and plain, as from an autoencoder with $k$ codes, and the forest is
+# surer of them; samples of *all* codes are no better than those of the plain flow, since the bottleneck sorts the
+# code and does not teach the flow more. With the first $k$ held the digit mostly keeps its shape while strokes and
+# noise vary. Confidence, nearest neighbours, PCA and autoencoders for $k = 2, 4, 8$: `pushforward study bottleneck`.
 
 # %% [markdown]
 # ### 3.3 More data: MNIST at 8 x 8 pixels
@@ -575,7 +607,9 @@ pf.plots.images(small_mnist.sample(40), across=20, title="samples, MNIST at 8 x 
 # %% [markdown]
 # ## Task 4. Digits for a label
 #
-# The label is the condition again. The judge is a random forest trained on *real* images: does it see the digit that was asked for? Its accuracy on real test images is the ceiling.
+# The label is the condition again. The judge is a random forest trained on *real* images: does it see the digit that
+# was asked for? Its accuracy on real test images is the ceiling.
+
 
 # %% tags=["exercise"]
 def labels_to_conditions(labels):
@@ -598,17 +632,17 @@ def draw_for_labels(flow, labels):
 # %%
 torch.manual_seed(0)
 given = pf.recipes.nsf(64, context_features=10, preprocessing=logit, **couplings)
-pf.fit(
-    given, train.x, labels_to_conditions(train.labels), validation=(validation.x, labels_to_conditions(validation.labels)),
-    num_steps=20 if QUICK else 1_000, **training,
-)  # fmt: skip
+labelled, labelled_held = labels_to_conditions(train.labels), labels_to_conditions(validation.labels)
+steps = 20 if QUICK else 1_000
+pf.fit(given, train.x, labelled, validation=(validation.x, labelled_held), num_steps=steps, **training)
 asked = torch.arange(10).repeat_interleave(10)
 pf.plots.images(draw_for_labels(given, asked), across=10, names=[str(label) for label in range(10)])
+
 
 # %% tags=["check"]
 @check
 def digits_for_labels():
-    """the forest sees the digit that was asked for, nearly as often as in real images."""
+    """The forest sees the digit that was asked for, nearly as often as in real images."""
     labels = torch.arange(10).repeat_interleave(50)
     drawn = draw_for_labels(given, labels)
     if drawn.shape != (500, 64):
@@ -616,9 +650,11 @@ def digits_for_labels():
     seen = pf.metrics.judge(forest, drawn.floor().clamp(0, 16))
     print(f"accuracy {seen.accuracy(labels):.3f}, confidence {seen.mean_confidence():.3f}")
     print("by label:", {label: round(share, 2) for label, share in seen.accuracy_by_label(labels).items()})
-    return None if seen.accuracy(labels) > 0.8 or QUICK else "the forest does not see the labels: do they reach the flow?"
+    return (
+        None if seen.accuracy(labels) > 0.8 or QUICK else "the forest does not see the labels: do they reach the flow?"
+    )
 
 
 # %% [markdown]
-# **From here:** `pushforward study sweep`, `hexagon`, `conditional`, `digits`, `bottleneck`, `conditional-digits` and `mnist-8x8` answer the same questions with several seeds, errors and
-# ceilings.
+# **From here:** `pushforward study sweep`, `hexagon`, `conditional`, `digits`, `bottleneck`, `conditional-digits` and
+# `mnist-8x8` answer the same questions with several seeds, errors and ceilings.

@@ -1,18 +1,19 @@
 # %% [markdown]
 # # 4. Additive coupling on MNIST, and what latents do
 #
-# After exercise 6 of an *Advanced Course on Deep Generative Models*. A flow of four additive coupling layers on whole MNIST images: its likelihood and training curves, samples, the way of a sample through the
-# layers, and paths between two digits in the latent space.
+# After exercise 6 of an *Advanced Course on Deep Generative Models*. A flow of four additive coupling layers on whole
+# MNIST images: its likelihood and training curves, samples, the way of a sample through the layers, and paths between
+# two digits in the latent space.
 #
-# The exercise asks for four functions. Here they are methods of a `pf.Flow`: its *forward* is `encode`, *inverse* is `decode`, *calc_likelihood* is `log_prob`, *sample* is `sample`.
+# The exercise asks for four functions. Here they are methods of a `pf.Flow`: its *forward* is `encode`, *inverse* is
+# `decode`, *calc_likelihood* is `log_prob`, *sample* is `sample`.
 
 # %%
-from opening import QUICK, check, mnist
-
 # %%
 import math
 
 import torch
+from opening import QUICK, check, mnist
 
 import pushforward as pf
 from pushforward.transforms import Compose, Transform
@@ -22,12 +23,14 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The data, and a continuous representation
 #
-# MNIST's pixels are integers $k$ from 0 to 255. Integers have no density, so each becomes $k + u$ with fresh uniform $u$ (`dequantize=256`): $\log p$ then bounds the log-probability of the integers from below,
-# in nats an image. Inside the flow the pixels are squeezed into $(0, 1)$, sent through a logit, and standardized: fixed maps, whose log_det `log_prob` includes.
+# MNIST's pixels are integers $k$ from 0 to 255. Integers have no density, so each becomes $k + u$ with fresh uniform
+# $u$ (`dequantize=256`): $\log p$ then bounds the log-probability of the integers from below, in nats an image.
+# Inside the flow the pixels are squeezed into $(0, 1)$, sent through a logit, and standardized: fixed maps, whose
+# log_det `log_prob` includes.
 
 # %%
 train, held, test = mnist()
-print(f"{len(train.x):,} images to train on, {len(held.x):,} to validate, {len(test.x):,} to test, {train.x.shape[1]} pixels each")
+print(f"{len(train.x):,} images to train on, {len(held.x):,} to validate, {len(test.x):,} to test")
 
 
 def preprocessing():
@@ -37,7 +40,8 @@ def preprocessing():
 # %% [markdown]
 # ## The layer
 #
-# Split the vector in two halves. One is copied, the other is moved by a network of the copied one; then *all* values are multiplied by learned factors $\exp(s_i)$ of this layer:
+# Split the vector in two halves. One is copied, the other is moved by a network of the copied one; then *all* values
+# are multiplied by learned factors $\exp(s_i)$ of this layer:
 #
 # $$y_A = x_A,\quad y_B = x_B + m(x_A),\qquad \text{then}\quad y \leftarrow e^{s} \odot y,\qquad s \in \mathbb R^{784}.$$
 #
@@ -105,7 +109,7 @@ class AdditiveLayer(Transform):
 # %% tags=["check"]
 @check
 def additive_layer():
-    """moving one half changes no volume, so log_det is the sum of all s: the same for every image."""
+    """Moving one half changes no volume, so log_det is the sum of all s: the same for every image."""
     for swapped in (False, True):
         layer, x = AdditiveLayer(7, 16, swapped), torch.randn(10, 7)
         torch.nn.init.normal_(layer.s, std=0.3)
@@ -136,7 +140,7 @@ def four_layers(features, width):
 # %% tags=["check"]
 @check
 def alternating():
-    """four layers, and every pixel is moved by two of them."""
+    """Four layers, and every pixel is moved by two of them."""
     layers = four_layers(6, 8)
     if [layer.first_is_copied for layer in layers] not in ([True, False] * 2, [False, True] * 2):
         return "four layers are asked for, the halves in alternate roles"
@@ -144,7 +148,8 @@ def alternating():
 
 
 # %% [markdown]
-# **calc_likelihood.** Write it from the parts: `flow.preprocess(x)` gives $x$ as the layers see it and the log_det of the fixed maps, `flow.transform` the layers, `flow.base` the normal.
+# **calc_likelihood.** Write it from the parts: `flow.preprocess(x)` gives $x$ as the layers see it and the log_det of
+# the fixed maps, `flow.transform` the layers, `flow.base` the normal.
 
 
 # %% tags=["exercise"]
@@ -168,7 +173,7 @@ flow = pf.Flow(Compose(four_layers(784, 64 if QUICK else 384)), pf.bases.Standar
 # %% tags=["check"]
 @check
 def likelihood():
-    """the base's log density of the code, plus all log_dets."""
+    """The base's log density of the code, plus all log_dets."""
     x = train.x[:5] + torch.rand(5, 784)
     mine, exact = calc_likelihood(flow, x), flow.log_prob(x)
     if mine.shape != exact.shape:
@@ -203,10 +208,11 @@ bits_per_pixel = ...  # from levels.mean
 # %% tags=["solution"]
 bits_per_pixel = levels.mean / (784 * math.log(2))
 
+
 # %% tags=["check"]
 @check
 def bits():
-    """nats over 784 log 2."""
+    """Nats over 784 log 2."""
     if bits_per_pixel is ...:
         raise NotImplementedError
     exact = pf.metrics.bits_per_dim(levels.mean, 784)
@@ -221,14 +227,19 @@ pf.plots.images(flow.sample(50, temperature=0.8).clamp(0, 256), across=10, title
 # *Describe what you see:*
 
 # %% [markdown] tags=["solution"]
-# Strokes with holes and specks; part of the samples read as digits. An additive layer moves a half by its mean given the other, and the noise left around it has one size a pixel for *all* images. Longer training helps, another continuous
-# representation too; how many samples a classifier is sure of, and what gets beyond nine of ten: `pushforward study mnist-additive`.
+# Strokes with holes and specks; part of the samples read as digits. An additive layer moves a half by its mean given
+# the other, and the noise left around it has one size a pixel for *all* images. Longer training helps, another
+# continuous representation too; how many samples a classifier is sure of, and what gets beyond nine of ten:
+# `pushforward study mnist-additive`.
 
 # %% [markdown]
 # ## 2. From the latent to the image, layer by layer
 #
-# Ten samples, a row each: the latent $z$, then what each of the four layers (coupling *and* scaling) makes of it on the way to $x$. `flow.transform.steps_inverse(z)` returns every step, in the order in which
-# it runs; each has a `value`. Build the table of pictures: a list of five tensors (10, 784), the first $z$, the last the image in pixels (`flow.decode`).
+# Ten samples, a row each: the latent $z$, then what each of the four layers (coupling *and* scaling) makes of it on
+# the way to $x$. `flow.transform.steps_inverse(z)` returns every step, in the order in which it runs; each has a
+# `value`. Build the table of pictures: a list of five tensors (10, 784), the first $z$, the last the image in pixels
+# (`flow.decode`).
+
 
 # %% tags=["exercise"]
 def five_columns(flow, z):
@@ -253,7 +264,9 @@ def columns():
     if not torch.equal(found[0], z) or not torch.allclose(found[-1], flow.decode(z), atol=1e-2):
         return "the first column is z, the last the image x"
     last_layer = flow.transform[3].inverse(z)[0]
-    return None if torch.allclose(found[1], last_layer, atol=1e-4) else "from the latent the layer nearest it comes first"
+    return (
+        None if torch.allclose(found[1], last_layer, atol=1e-4) else "from the latent the layer nearest it comes first"
+    )
 
 
 # %%
@@ -272,7 +285,8 @@ pf.plots.images(table, across=5, size=0.6, title="z, three layers on, x")
 # %% [markdown]
 # ## 3. Paths between digits
 #
-# Encode two test images, $z_1$ and $z_2$, and decode ten points between them, both ends included. Write the straight path.
+# Encode two test images, $z_1$ and $z_2$, and decode ten points between them, both ends included. Write the straight
+# path.
 
 
 # %% tags=["exercise"]
@@ -290,7 +304,7 @@ def straight_path(flow, start, end, num_points=10):
 # %% tags=["check"]
 @check
 def path():
-    """both ends come back, since a flow is invertible, and the points between are those of the straight line."""
+    """Both ends come back, since a flow is invertible, and the points between are those of the straight line."""
     start, end = test.x[0] + 0.5, test.x[1] + 0.5
     mine, exact = straight_path(flow, start, end), pf.latent_path(flow, start, end, num_points=10).x
     if mine.shape != exact.shape:
@@ -301,7 +315,9 @@ def path():
 
 
 # %%
-pairs = [(int((test.labels == a).nonzero()[0]), int((test.labels == b).nonzero()[0])) for a, b in ((3, 8), (1, 7), (4, 0))]
+pairs = [
+    (int((test.labels == a).nonzero()[0]), int((test.labels == b).nonzero()[0])) for a, b in ((3, 8), (1, 7), (4, 0))
+]
 paths = []
 for start, end in pairs:
     for kind in ("straight", "spherical"):
@@ -321,5 +337,6 @@ for kind in ("straight", "spherical"):
 # *Your answer:*
 
 # %% [markdown] tags=["solution"]
-# In 784 dimensions a normal vector has a length near $\sqrt{784} = 28$: almost all the mass lies near a sphere. Half way along a straight line the latent is shorter than any the flow was trained on, and its image nearer the mean, with less
-# detail. A spherical path keeps the length and the detail, and blends two kinds of it.
+# In 784 dimensions a normal vector has a length near $\sqrt{784} = 28$: almost all the mass lies near a sphere. Half
+# way along a straight line the latent is shorter than any the flow was trained on, and its image nearer the mean,
+# with less detail. A spherical path keeps the length and the detail, and blends two kinds of it.

@@ -29,6 +29,6 @@ def check(test: Callable[[], Any]) -> None:
 
 
 def mnist(size: int = 28) -> pf.data.Digits:
-    """Return MNIST where PUSHFORWARD_DATA names its folder; else, and for a quick look, the 600 images that come along."""
+    """Return MNIST where PUSHFORWARD_DATA names its folder; else, or for a quick look, the package's 600 images."""
     whole = os.environ.get("PUSHFORWARD_DATA") and not QUICK
     return pf.data.mnist(size=size) if whole else pf.data.mnist_sample(size=size)

@@ -79,7 +79,14 @@ def log_density(
 
 
 def samples(
-    x: Any, labels: Any = None, *, beside: Any = None, window: Window | None = None, title: str = ""
+    x: Any,
+    labels: Any = None,
+    *,
+    beside: Any = None,
+    window: Window | None = None,
+    title: str = "",
+    beside_title: str = "data",
+    names: tuple[str, str] = X_NAMES,
 ) -> Picture:
     """Picture points of the plane with equal axes: samples, coloured by label, or beside data.
 
@@ -89,6 +96,8 @@ def samples(
         beside: Points (m, 2), such as data, in a panel of their own at the left.
         window: (left, right, bottom, top) in units of x; by default around the points, those beside if there are any.
         title: Above the points.
+        beside_title: Above those beside.
+        names: Of the two axes.
 
     Raises:
         InputError: If x are no points of the plane.
@@ -105,7 +114,7 @@ def samples(
     figure, places = board(1 if others is None else 2, size=3.6)
     if others is not None:
         draw_points(places[0], others, DATA)
-        frame(places[0], "data", area)
+        frame(places[0], beside_title, area, names)
     colours: str | Sequence[str] = SAMPLES
     if labels is not None:
         labels = as_tensor(labels, "labels")
@@ -116,7 +125,7 @@ def samples(
             )
         colours = label_colours(labels)
     draw_points(places[-1], points, colours)
-    frame(places[-1], title or ("samples" if others is not None else ""), area)
+    frame(places[-1], title or ("samples" if others is not None else ""), area, names)
     return figure
 
 

@@ -4,8 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from pushforward.errors import InputError, described, require_count, require_number
-from pushforward.report.plots.canvas import DENSITY_MAP, SAMPLES, Picture, Window, board, draw_points, frame, on_grid
-from pushforward.report.plots.canvas import plane_points, window_of
+from pushforward.report.plots.canvas import (
+    DENSITY_MAP,
+    SAMPLES,
+    Picture,
+    Window,
+    board,
+    draw_points,
+    frame,
+    on_grid,
+    plane_points,
+    window_of,
+)
 from pushforward.report.plots.plane import draws_of, home_of
 
 
@@ -49,7 +59,12 @@ def densities(
     figure, places = board(columns, -(-len(values) // columns), size=2.7)
     for axes, title, one in zip(places, named, values, strict=False):
         image = axes.imshow(
-            one.clamp(min=top - depth).numpy(), origin="lower", extent=area, cmap=DENSITY_MAP, vmin=top - depth, vmax=top
+            one.clamp(min=top - depth).numpy(),
+            origin="lower",
+            extent=area,
+            cmap=DENSITY_MAP,
+            vmin=top - depth,
+            vmax=top,
         )
         if points is not None:
             draw_points(axes, points, SAMPLES, strength=0.5)
