@@ -10,11 +10,12 @@
 # $\log\left|\det \partial y/\partial x\right|$, one number a row.
 
 # %%
+from opening import QUICK, check
+
 # %%
 import math
 
 import torch
-from opening import QUICK, check
 
 import pushforward as pf
 from pushforward.transforms import Transform

@@ -8,11 +8,12 @@
 # **Direction.** The *encoder* is `forward`, data to latent; the *decoder* is `inverse`.
 
 # %%
+from opening import QUICK, check, mnist
+
 # %%
 import math
 
 import torch
-from opening import QUICK, check, mnist
 from torch.nn import functional
 
 import pushforward as pf

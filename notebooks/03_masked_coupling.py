@@ -8,11 +8,12 @@
 # the other way round.
 
 # %%
+from opening import QUICK, check, mnist
+
 # %%
 import math
 
 import torch
-from opening import QUICK, check, mnist
 
 import pushforward as pf
 from pushforward.transforms import Affine, Compose, Coupling, Transform

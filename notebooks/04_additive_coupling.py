@@ -9,11 +9,12 @@
 # `decode`, *calc_likelihood* is `log_prob`, *sample* is `sample`.
 
 # %%
+from opening import QUICK, check, mnist
+
 # %%
 import math
 
 import torch
-from opening import QUICK, check, mnist
 
 import pushforward as pf
 from pushforward.transforms import Compose, Transform

@@ -9,12 +9,13 @@
 # latent, `inverse` back.
 
 # %%
+from opening import QUICK, check
+
 # %%
 import time
 from functools import partial
 
 import torch
-from opening import QUICK, check
 
 import pushforward as pf
 from pushforward.transforms import Compose, Transform
