@@ -4,11 +4,11 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_SECONDS ?= 30
-CODE := src tests benchmarks $(wildcard docs/*.py)
+CODE := src tests benchmarks notebooks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo play test test-browser lint bench test-gpu bench-gpu clean help
+.PHONY: demo play test test-browser lint notebooks bench test-gpu bench-gpu clean help
 
 help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
@@ -16,6 +16,7 @@ help:
 	@echo "make test   run all tests"
 	@echo "make test-browser  try that page in a real browser (Chromium and its driver)"
 	@echo "make lint   style, types, import order, doctests"
+	@echo "make notebooks  exercises, and solved notebooks, executed (QUICK=1: with small sizes)"
 	@echo "make bench  speed against zuko, nflows, normflows, FrEIA, FlowJAX and torchdiffeq"
 	@echo "make test-gpu   the tests that need a GPU, and nothing else (torch with CUDA in the environment)"
 	@echo "make bench-gpu  speed on a GPU"
@@ -46,6 +47,9 @@ lint: $(READY) node_modules
 	$(RUN)/lint-imports
 	@test ! -x node_modules/.bin/tsc || node_modules/.bin/tsc -p jsconfig.json
 	$(RUN)/python -m pytest -q --doctest-modules src/pushforward
+
+notebooks: $(READY)
+	$(RUN)/python notebooks/build.py $(if $(QUICK),--quick)
 
 bench: $(READY) .venv-peers/.ready
 	.venv-peers/bin/python benchmarks/run.py --out bench.json

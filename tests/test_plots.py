@@ -171,3 +171,35 @@ def test_two_columns_of_one_unit_are_drawn_to_one_scale_others_are_not():
 def test_what_cannot_be_drawn_is_named(draw, message):
     with pytest.raises(InputError, match=re.escape(message)):
         draw()
+
+
+def test_densities_share_one_scale_and_one_window(flow):
+    figure = pf.plots.densities({"flow": flow, "moons": pf.data.two_moons(2).density}, window=(-2, 4, -4, 2), grid=41)
+    images = [axes.get_images()[0] for axes in panels_of(figure)]
+    assert [axes.get_title() for axes in panels_of(figure)] == ["flow", "moons"]
+    assert {image.get_clim() for image in images} == {images[0].get_clim()}
+    top = max(image.get_array().max() for image in images)
+    assert images[0].get_clim() == (pytest.approx(top - 10), pytest.approx(top))
+    assert {tuple(image.get_extent()) for image in images} == {(-2, 4, -4, 2)}
+    row, column = divmod(int(images[0].get_array().argmax()), 41)  # the flow's mode, (1, -1), in the middle
+    assert (row, column) == (20, 20)
+
+
+def test_densities_wrap_into_rows_and_name_what_is_wrong(flow):
+    assert len(panels_of(pf.plots.densities({str(k): flow for k in range(3)}, grid=5, across=2))) == 3
+    for wrong in ({}, flow, [flow]):
+        with pytest.raises(InputError, match="named must be densities by title"):
+            pf.plots.densities(wrong)
+
+
+def test_samples_name_both_panels_and_the_axes():
+    x = torch.rand(20, 2)
+    figure = pf.plots.samples(x, beside=x, title="prior", beside_title="posterior", names=("a", "b"))
+    assert [axes.get_title() for axes in figure.axes] == ["posterior", "prior"]
+    assert {(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes} == {("a", "b")}
+
+
+def test_codes_with_a_gradient_are_drawn(flow):
+    codes = torch.rand(20, 2, requires_grad=True) * 2
+    assert pf.plots.pairs(codes, codes, ["z1", "z2"]).axes
+    assert pf.plots.plane(codes, codes, ["z1", "z2"], flow).axes

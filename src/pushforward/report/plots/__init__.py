@@ -2,9 +2,11 @@
 
 from pushforward.report.plots.plane import log_density, panels, samples, steps
 from pushforward.report.plots.sheets import images
+from pushforward.report.plots.side_by_side import densities
 from pushforward.report.plots.tables import history, latent_quantiles, pairs, plane
 
 __all__ = [
+    "densities",
     "history",
     "images",
     "latent_quantiles",

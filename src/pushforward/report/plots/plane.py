@@ -68,7 +68,7 @@ def log_density(
     """
     grid, depth = require_count("grid", grid, 2), require_number("depth", depth, above=0)
     points = None if x is None else plane_points(x)
-    area = window_of(window, points if points is not None or window is not None else _draws(density, context))
+    area = window_of(window, points if points is not None or window is not None else draws_of(density, context))
     figure = Picture(figsize=(4.8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     _draw_density(figure, [axes], density, area, context=context, depth=depth, grid=grid)
@@ -79,7 +79,14 @@ def log_density(
 
 
 def samples(
-    x: Any, labels: Any = None, *, beside: Any = None, window: Window | None = None, title: str = ""
+    x: Any,
+    labels: Any = None,
+    *,
+    beside: Any = None,
+    window: Window | None = None,
+    title: str = "",
+    beside_title: str = "data",
+    names: tuple[str, str] = X_NAMES,
 ) -> Picture:
     """Picture points of the plane with equal axes: samples, coloured by label, or beside data.
 
@@ -89,6 +96,8 @@ def samples(
         beside: Points (m, 2), such as data, in a panel of their own at the left.
         window: (left, right, bottom, top) in units of x; by default around the points, those beside if there are any.
         title: Above the points.
+        beside_title: Above those beside.
+        names: Of the two axes.
 
     Raises:
         InputError: If x are no points of the plane.
@@ -105,7 +114,7 @@ def samples(
     figure, places = board(1 if others is None else 2, size=3.6)
     if others is not None:
         draw_points(places[0], others, DATA)
-        frame(places[0], "data", area)
+        frame(places[0], beside_title, area, names)
     colours: str | Sequence[str] = SAMPLES
     if labels is not None:
         labels = as_tensor(labels, "labels")
@@ -116,7 +125,7 @@ def samples(
             )
         colours = label_colours(labels)
     draw_points(places[-1], points, colours)
-    frame(places[-1], title or ("samples" if others is not None else ""), area)
+    frame(places[-1], title or ("samples" if others is not None else ""), area, names)
     return figure
 
 
@@ -149,10 +158,10 @@ def steps(
     lines, across = require_count("lines", lines, 2), require_count("across", across)
     reach = require_number("reach", reach, above=0)
     if x is None:
-        start = corners((-reach, reach, -reach, reach), lines).to(_home(flow))
+        start = corners((-reach, reach, -reach, reach), lines).to(home_of(flow))
         found, ends = flow.steps_inverse(start, context), ("latent z", "data x")
     else:
-        start = corners(window_of(None, plane_points(x)), lines).to(_home(flow))
+        start = corners(window_of(None, plane_points(x)), lines).to(home_of(flow))
         found, ends = flow.steps(start, context), ("data x", "latent z")
     titles = [ends[0], *(step.name for step in found[:-1]), ends[1]]
     columns = min(across, len(titles))
@@ -189,7 +198,7 @@ def panels(flow: Flow, x: Any, *, context: Any = None, grid: int = 150, seed: in
     """
     _check_plane(flow)
     points, grid = plane_points(x)[:SHOWN], require_count("grid", grid, 2)
-    base, home = flow.base, _home(flow)
+    base, home = flow.base, home_of(flow)
     generator = torch.Generator(home).manual_seed(require_seed(seed))
     given = as_tensor(context, "context", home) if base.context_features else None
     z = base.sample((len(points),), context=given, generator=generator)
@@ -233,7 +242,7 @@ def _draw_density(
 ) -> None:
     """Draw a log density in each of the places, with one colour bar."""
     given = {} if context is None else {"context": context}
-    values = on_grid(partial(density.log_prob, **given), area, grid, -1e30, home=_home(density))
+    values = on_grid(partial(density.log_prob, **given), area, grid, -1e30, home=home_of(density))
     top = values[values.isfinite()].max().item()
     for axes in places:
         image = axes.imshow(
@@ -249,14 +258,14 @@ def _check_plane(flow: Any) -> None:
         raise InputError(f"flow must be a flow of two features; got {described(flow)}{has}.")
 
 
-def _home(density: Any) -> torch.device:
+def home_of(density: Any) -> torch.device:
     """Return where a density takes its points."""
     if isinstance(density, torch.distributions.Distribution):
         return density.sample().device
     return (device_of(density) if isinstance(density, torch.nn.Module) else None) or torch.device("cpu")
 
 
-def _draws(density: Any, context: Any) -> Tensor:
+def draws_of(density: Any, context: Any) -> Tensor:
     """Return points of a density, to see where it lies."""
     if isinstance(density, torch.distributions.Distribution):
         return plane_points(density.sample((SHOWN,)), "samples of the distribution")
@@ -264,6 +273,6 @@ def _draws(density: Any, context: Any) -> Tensor:
         raise InputError(f"density must have log_prob and sample, as a flow has; got {described(density)}.")
     if isinstance(density, Flow):
         _check_plane(density)
-        drawn = density.sample(SHOWN, context, generator=torch.Generator(_home(density)).manual_seed(0))
+        drawn = density.sample(SHOWN, context, generator=torch.Generator(home_of(density)).manual_seed(0))
         return plane_points(drawn.reshape(-1, 2), "samples of the flow")
     return plane_points(density.sample(SHOWN, 0), "samples of the density")

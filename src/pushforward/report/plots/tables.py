@@ -66,7 +66,7 @@ def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: 
         most_columns: Columns beyond these are left out.
     """
     num_columns = min(len(names), most_columns)
-    data, samples = data[:, :num_columns], samples[:, :num_columns]
+    data, samples = data.detach()[:, :num_columns], samples.detach()[:, :num_columns]
     bounds = limits(data)
     size = {1: 4.5, 2: 3.2}.get(num_columns, 2.1)
     figure = Picture(figsize=(size * num_columns + 0.6, (size if num_columns > 1 else 3.2) * num_columns + 0.4))
@@ -107,6 +107,7 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
         names: The two columns' names.
         flow: A flow of two features without context, whose density is drawn too.
     """
+    data, samples = data.detach(), samples.detach()
     bounds = limits(data)
     num_panels = 2 if flow is None else 3
     figure = Picture(figsize=(3.3 * num_panels, 3.4), layout="constrained")
