@@ -395,7 +395,9 @@ def bound():
         mine, exact = elbo(vae, x), vae.elbo(x)
         if mine.shape != exact.shape:
             return f"one number an image is asked for, {tuple(exact.shape)}; yours has the shape {tuple(mine.shape)}"
-        if not mine.requires_grad:
+        last = list(vae.encoder.parameters())[-1]
+        slopes = [torch.autograd.grad(bounds.mean(), last, allow_unused=True)[0] for bounds in (mine, exact)]
+        if slopes[0] is None or (slopes[0] - slopes[1]).norm() > 0.5 * slopes[1].norm():
             return "the gradient must reach the encoder through z: use rsample"
         off = (mine.mean() - exact.mean()).abs().item()
         if off > 6 * (mine.std() + exact.std()).item() / len(x) ** 0.5:
@@ -437,7 +439,8 @@ def overlaid(name):
     vae, posterior, _ = models[name]
     axes = torch.linalg.svd(posterior - posterior.mean(0), full_matrices=False).Vh[:2].T
     prior = vae.sample_prior(2_000)
-    return pf.plots.samples(prior @ axes, beside=posterior @ axes, title=f"{name} prior", beside_title="posterior")
+    shown = {"beside_title": "posterior", "names": ("first component", "second component")}
+    return pf.plots.samples(prior @ axes, beside=posterior @ axes, title=f"{name} prior", **shown)
 
 
 overlaid("normal")
@@ -452,8 +455,9 @@ pf.plots.images(models["flow"][0].sample(20), across=20, title="samples of the V
 # *Do you see better performance? Do the two match well?*
 
 # %% [markdown] tags=["solution"]
-# The ELBO ends with $-\mathrm{KL}$ of the *aggregate* posterior to the prior. A normal prior pulls the codes of all
-# digits into one round heap and still leaves holes from which bad samples come; a flow goes where the codes are: the
-# bound is higher, and the MMD² smaller. How much is gained depends on the latent and the length of the training; with
-# 32 latents a flow of 8 couplings is 5.2 nats above the normal prior, over three seeds:
+# The ELBO contains $-\mathrm{KL}$ of the *aggregate* posterior to the prior. A normal prior pulls the codes of all
+# digits into one round heap and still leaves holes from which bad samples come; a mixture and a flow go where the codes
+# are: the bound is about two nats higher, and the clusters of the posterior are those of the prior. MMD² still tells
+# the two apart, less with the flow. After so short a training flow and mixture are alike; with 32 latents and longer
+# training a flow of 8 couplings is 5.2 nats above the normal prior and 2.7 above the mixture, over three seeds:
 # `pushforward study vae-prior`.

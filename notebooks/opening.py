@@ -20,10 +20,12 @@ def check(test: Callable[[], Any]) -> None:
         wrong = test()
     except NotImplementedError:
         wrong = "NotImplementedError"
+    except NameError as error:
+        wrong = f"run the cells above first ({error})."
     except Exception as error:
         wrong = f"{type(error).__name__}: {error}"
     problems = getattr(wrong, "problems", [wrong] if wrong else [])
-    if any("NotImplementedError" in problem for problem in problems):
+    if any("NotImplementedError" in problem or "ellipsis" in problem for problem in problems):
         problems = ["there is still a gap to fill above."]
     print(f"Not yet: {'; '.join(problems)}" if problems else f"Right: {test.__doc__}")
 
