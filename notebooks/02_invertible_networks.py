@@ -139,7 +139,7 @@ class Rotation(Transform):
 # %% tags=["check"]
 @check
 def rotation():
-    """The inverse of an orthogonal matrix is its transpose, and |det Q| = 1."""
+    """A rotation keeps lengths and volumes."""
     layer = Rotation(6)
     if not torch.allclose(layer.matrix @ layer.matrix.T, torch.eye(6), atol=1e-5):
         return "Q Q^T must be the identity"
@@ -302,7 +302,7 @@ hexagon_entropy = math.log(6) + math.log(2 * math.pi * math.e * 0.1**2)
 # %% tags=["check"]
 @check
 def entropy_of_the_hexagon():
-    """The entropy of the choice, log 6, plus that of one Gaussian, log(2 pi e sigma^2)."""
+    """The entropies of the two choices, of a peak and of a place around it, add up."""
     if hexagon_entropy is ...:
         raise NotImplementedError
     exact = pf.data.hexagon(2).density.entropy()
@@ -389,10 +389,10 @@ pf.plots.samples(merged, drawn, window=(-1.6, 1.6, -1.6, 1.6), title="samples gi
 # *Is the conditional network better or worse than the plain one?*
 
 # %% [markdown] tags=["solution"]
-# Better by the likelihood, where the label tells the peaks apart: each label's law is one piece, a Gaussian or an
-# arc, and a flow need not tear the plane. With two labels the difficulty is back, and the excess with it: two and
-# four peaks must be cut apart for each label. MMD² hardly tells the merged samples from real ones, nor did it for the
-# plain network. Several seeds: `pushforward study conditional`.
+# Better by the likelihood, where the label tells the peaks apart: each label's law is one piece, a Gaussian or an arc,
+# and a flow need not tear the plane. With two labels the difficulty is back, and the excess with it: two and four peaks
+# must be cut apart for each label. MMD² sees little of that: on the hexagon merged samples pass for real ones, as the
+# plain network's do; on the moons they are just told apart. Several seeds: `pushforward study conditional`.
 
 # %% [markdown]
 # ## Task 3. Digits
@@ -423,7 +423,7 @@ bits_of_uniform_noise = math.log2(17)
 # %% tags=["check"]
 @check
 def bits():
-    """Nats over D log 2; with 17 equally likely levels a pixel costs log2 17 = 4.09 bits."""
+    """That is what a pixel costs, in bits."""
     if bits_of_uniform_noise is ...:
         raise NotImplementedError
     if not math.isclose(bits_per_dim(100.0, 64), pf.metrics.bits_per_dim(100.0, 64)):

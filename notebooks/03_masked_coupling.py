@@ -118,7 +118,7 @@ log_det_of_composition = first + g(y)[1]
 # %% tags=["check"]
 @check
 def determinants_multiply():
-    """log_dets add, the second one taken at f(x)."""
+    """Log_dets add, the second one taken at f(x)."""
     if log_det_of_composition is ...:
         raise NotImplementedError
     jacobian = torch.func.vmap(torch.func.jacrev(lambda row: g(f(row)[0])[0]))(x)

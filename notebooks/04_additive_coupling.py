@@ -110,7 +110,7 @@ class AdditiveLayer(Transform):
 # %% tags=["check"]
 @check
 def additive_layer():
-    """Moving one half changes no volume, so log_det is the sum of all s: the same for every image."""
+    """The layer is invertible, its log_det true, the same for every image."""
     for swapped in (False, True):
         layer, x = AdditiveLayer(7, 16, swapped), torch.randn(10, 7)
         torch.nn.init.normal_(layer.s, std=0.3)
@@ -213,7 +213,7 @@ bits_per_pixel = levels.mean / (784 * math.log(2))
 # %% tags=["check"]
 @check
 def bits():
-    """Nats over 784 log 2."""
+    """That is what a pixel costs, in bits."""
     if bits_per_pixel is ...:
         raise NotImplementedError
     exact = pf.metrics.bits_per_dim(levels.mean, 784)
@@ -257,7 +257,7 @@ def five_columns(flow, z):
 # %% tags=["check"]
 @check
 def columns():
-    """z, three intermediate values, x."""
+    """The latent, three intermediate values, the image."""
     z = torch.randn(10, 784)
     found = five_columns(flow, z)
     if [tuple(column.shape) for column in found] != [(10, 784)] * 5:
