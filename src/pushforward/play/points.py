@@ -23,12 +23,14 @@ class Points(NamedTuple):
         train: (n, 2), float32.
         test: (m, 2), held out.
         density: The exact density, where there is one.
+        exact: Its log_prob of the held-out points, (m,), float64.
         window: (left, right, bottom, top): where they lie, with a margin; the same scale along both axes.
     """
 
     train: Tensor
     test: Tensor
     density: Density | None
+    exact: Tensor | None
     window: tuple[float, float, float, float]
 
 
@@ -54,10 +56,11 @@ def points_of(settings: Settings, file: Tensor | None = None) -> Points:
     """
     if settings.data in TOYS:
         x, _, density = TOYS[settings.data](settings.num_points, seed=settings.seed, **toy_arguments(settings))
-        return Points(x, density.sample(HELD_OUT, TEST_SEED), density, _window(x))
+        test = density.sample(HELD_OUT, TEST_SEED)
+        return Points(x, test, density, density.log_prob(test).double(), _window(x))
     if settings.data.startswith(SAMPLES_BEFORE):
         sample = three_sets(settings.data.removeprefix(SAMPLES_BEFORE), seed=settings.seed)
-        return Points(sample.train, sample.test, None, _window(torch.cat(sample)))
+        return Points(sample.train, sample.test, None, None, _window(torch.cat(sample)))
     if settings.data == FILE and file is None:
         raise InputError("drop a file with two columns of numbers on the page first.")
     x = file if settings.data == FILE and file is not None else unpacked(settings.drawn)
@@ -68,7 +71,7 @@ def points_of(settings: Settings, file: Tensor | None = None) -> Points:
         raise InputError("all points lie on one line along an axis: a density needs an area.")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(settings.seed))
     test, train = order.tensor_split([max(round(HELD_OUT_SHARE * len(x)), 2)])
-    return Points(x[train], x[test], None, _window(x))
+    return Points(x[train], x[test], None, None, _window(x))
 
 
 def _window(x: Tensor) -> tuple[float, float, float, float]:

@@ -44,6 +44,7 @@ class Trainer:
         self._settings = Settings()
         self._look = Look()
         self._file: Tensor | None = None
+        self._points = points_of(self._settings)
         self._wanted = False  # whether the page waits for a frame
         self._changed = True  # whether there is something new for it
         self._begin_anew, self._closed = True, False
@@ -75,7 +76,6 @@ class Trainer:
     def _run(self) -> None:
         settings = self._settings
         try:
-            self._points = points_of(settings, self._file)
             self._flow = flow_of(settings).eval()
             self._flow.initialize(self._points.train)
             self._left, self._changed = settings.step, True
@@ -199,7 +199,7 @@ class Trainer:
             if task == "file":
                 self._file = torch.frombuffer(bytearray(message["rows"]), dtype=torch.float32).reshape(-1, 2)
             settings = Settings.read(message["settings"])
-            points_of(settings, self._file)
+            self._points = points_of(settings, self._file)
             self._rewind()
             self._settings, self._begin_anew = settings, True
             self._running = bool(message.get("playing", False))
@@ -248,7 +248,7 @@ class Trainer:
         self._record()
         return frames.packed(
             "frame", arrays, step=self.step, running=self._running or self._left > 0, ended=self._ended,
-            curve=self._curve, script=script(self._now()), **texts,
+            curve=self._curve, **texts,
         )  # fmt: skip
 
     def _keep(self, message: bytes) -> None:

@@ -12,6 +12,7 @@ from pushforward.metrics import nll
 from pushforward.play.look import Look
 from pushforward.play.points import Points
 from pushforward.play.settings import Settings
+from pushforward.report.plots.canvas import corners
 from pushforward.transforms import Compose, Continuous, LULinear, Orthogonal, Permutation, Step
 
 PIXELS = 72  # of the densities, along each axis
@@ -28,12 +29,11 @@ def opening(points: Points, flow: Flow) -> tuple[dict[str, Tensor], dict[str, An
     texts: dict[str, Any] = {
         "window": points.window,
         "entropy": None if points.density is None else points.density.entropy(),
-        "floor": None if points.density is None else -points.density.log_prob(points.test).double().mean().item(),
+        "floor": None if points.exact is None else -points.exact.mean().item(),
         "num_train": len(points.train),
         "num_test": len(points.test),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
         "passes": {"score": flow.transform.forward_passes, "sample": flow.transform.inverse_passes},
-        "flow": repr(flow),
     }
     if points.density is not None:
         arrays["exact"] = points.density.log_prob(pixels(points.window).flatten(0, 1)).reshape(PIXELS, PIXELS)
@@ -45,13 +45,6 @@ def pixels(window: tuple[float, float, float, float], number: int = PIXELS) -> T
     left, right, bottom, top = window
     at = (torch.arange(number) + 0.5) / number
     across, up = left + (right - left) * at, bottom + (top - bottom) * at
-    return torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
-
-
-def corners(window: tuple[float, float, float, float]) -> Tensor:
-    """Return the plane's grid, (LINES, LINES, 2), rows from bottom to top."""
-    left, right, bottom, top = window
-    across, up = torch.linspace(left, right, LINES), torch.linspace(bottom, top, LINES)
     return torch.stack(torch.meshgrid(across, up, indexing="xy"), -1)
 
 
@@ -84,8 +77,8 @@ def losses(flow: Flow, points: Points) -> dict[str, Any]:
         "test": held_out.mean,
         "test_error": held_out.standard_error,
     }
-    if points.density is not None:
-        gap = points.density.log_prob(points.test).double() - flow.log_prob(points.test).double()
+    if points.exact is not None:
+        gap = points.exact - flow.log_prob(points.test).double()
         found |= {"excess": gap.mean().item(), "excess_error": (gap.std() / len(gap) ** 0.5).item()}
     return found
 
@@ -95,7 +88,7 @@ def frame(flow: Flow, points: Points, look: Look, settings: Settings) -> tuple[d
     generator = torch.Generator().manual_seed(settings.seed)
     used = flow if look.layers is None else _with_layers(flow, look.layers)
     cloud = points.train[:CLOUD]
-    grid = corners(points.window)
+    grid = corners(points.window, LINES, torch.float32)
     start = torch.cat((grid.reshape(-1, 2), cloud))
     steps = steps_apart(flow, start)
     stages = torch.stack([start, *(step.value for step in steps)])
