@@ -128,7 +128,7 @@ def test_what_a_busy_process_has_not_heard_is_limited_and_tells_nobody_to_wait(n
     assert len(session._unheard) <= sessions.MOST_UNHEARD
     session.watch(got := (lambda message: None))
     session.leave(got)
-    assert session._unheard[-1] == {"do": "pause"}  # that is always said
+    assert session._unheard[-1] == {"do": "leave"}  # that is always said
 
 
 def test_what_nobody_watches_is_not_kept(named):

@@ -14,6 +14,8 @@ from pushforward.numerics.generators import check_generator
 
 # Rows evaluated at once: a chunk times a few hundred quadrature nodes stays near the processor's cache.
 _CHUNK = 1024
+_BLOCK = 8  # points of a grid, along each axis, of which only the middle is looked at first
+_EMPTY = -100.0  # nats
 
 
 class Density(ABC):
@@ -178,7 +180,9 @@ def grid_entropy(
     """Return -∫ p log p over a rectangle by the trapezoid rule, in nats.
 
     For a smooth density that vanishes at the edges the rule converges faster than any power of `step`: at half the
-    width of the noise every toy density's entropy is right to 1e-7.
+    width of the noise every toy density's entropy is right to 1e-7. Blocks of points whose middle lies more than a
+    dozen widths of the noise away from all data (log p below `_EMPTY`) are passed over: a thin curve leaves most of
+    the plane empty.
 
     Args:
         log_prob: Log-density of points (n, 2).
@@ -190,6 +194,12 @@ def grid_entropy(
         torch.linspace(a, b, math.ceil((b - a) / step) + 1, dtype=torch.float64) for a, b in zip(low, high, strict=True)
     ]
     area = math.prod((axis[1] - axis[0]).item() for axis in axes)
-    # One column of the grid at a time; entr(p) = -p log p, 0 at p = 0.
-    columns = (torch.cartesian_prod(first.reshape(1), axes[1]) for first in axes[0])
-    return area * sum(torch.special.entr(log_prob(points).exp()).sum().item() for points in columns)
+    across, up = (axis.split(_BLOCK) for axis in axes)
+    heights = torch.stack([part.mean() for part in up])
+    total = 0.0
+    for part in across:
+        full = log_prob(torch.cartesian_prod(part.mean().reshape(1), heights)) > _EMPTY
+        if full.any():
+            rows = torch.cat([one for one, is_full in zip(up, full.tolist(), strict=True) if is_full])
+            total += torch.special.entr(log_prob(torch.cartesian_prod(part, rows)).exp()).sum().item()
+    return area * total

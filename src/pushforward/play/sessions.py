@@ -17,6 +17,7 @@ KEPT_SECONDS = 600.0  # of a session that no one watches
 LOOK_SECONDS = 5.0  # between two looks for such sessions
 
 MOST_UNHEARD = 100  # messages that a process has not heard yet
+LAST_COUNTS = ("look", "pause", "leave")  # messages of which, in a row, the last is enough
 ENDED, TAKEN = 4500, 4410  # codes with which a page's WebSocket closes: the process has ended; another page has come
 
 Receiver = Callable[[bytes | int], None]
@@ -59,7 +60,7 @@ class Session:
         """Be watched by no one: the training pauses."""
         if self.receiver is receiver:
             self.receiver, self.left = None, time.monotonic()
-            self._queue({"do": "pause"})
+            self._queue({"do": "leave"})
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message to the process, without waiting for it.
@@ -75,8 +76,8 @@ class Session:
 
     def _queue(self, message: dict[str, Any]) -> None:
         with self._news:
-            if self._unheard and self._unheard[-1]["do"] == message["do"] and message["do"] in ("look", "pause"):
-                self._unheard.pop()  # the last one counts
+            if self._unheard and self._unheard[-1]["do"] == message["do"] and message["do"] in LAST_COUNTS:
+                self._unheard.pop()
             self._unheard.append(message)
             self._news.notify()
 

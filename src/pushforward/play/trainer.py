@@ -4,8 +4,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,17 @@ from torch import Tensor
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import save
 from pushforward.play import export, frames, views
+from pushforward.play.film import Film
 from pushforward.play.lessons import LESSONS
 from pushforward.play.look import Look
 from pushforward.play.model import flow_of, loss_of, script, training
-from pushforward.play.points import points_of
+from pushforward.play.pace import FULL_SPEED, Pace
+from pushforward.play.points import Points, points_of
 from pushforward.play.settings import Settings
 from pushforward.training import fit
 
 NAP = 0.005  # seconds between two looks for news while steps are held back
-CHUNK = 0.05  # seconds of training between two looks at full speed
-MOST_CURVE = 400  # points of the curve; beyond, every second one goes
-MOST_AT_ONCE = 20_000
-MOST_KEPT = 32  # frames for what is taken along
 CURVE_OF_A_RETURN = 60  # points of the curve up to the step that an address names
-FULL_SPEED = 0.0
 
 
 class Trainer:
@@ -41,66 +39,62 @@ class Trainer:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._settings = Settings()
         self._look = Look()
         self._file: Tensor | None = None
-        self._points = points_of(self._settings)
+        self._next: Callable[[], None] | None = None  # what the run in hand gives way to
+        self._closed = False
+        self._watched = True  # a run without a page takes no steps
         self._wanted = False  # whether the page waits for a frame
-        self._changed = True  # whether there is something new for it
-        self._begin_anew, self._closed = True, False
-        self._lesson = ""  # whose experiment is to be shown before the next run
-        self._rewind()
+        self._frame_seconds = 0.0
+        self._set_up(Settings(), points_of(Settings()))
 
-    def _rewind(self) -> None:
-        self.step, self._running, self._speed = 0, False, FULL_SPEED
-        self._left = 0  # steps to take, whatever the speed
-        self._paced, self._paced_from = 0, time.perf_counter()
-        self._chunk, self._chunk_began, self._frame_seconds = 1, time.perf_counter(), 0.0
-        self._curve: list[dict[str, Any]] = []
-        self._kept: list[bytes] = []  # frames for a page without a server and an animation
-        self._kept_every, self._kept_step = 1, 0
-        self._ended = False
+    def _set_up(self, settings: Settings, points: Points) -> None:
+        """Begin a run anew as soon as the one in hand has given way."""
+        self._settings, self._points = settings, points
+        self.step, self._ended, self._changed = 0, False, True
+        self._pace, self._film = Pace(), Film()
+        self._pace.take(settings.step)
+        self._next = self._run
 
     def serve(self) -> None:
         """Train one run after another until the page is gone."""
         torch.set_num_threads(1)  # the other processors are the browser's
         while not self._closed:
-            if self._lesson:
-                self._show_lesson()
-            elif self._begin_anew:
-                self._begin_anew = False
-                self._run()
+            work, self._next = self._next, None
+            if work:
+                work()
             else:
                 self._hear(wait=True)
 
+    def _leaves(self) -> bool:
+        """Return whether the run in hand is to be left."""
+        return self._closed or self._next is not None
+
     def _run(self) -> None:
-        settings = self._settings
         try:
-            self._flow = flow_of(settings).eval()
+            self._flow = flow_of(self._settings).eval()
             self._flow.initialize(self._points.train)
-            self._left, self._changed = settings.step, True
             self._send_opening()
             history = fit(
-                self._flow, self._points.train, loss=loss_of(settings), watch=self._between, progress=False,
-                **training(settings),
+                self._flow, self._points.train, loss=loss_of(self._settings), watch=self._between, progress=False,
+                **training(self._settings),
             )  # fmt: skip
         except (InputError, RunError) as error:
             self._say("error", text=str(error))
             self._ended = True
         else:
             self._ended = history.stopped_because == "finished"
+        if self._ended:
+            self._pace.hold()
         with torch.no_grad():
             while not self._leaves():
                 self._hear(wait=True)
                 self._show()
 
-    def _leaves(self) -> bool:
-        """Return whether the run in hand is to be left."""
-        return self._begin_anew or self._closed or bool(self._lesson)
-
-    def _show_lesson(self) -> None:
+    def _show_lesson(self, name: str) -> None:
         """Run an experiment and send its sentences as it finds them; the page's own run begins anew after it."""
-        name, self._lesson = self._lesson, ""
+        self._set_up(self._settings, self._points)
+        again, self._next = self._next, None
         self._say("answer", lesson=name, sentence="", done=False)
         try:
             for sentence in LESSONS[name].show():
@@ -111,59 +105,32 @@ class Trainer:
         except (InputError, RunError) as error:
             self._say("error", text=str(error))
         self._say("answer", lesson=name, sentence="", done=True)
-        self._rewind()
-        self._begin_anew = True
+        self._next = again
 
     def _between(self, step: int) -> int | None:
         """Watch the run: answer the page, and say how many steps to take next."""
-        trained = time.perf_counter() - self._chunk_began
-        self._left = max(self._left - (step - self.step), 0)
+        self._pace.came(step - self.step)
         self._changed |= step != self.step
         self.step = step
-        if not self._curve or step - self._curve[-1]["step"] >= max(self._settings.step / CURVE_OF_A_RETURN, 1):
-            self._record()
-            if self._left:
-                self._keep(self._frame())
+        if self._film.step < 0 or step - self._film.step >= max(self._settings.step / CURVE_OF_A_RETURN, 1):
+            self._add_losses()
+            if self._pace.left and self._film.wants(step):
+                self._film.keep(step, self._frame())
         if step >= self._settings.num_steps:
-            self._running, self._left = False, 0
+            self._pace.hold()
             return 1
         self._hear(wait=False)
         while not self._leaves():
             self._show()
-            steps = self._steps_now(trained)
+            steps = self._pace.steps_now(self._frame_seconds) if self._watched else 0
             if steps:
-                self._chunk_began = time.perf_counter()
                 return steps
-            self._hear(wait=not self._running)
+            self._hear(wait=not (self._pace.running and self._watched))
         return None
-
-    def _steps_now(self, trained: float) -> int:
-        """Return how many steps may be taken now; the last ones took so many seconds."""
-        if self._left:
-            self._grow(trained)
-            return min(self._left, self._chunk)
-        if not self._running:
-            return 0
-        if self._speed == FULL_SPEED:
-            self._grow(trained)
-            return self._chunk
-        due = int((time.perf_counter() - self._paced_from) * self._speed) - self._paced
-        if due <= 0:
-            return 0
-        if due > max(self._speed, 1):  # it cannot keep up: nothing is made up for
-            self._paced_from, self._paced, due = time.perf_counter(), 0, 1
-        self._paced += due
-        return due
-
-    def _grow(self, trained: float) -> None:
-        """Take more steps at once where they take little time, beside that of a frame too."""
-        aim = max(CHUNK, 2 * self._frame_seconds)
-        self._chunk = min(self._chunk * 2, MOST_AT_ONCE) if trained < aim / 2 else self._chunk
-        self._chunk = max(self._chunk // 2, 1) if trained > 2 * aim else self._chunk
 
     def _hear(self, *, wait: bool) -> None:
         """Do what the page has said; wait for it, or only as long as a nap."""
-        if not self._connection.poll(None if wait else (NAP if self._running and self._speed else 0)):
+        if not self._connection.poll(None if wait else (NAP if self._pace.running and self._pace.speed else 0)):
             return
         try:
             while True:
@@ -181,34 +148,32 @@ class Trainer:
 
     def _obey(self, message: Mapping[str, Any]) -> None:
         task = message["do"]
+        self._watched = task != "leave"
         if task == "look":
             look = Look.read(message.get("look", {}))
             self._changed |= look != self._look
             self._look, self._wanted = look, True
         elif task == "play":
-            self._speed = float(message.get("speed", FULL_SPEED))
-            self._paced, self._paced_from = 0, time.perf_counter()
-            self._running, self._changed = True, True
-        elif task == "pause":
-            self._running, self._left, self._changed = False, 0, True
+            self._pace.play(float(message.get("speed", FULL_SPEED)))
+            self._changed = True
+        elif task in ("pause", "leave"):
+            self._pace.hold()
+            self._changed = True
         elif task in ("step", "epoch"):
             epoch = -(-len(self._points.train) // self._settings.batch_size)
-            self._running = False
-            self._left = 1 if task == "step" else epoch - self.step % epoch
+            self._pace.take(1 if task == "step" else epoch - self.step % epoch)
         elif task in ("begin", "file"):
             if task == "file":
                 self._file = torch.frombuffer(bytearray(message["rows"]), dtype=torch.float32).reshape(-1, 2)
             settings = Settings.read(message["settings"])
-            self._points = points_of(settings, self._file)
-            self._rewind()
-            self._settings, self._begin_anew = settings, True
-            self._running = bool(message.get("playing", False))
-            self._speed = float(message.get("speed", FULL_SPEED))
+            self._set_up(settings, points_of(settings, self._file))
+            if message.get("playing", False):
+                self._pace.running, self._pace.speed = True, float(message.get("speed", FULL_SPEED))
         elif task == "show":
             if message.get("lesson") not in LESSONS:
                 raise InputError(f"there is no lesson {str(message.get('lesson'))[:40]!r}.")
-            self._settings = replace(self._settings, step=self.step + self._left)  # where the page goes on
-            self._lesson = message["lesson"]
+            self._settings = replace(self._settings, step=self.step + self._pace.left)  # where the page goes on
+            self._next = partial(self._show_lesson, message["lesson"])
         elif task == "script":
             self._say("file", name="flow.py", raw=script(self._now()).encode())
         elif task == "model":
@@ -240,36 +205,24 @@ class Trainer:
             self._say("refused", text=str(error))
             return
         self._send(message)
-        self._keep(message)
+        self._film.keep(self.step, message)
         self._frame_seconds = time.perf_counter() - began
 
     def _frame(self) -> bytes:
         arrays, texts = views.frame(self._flow, self._points, self._look, self._settings)
-        self._record()
+        self._add_losses()
         return frames.packed(
-            "frame", arrays, step=self.step, running=self._running or self._left > 0, ended=self._ended,
-            curve=self._curve, **texts,
+            "frame", arrays, step=self.step, running=self._pace.moving, ended=self._ended, curve=self._film.curve,
+            **texts,
         )  # fmt: skip
-
-    def _keep(self, message: bytes) -> None:
-        """Keep a frame now and then: so many in all that a page of them stays small."""
-        if self._kept and self.step < self._kept_step + self._kept_every:
-            return
-        self._kept, self._kept_step = [*self._kept, message], self.step
-        if len(self._kept) > MOST_KEPT:
-            self._kept, self._kept_every = self._kept[::2], 2 * self._kept_every
 
     def _recorded(self) -> list[bytes]:
         """Return the frames that were kept, and the flow as it is."""
-        return [*self._kept, self._frame()]
+        return [*self._film.frames, self._frame()]
 
-    def _record(self) -> None:
-        """Add a point to the curve of the losses."""
-        if self._curve and self._curve[-1]["step"] == self.step:
-            return
-        self._curve.append({"step": self.step, **views.losses(self._flow, self._points)})
-        if len(self._curve) > MOST_CURVE:
-            self._curve = [*self._curve[:-1:2], self._curve[-1]]
+    def _add_losses(self) -> None:
+        if self._film.step != self.step:
+            self._film.add(self.step, views.losses(self._flow, self._points))
 
     def _say(self, kind: str, raw: bytes = b"", **texts: Any) -> None:
         self._send(frames.packed(kind, raw=raw, **texts))

@@ -71,16 +71,15 @@ def _apart(part: nn.Module, x: Tensor, name: str = "") -> list[Step]:
 
 def losses(flow: Flow, points: Points) -> dict[str, Any]:
     """Return the negative log-likelihoods in nats, and the excess over the exact density, each with its error."""
-    held_out = nll(flow, points.test)
-    found = {
-        "train": nll(flow, points.train[:TRAIN_ROWS]).mean,
-        "test": held_out.mean,
-        "test_error": held_out.standard_error,
-    }
+    held_out = -flow.log_prob(points.test).double()
+    found = {"train": nll(flow, points.train[:TRAIN_ROWS]).mean, **_mean("test", held_out)}
     if points.exact is not None:
-        gap = points.exact - flow.log_prob(points.test).double()
-        found |= {"excess": gap.mean().item(), "excess_error": (gap.std() / len(gap) ** 0.5).item()}
+        found |= _mean("excess", held_out + points.exact)
     return found
+
+
+def _mean(name: str, values: Tensor) -> dict[str, float]:
+    return {name: values.mean().item(), f"{name}_error": (values.std() / len(values) ** 0.5).item()}
 
 
 def frame(flow: Flow, points: Points, look: Look, settings: Settings) -> tuple[dict[str, Tensor], dict[str, Any]]:
