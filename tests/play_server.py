@@ -20,13 +20,14 @@ WITHIN = 60.0  # seconds: the processes of a session import torch first
 class Served:
     """The server as a process of its own."""
 
-    def __init__(self):
-        command = [sys.executable, "-m", "pushforward", "play", "--no-browser", "--port", "0"]
+    def __init__(self, port=0):
+        command = [sys.executable, "-m", "pushforward", "play", "--no-browser", "--port", str(port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]+)", self.said)
         assert found, self.process.stderr.read()
         self.port, self.token = int(found[1]), found[2]
+        self.address = f"http://127.0.0.1:{self.port}/?token={self.token}"
         self.host = f"127.0.0.1:{self.port}"
         self.cookie = f"pushforward-play-{self.port}={self.token}"
 

@@ -1,13 +1,11 @@
 """A page of `pushforward play` in a real browser; without Chromium and its driver these tests are not run."""
 
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
+
+from play_server import Served
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 collect_ignore_glob = [] if BROWSER and DRIVER else ["test_*.py"]
@@ -16,16 +14,12 @@ WINDOW = (1500, 1400)
 
 @pytest.fixture(scope="session")
 def server():
-    """The address of a running server."""
-    command = [sys.executable, "-m", "pushforward", "play", "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    address = re.search(r"http\S+", process.stdout.readline())[0]
-    yield address
-    process.stdout.close()
-    process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    assert process.wait(5) == 0
-    assert time.monotonic() - began < 1.5
+    """A running server."""
+    served = Served()
+    yield served
+    seconds, _ = served.end()
+    assert served.process.returncode == 0
+    assert seconds < 1.5
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +42,7 @@ def page(server, driver):
     """Open the page with a query; at the end nothing may stand on the console."""
     page = Page(server, driver)
     yield page
-    complaints = [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    complaints = page.forget_complaints()
     driver.get("about:blank")
     assert complaints == []
 
@@ -57,13 +51,17 @@ class Page:
     """What a visitor sees and does."""
 
     def __init__(self, server, driver):
-        self._server, self.driver = server, driver
+        self.server, self.driver = server, driver
 
     def open(self, **query):
         self.driver.get("about:blank")
-        self.driver.get(self._server + "".join(f"&{name}={value}" for name, value in query.items()))
+        self.driver.get(self.server.address + "".join(f"&{name}={value}" for name, value in query.items()))
         self.until(lambda: self.text("at-nll") not in ("–", ""))
         return self
+
+    def forget_complaints(self):
+        """Return what the console has warned of since this was asked last."""
+        return [line["message"] for line in self.driver.get_log("browser") if line["level"] in ("WARNING", "SEVERE")]
 
     def run(self, code, *arguments):
         return self.driver.execute_script(code, *arguments)
@@ -79,6 +77,14 @@ class Page:
 
     def click(self, name):
         self.element(name).click()
+
+    def drop(self, file):
+        """Drop a file on the page."""
+        self.run(
+            "const held = new DataTransfer(); held.items.add(new File([arguments[1]], arguments[0]));"
+            "document.dispatchEvent(new DragEvent('drop', {dataTransfer: held, bubbles: true, cancelable: true}))",
+            file.name, file.read_text(),
+        )  # fmt: skip
 
     def until(self, done, seconds=30):
         end = time.monotonic() + seconds

@@ -1,5 +1,6 @@
 """The page does what it says: it trains, steps, follows, shares, and can be used by keys alone."""
 
+import os
 import re
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.support.ui import Select
 
+from play_server import Served, kill
 from pushforward.play.lessons import LESSONS
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -161,3 +163,99 @@ def test_it_stays_at_thirty_frames_while_it_trains(page):
     )
     print(f"{frames:.0f} frames a second")
     assert frames > 15  # 30 on a quiet machine; two processors are shared with whatever else runs
+
+
+def test_a_dropped_file_is_learned_and_a_bad_one_changes_nothing(page, tmp_path):
+    page.open(step=7)
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("a,b\n" + "".join(f"{i % 17},{(7 * i) % 23}\n" for i in range(200)))
+    bad.write_text("a,b,c\n1,2,3\n2,3,5\n")
+    page.drop(bad)
+    page.until(lambda: "two columns" in page.text("banner"))
+    assert page.number("at-step") == 7
+    assert "data=file" not in page.driver.current_url
+    page.forget_complaints()  # that the file was refused is told on the console
+    page.drop(good)
+    page.until(lambda: "160 training points, 40 held out" in page.text("cost"))
+    assert page.element("banner").text == ""
+    page.click("one-step")
+    page.at_step(1)
+
+
+def test_a_tab_that_takes_a_session_over_ends_the_other(page):
+    page.open(step=20)
+    page.at_step(20)
+    first = page.driver.current_window_handle
+    name = page.run("return sessionStorage.getItem('session')")
+    page.driver.switch_to.new_window("tab")
+    try:
+        page.driver.get(f"http://{page.server.host}/icon.svg")
+        page.run("sessionStorage.setItem('session', arguments[0])", name)  # as a duplicated tab has it
+        page.forget_complaints()  # a picture has no icon
+        page.driver.get(f"http://{page.server.host}/?step=30")
+        page.until(lambda: page.text("at-nll") not in ("–", ""))
+        page.at_step(30)
+        page.driver.switch_to.window(first)
+        page.until(lambda: "another tab" in page.text("banner"))
+    finally:
+        page.driver.switch_to.window(page.driver.window_handles[-1])
+        page.driver.close()
+        page.driver.switch_to.window(first)
+
+
+def test_a_training_that_is_killed_comes_back_where_it_was(page):
+    page.open(step=40)
+    page.at_step(40)
+    nll = page.text("at-nll")
+    page.run(
+        "const banner = document.getElementById('banner'); window.banners = [];"
+        "new MutationObserver(() => banners.push(banner.textContent)).observe(banner, {childList: true})"
+    )
+    for process in page.server.trainers():
+        kill(process)
+    page.until(lambda: any("comes back by itself" in text for text in page.run("return banners")))
+    page.until(lambda: page.text("banner") == "")
+    page.at_step(40)
+    assert page.text("at-nll") == nll
+
+
+def test_a_server_that_ends_is_missed_and_the_page_opened_again_is_the_same(page):
+    own = Served()
+    page.driver.get(own.address + "&step=25")
+    page.until(lambda: page.text("at-nll") not in ("–", ""))
+    page.at_step(25)
+    nll, state = page.text("at-nll"), page.run("return location.search")
+    own.end()
+    page.until(lambda: "start it again" in page.text("banner"))
+    page.driver.get("about:blank")
+    page.forget_complaints()  # that the server cannot be reached
+    page.driver.get(page.server.address + state.replace("?", "&"))
+    page.until(lambda: page.text("at-nll") not in ("–", ""))
+    page.at_step(25)
+    assert page.text("at-nll") == nll
+
+
+def test_memory_stays_flat(page):
+    minutes = float(os.environ.get("PLAY_MINUTES", "0.3"))
+    page.open()
+    Select(page.element("speed")).select_by_value("0")
+    time.sleep(5)  # everything has been used once
+    end, rows = time.monotonic() + 60 * minutes, []
+    while not rows or time.monotonic() < end:
+        if page.text("play") == "Play":  # the schedule has ended: once more
+            page.click("reset")
+            page.until(lambda: page.number("at-step") == 0)
+            page.click("play")
+        page.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        heap = page.run("return performance.memory.usedJSHeapSize / 2**20")
+        rows.append((heap, max(map(resident, page.server.trainers())), resident(page.server.process.pid)))
+        time.sleep(min(60 * minutes / 10, 15))
+    print(*(f"page {a:.1f}, training {b:.1f}, server {c:.1f} MiB" for a, b, c in rows), sep="\n")
+    half = len(rows) // 2
+    for values, most in zip(zip(*rows, strict=True), (10, 40, 10), strict=True):
+        assert max(values[half:]) < max(values[: half + 1]) + most
+
+
+def resident(process):
+    """Return the MiB of memory that a process has."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1]) / 1024

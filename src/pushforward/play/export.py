@@ -17,7 +17,8 @@ from pushforward.play import frames
 from pushforward.play.page import catalogue
 
 MODULES = (
-    "address", "colours", "connection", "controls", "plane", "curve", "lesson", "layers", "save", "recording", "main",
+    "parts", "address", "colours", "connection", "controls", "plane", "curve", "lesson", "layers", "pictures", "hand",
+    "save", "recording", "main",
 )  # fmt: skip
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SIDE = 300  # pixels of a picture of the animation
