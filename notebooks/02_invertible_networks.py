@@ -454,7 +454,9 @@ pf.plots.images(digits_flow.sample(40), across=20, title="samples")
 
 # %%
 codes = digits_flow.encode(test.x + torch.rand(test.x.shape))
-pf.plots.pairs(codes, torch.randn_like(codes), [f"z{i}" for i in range(1, 65)], most_columns=4)
+pf.plots.pairs(
+    codes, torch.randn_like(codes), [f"z{i}" for i in range(1, 65)], most_columns=4, who=("codes", "draws of N(0, I)")
+)
 
 # %%
 pf.plots.latent_quantiles(pf.metrics.latent_normality(codes))

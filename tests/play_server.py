@@ -18,11 +18,14 @@ WITHIN = 60.0  # seconds: the processes of a session import torch first
 
 
 class Served:
-    """The server as a process of its own."""
+    """The server as a process of its own, which opens a browser if it is given the command of one."""
 
-    def __init__(self, port=0):
-        command = [sys.executable, "-m", "pushforward", "play", "--no-browser", "--port", str(port)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, browser=None):
+        command = [sys.executable, "-m", "pushforward", "play", "--port", "0", *([] if browser else ["--no-browser"])]
+        environment = {**os.environ, **({"BROWSER": browser} if browser else {})}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
         self.said = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]+)", self.said)
         assert found, self.process.stderr.read()

@@ -19,6 +19,8 @@ def test_log_z_is_that_of_gauss_legendre_quadrature(name):
     x = 7 * torch.stack(torch.meshgrid(nodes, nodes, indexing="ij"), -1)
     integral = (ENERGIES[name].log_density(x).exp() * torch.outer(weights, weights)).sum() * 49
     assert ENERGIES[name].log_z == pytest.approx(math.log(integral), abs=1e-3)
+    probability = (ENERGIES[name].log_prob(x).exp() * torch.outer(weights, weights)).sum() * 49
+    assert probability.item() == pytest.approx(1, abs=1e-3)
 
 
 def potential(name, z1, z2):

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 import pytest
 
@@ -41,6 +42,27 @@ def test_the_opened_address_is_answered_with_a_strict_cookie_and_no_token(served
     assert status == 303
     assert headers["location"] == "/?lesson=a%26b"
     assert headers["set-cookie"] == f"{served.cookie}; path=/; httponly; samesite=strict".lower()
+
+
+def test_the_browser_is_opened_with_a_ticket_that_serves_once_in_place_of_the_token(tmp_path):
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.part && mv {opened}.part {opened}\n')
+    browser.chmod(0o755)
+    served = Served(browser=f"{browser} %s")
+    end = time.monotonic() + 30
+    while not opened.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    address = opened.read_text().strip()
+    place = address.removeprefix(f"http://{served.host}")
+    assert place.startswith("/?token=")
+    assert served.token not in address
+    status, headers, _ = served.ask(place, cookie=())
+    assert (status, headers["location"]) == (303, "/")
+    assert headers["set-cookie"].startswith(served.cookie.lower())
+    assert served.ask(place, cookie=())[0] == 401
+    assert served.ask(place)[0] == 303  # a browser that asks twice has its cookie
+    assert place.removeprefix("/?token=") not in served.end()[1]
 
 
 @pytest.mark.parametrize("form", ["%74oken={}", "token={}&x=1", "token=%2e{}", "token={}&token={}"])
@@ -160,7 +182,7 @@ def test_no_path_reaches_the_disk(served, target):
         ("/", "GET", 200),
         ("/nothing", "GET", 404),
         ("/", "PUT", 403),
-        ("/?token=x", "GET", 200),
+        ("/?token=x", "GET", 303),
         ("/upload", "GET", 404),
     ],
 )

@@ -201,5 +201,6 @@ def test_samples_name_both_panels_and_the_axes():
 
 def test_codes_with_a_gradient_are_drawn(flow):
     codes = torch.rand(20, 2, requires_grad=True) * 2
-    assert pf.plots.pairs(codes, codes, ["z1", "z2"]).axes
+    figure = pf.plots.pairs(codes, codes, ["z1", "z2"], who=("codes", "draws"))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["codes", "draws"]
     assert pf.plots.plane(codes, codes, ["z1", "z2"], flow).axes

@@ -37,6 +37,10 @@ class Energy:
         cell = 2 * math.log((line[1] - line[0]).item())
         return torch.logsumexp(torch.cat(rows).flatten(), 0).item() + cell
 
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the normalized log density of z (*batch, 2), in nats: (*batch,)."""
+        return self.log_density(z) - self.log_z
+
 
 def _bell(distance: Tensor, width: float) -> Tensor:
     return -0.5 * (distance / width).square()

@@ -35,10 +35,12 @@ class Doorkeeper:
         app: What answers.
         port: Of the server.
         token: The secret.
+        ticket: Opens the page once in place of the token: it goes to the browser on a command line, which other users
+            of the machine can read.
     """
 
-    def __init__(self, app: App, *, port: int, token: str) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: App, *, port: int, token: str, ticket: str = "") -> None:
+        self._app, self._token, self._ticket = app, token, ticket
         self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
         self._cookie = f"pushforward-play-{port}"
 
@@ -49,9 +51,12 @@ class Doorkeeper:
             return
         if not self._is_from_here(scope):
             await _refuse(scope, send, 403, "This server answers its own page alone.")
-        elif scope["type"] == "http" and self._is_token(_first(parse_qs(_text(scope["query_string"])))):
+            return
+        known = any(self._is_token(value) for value in self._brought(scope))
+        given = _first(parse_qs(_text(scope["query_string"]))) if scope["type"] == "http" else None
+        if given is not None and (known or self._is_token(given) or self._is_ticket(given)):
             await self._welcome(scope, send)
-        elif not any(self._is_token(value) for value in self._brought(scope)):
+        elif not known:
             await _refuse(scope, send, 401, "Open the address that `pushforward play` printed: it holds the token.")
         else:
             await self._app(scope, receive, _with_headers(send))
@@ -72,8 +77,15 @@ class Doorkeeper:
             and all(origin == b"http://" + hosts[0] for origin in origins)
         )
 
-    def _is_token(self, found: str | None) -> bool:
-        return found is not None and hmac.compare_digest(found.encode(), self._token.encode())
+    def _is_token(self, found: str) -> bool:
+        return hmac.compare_digest(found.encode(), self._token.encode())
+
+    def _is_ticket(self, found: str) -> bool:
+        """Return whether this is the ticket, which is used up by that."""
+        is_ticket = self._ticket != "" and hmac.compare_digest(found.encode(), self._ticket.encode())
+        if is_ticket:
+            self._ticket = ""
+        return is_ticket
 
     def _brought(self, scope: Scope) -> list[str]:
         """Return the values of the cookie; those of other servers of this machine may be of any form."""

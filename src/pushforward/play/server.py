@@ -39,7 +39,7 @@ LAST_SECONDS = 0.4  # after Ctrl-C, for a page that does not hang up
 TASKS = {"look", "play", "pause", "step", "epoch", "begin", "script", "model", "show", "page", "animation"}
 
 
-def application(*, port: int, token: str) -> Doorkeeper:
+def application(*, port: int, token: str, ticket: str = "") -> Doorkeeper:
     """Return the server's application; see `Doorkeeper` for who is let in."""
     pages = page_files()
 
@@ -81,7 +81,7 @@ def application(*, port: int, token: str) -> Doorkeeper:
         WebSocketRoute("/socket", talk),
         Route("/{name}", page),
     ]
-    return Doorkeeper(Starlette(routes=routes, lifespan=life), port=port, token=token)
+    return Doorkeeper(Starlette(routes=routes, lifespan=life), port=port, token=token, ticket=ticket)
 
 
 def page_files() -> dict[str, bytes]:
@@ -227,13 +227,13 @@ def serve(*, port: int, browser: bool, lesson: str, state: str) -> None:
         raise RunError(f"port {port} cannot be used: another program has it (choose another with --port)") from error
     socket.listen()  # who comes before the server is ready waits
     port = socket.getsockname()[1]
-    token = secrets.token_urlsafe(24)
-    config.app = application(port=port, token=token)
-    parts = [f"token={token}", *([f"lesson={lesson}"] if lesson else []), *([state] if state else [])]
-    address = f"http://127.0.0.1:{port}/?{'&'.join(parts)}"
-    print(f"The page is at {address}\nCtrl-C ends it.", flush=True)
+    token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24) if browser else ""
+    config.app = application(port=port, token=token, ticket=ticket)
+    rest = "".join(f"&{part}" for part in (f"lesson={lesson}" if lesson else "", state) if part)
+    address = f"http://127.0.0.1:{port}/?token="
+    print(f"The page is at {address}{token}{rest}\nCtrl-C ends it.", flush=True)
     if browser:
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        threading.Thread(target=webbrowser.open, args=[f"{address}{ticket}{rest}"], daemon=True).start()
     with suppress(KeyboardInterrupt):  # the usual end
         _Server(config).run(sockets=[socket])
 

@@ -16,7 +16,7 @@ from pushforward.report.plots.canvas import BLACK, BLUE, DATA, DENSITY_MAP, SAMP
 if TYPE_CHECKING:
     from pushforward.training import History
 
-_WHO = ((DATA, "data"), (SAMPLES, "samples"))
+_COLOURS, _NAMES = (DATA, SAMPLES), ("data", "samples")
 POINTS = 3_000  # drawn in one panel
 GRID = 200  # steps of a density's grid along each axis
 MOST_UNEQUAL = 5.0  # of two columns' ranges: nearer ones are taken to be of one unit, and drawn to one scale
@@ -56,7 +56,9 @@ def history(history: "History", *, loss: str = "loss (nats)") -> Picture:
     return figure
 
 
-def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: int = 6) -> Picture:
+def pairs(
+    data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: int = 6, who: tuple[str, str] = _NAMES
+) -> Picture:
     """Every pair of columns, data below the diagonal and samples above it; each column alone on the diagonal.
 
     Args:
@@ -64,6 +66,7 @@ def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: 
         samples: (m, D).
         names: The columns' names.
         most_columns: Columns beyond these are left out.
+        who: What the legend calls the two.
     """
     num_columns = min(len(names), most_columns)
     data, samples = data.detach()[:, :num_columns], samples.detach()[:, :num_columns]
@@ -92,7 +95,7 @@ def pairs(data: Tensor, samples: Tensor, names: Sequence[str], *, most_columns: 
                 axes.set_yticklabels([])
             axes.tick_params(labelsize=8)
             axes.locator_params(nbins=4)
-    handles = [Line2D([], [], color=c, marker="o", linestyle="", label=n) for c, n in _WHO]
+    handles = [Line2D([], [], color=c, marker="o", linestyle="", label=n) for c, n in zip(_COLOURS, who, strict=True)]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
@@ -112,7 +115,7 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
     num_panels = 2 if flow is None else 3
     figure = Picture(figsize=(3.3 * num_panels, 3.4), layout="constrained")
     panels = figure.subplots(1, num_panels, sharex=True, sharey=True)
-    for axes, points, (colour, title) in zip(panels, (data, samples), _WHO, strict=False):
+    for axes, points, colour, title in zip(panels, (data, samples), _COLOURS, _NAMES, strict=False):
         _scatter(axes, points, colour)
         axes.set_title(title, fontsize=10)
     if flow is not None:
@@ -156,7 +159,7 @@ def latent_quantiles(latent: LatentNormality, *, most_dimensions: int = 50) -> P
 
 def _histograms(axes: Axes, data: Tensor, samples: Tensor, bounds: tuple[float, float]) -> None:
     edges = np.linspace(*bounds, 41)
-    for values, (colour, _) in zip((data, samples), _WHO, strict=True):
+    for values, colour in zip((data, samples), _COLOURS, strict=True):
         counts = np.histogram(values.numpy(), edges)[0] / max(len(values), 1)
         axes.stairs(counts, edges, color=colour, linewidth=1.4, fill=False)
     axes.set_ylim(bottom=0)
