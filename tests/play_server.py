@@ -75,10 +75,11 @@ class Served:
         lines += [f"Content-Length: {len(body)}"] if method == "POST" else []
         return self.raw("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
-    def upload(self, body, *, name="points.csv", session="sessionone", settings='{"data": "file"}', origin=None):
+    def upload(self, body, *, name="points.csv", session="sessionone", message=None, origin=None):
         from urllib.parse import urlencode
 
-        query = urlencode({"name": name, "session": session, "settings": settings})
+        message = json.dumps({"do": "begin", "settings": {"data": "file"}}) if message is None else message
+        query = urlencode({"name": name, "session": session, "message": message})
         origins = [f"Origin: {value}" for value in ([f"http://{self.host}"] if origin is None else origin)]
         status, _, answer = self.ask(f"/upload?{query}", method="POST", body=body, headers=origins)
         return status, answer.decode()

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import re
 import threading
+import time
 from collections import Counter
 from importlib.resources import files
 
@@ -62,7 +63,6 @@ class Page:
 @pytest.fixture
 def page():
     page = Page()
-    page.hear("opening")
     yield page
     page.connection.close()
     page.thread.join(10)
@@ -132,9 +132,9 @@ def test_drawn_points_survive_the_address():
 def test_too_few_points_and_points_on_a_line_are_refused():
     with pytest.raises(InputError, match="3 points are too few, 20 are needed"):
         points_of(Settings.read({"data": "drawn", "drawn": packed(torch.randn(3, 2))}))
-    with pytest.raises(InputError, match="on one line"):
+    with pytest.raises(InputError, match="all values of x2 are the same"):
         points_of(Settings.read({"data": "drawn", "drawn": packed(torch.randn(30, 1) * torch.tensor([1.0, 0.0]))}))
-    with pytest.raises(InputError, match="drop a file"):
+    with pytest.raises(InputError, match="choose a file"):
         points_of(Settings.read({"data": "file"}))
 
 
@@ -191,6 +191,34 @@ def test_what_cannot_be_set_is_refused_and_the_run_goes_on(page):
     assert "layers must be from 1 to 16" in page.hear("refused")[0]["text"]
     page.say("step")
     assert page.frame_at(6)[0]["step"] == 6
+
+
+def test_nothing_is_taken_along_before_a_run_has_begun(page):
+    for task in ("script", "model", "page", "animation"):
+        page.say(task)
+        assert "no run has begun" in page.hear("refused")[0]["text"]
+
+
+def test_a_run_that_is_not_watched_takes_no_step_until_it_is(page):
+    page.begin(num_steps=100_000, step=100_000)
+    page.say("leave")
+    page.say("script")  # which is answered after that
+    first = page.hear("file")[2]
+    time.sleep(0.3)
+    page.say("leave")
+    page.say("script")
+    assert page.hear("file")[2] == first
+    assert page.frame_at(100_000)[0]["step"] == 100_000
+
+
+def test_the_names_of_a_files_columns_and_a_warning_of_points_far_out_come_with_the_run(page):
+    rows = torch.cat([torch.randn(100, 2), torch.full((1, 2), 1e6)]).numpy().tobytes()
+    page.say("file", settings={**SMALL, "data": "file"}, rows=rows, names=("speed", "height"))
+    head = page.hear("opening")[0]
+    assert head["axes"] == ["speed", "height"]
+    assert "1 of 101 points lie" in head["note"]
+    page.begin()
+    assert page.frame()[0]["step"] == 0
 
 
 def test_a_run_that_cannot_start_says_why(page):
@@ -266,7 +294,7 @@ def test_layers_left_out_are_those_of_from_base():
     pf.fit(flow, points.train, progress=False, **training(settings))
     with torch.no_grad():
         density = views.frame(flow, points, Look.read({"layers": 1}), settings)[0]["density"]
-        expected = flow.from_base(1).log_prob(views.pixels(points.window).flatten(0, 1))
+        expected = flow.from_base(1).log_prob(views.pixels(points.window, views.PIXELS).flatten(0, 1))
     assert torch.equal(density.flatten(), expected)
 
 

@@ -54,16 +54,24 @@ class Context:
     Pipe = staticmethod(multiprocessing.Pipe)
 
 
-def test_the_ninth_session_is_refused_until_one_has_ended(named):
+def test_a_ninth_session_is_refused_while_all_are_watched_and_replaces_the_one_left_longest_ago(named):
     assert sessions.MOST_SESSIONS == 8
     eight = [named.named(f"session{number}x") for number in range(8)]
     assert named.named("session0x") is eight[0]
+    receivers = [lambda message, number=number: None for number in range(8)]
+    for session, receiver in zip(eight, receivers, strict=True):
+        session.watch(receiver)
     for _ in range(2):
         named.prepare()
         with pytest.raises(server.InputError, match="8 pages"):
             named.named("sessionnine")
     eight[3].end()
     assert named.named("sessionnine") not in eight
+    for number in (5, 2):
+        eight[number].leave(receivers[number])
+    named.named("sessionnine").watch(receivers[0])
+    assert named.named("sessionten") not in eight
+    assert [session.alive for session in eight] == [True, True, True, False, True, False, True, True]
 
 
 def test_only_a_session_that_is_watched_takes_a_file(named):

@@ -170,14 +170,17 @@ def test_a_page_that_does_not_read_does_not_hold_up_the_others(served):
 
 
 def test_an_upload_is_trained_on_and_one_that_cannot_be_is_refused_in_words(served):
-    rows = b"\n".join(b"%d.5,%d" % (i % 7, i % 11) for i in range(100))
+    rows = b"speed,height\n" + b"\n".join(b"%d.5,%d" % (i % 7, i % 11) for i in range(100))
     assert served.upload(rows, session="sessionnobodyhas")[0] == 400
     with served.open("sessionone") as line:
-        settings = json.dumps({**SMALL, "data": "file", "seed": 9})
-        assert served.upload(rows, settings=settings) == (200, '{"rows":100}')
-        assert heard_opening(line, {"data": "file", "seed": 9})["num_train"] == 80
-        for given in ({"settings": "{"}, {"settings": "[" * 20_000}, {"settings": '{"layers": 99}'}, {"settings": ""},
-                      {"name": "a.npz"}, {"session": "../.."}):  # fmt: skip
+        message = json.dumps({"do": "begin", "settings": {**SMALL, "data": "file", "seed": 9}})
+        assert served.upload(rows, message=message) == (200, '{"rows":100}')
+        head = heard_opening(line, {"data": "file", "seed": 9})
+        assert head["num_train"] == 80
+        assert head["axes"] == ["speed", "height"]
+        for given in ({"message": "{"}, {"message": "[" * 20_000}, {"message": ""}, {"message": '{"do": "play"}'},
+                      {"message": '{"do": "begin", "settings": {"layers": 99}}'}, {"name": "a.npz"},
+                      {"session": "../.."}):  # fmt: skip
             status, text = served.upload(rows, **given)
             assert status == 400
             assert json.loads(text)["error"]

@@ -26,7 +26,9 @@ def _own_folder(tmp_path, monkeypatch):
 
 
 def test_the_rows_of_two_columns_come_back_as_float32():
-    rows = np.frombuffer(uploads.rows_in(b"a;b\n1,5;-2\n3;4e2\n", "Ä/../../x.CSV"), "<f4")
+    found = uploads.read(b"a;b\n1,5;-2\n3;4e2\n", "Ä/../../x.CSV")
+    assert found.names == ("a", "b")
+    rows = np.frombuffer(found.rows, "<f4")
     assert rows.tolist() == [1.5, -2.0, 3.0, 400.0]
 
 
@@ -38,18 +40,18 @@ def test_the_rows_of_two_columns_come_back_as_float32():
         (table(50, 1), "two columns"),
         (b"", "file"),
         (b"a,b\n", "no rows"),
-        (b"a,b\n1,x\n2,y\n", "file"),
-        (b"1,2\n3\n", "file"),
-        (b"1,nan\n3,4\n", "file"),
-        (b"1,inf\n3,4\n", "file"),
+        (b"a,b\n1,x\n2,y\n", "is text"),
+        (b"1,2\n3\n", "line 2 has 1 cell"),
+        (b"1,nan\n3,4\n", "not a finite"),
+        (b"1,inf\n3,4\n", "not a finite"),
         (b"1,1e300\n3,4\n", "beyond"),
         (bytes(range(256)) * 50, "file"),
         (b"PK\x03\x04" + os.urandom(2000), "file"),
         (gzip.compress(b"1,2\n" * 1_000_000), "file"),
         (b"\x28\xb5\x2f\xfd" + os.urandom(200), "file"),
-        (b'"' * 10_001, "file"),
-        (b"," * 20_000, "file"),
-        (b"\xff\xfe" + "1,2\n3,x\n".encode("utf-16-le"), "file"),
+        (b'"' * 10_001, "no rows"),
+        (b"," * 20_000, "no name"),
+        (b"\xff\xfe" + "1,2\n3,x\n".encode("utf-16-le"), "not a number"),
     ],
 )
 def test_what_is_no_table_of_two_columns_is_refused_in_words(content, says, tmp_path):
@@ -68,13 +70,13 @@ def test_what_is_no_table_of_two_columns_is_refused_in_words(content, says, tmp_
 
 def test_too_many_rows_are_refused(monkeypatch):
     with pytest.raises(InputError, match="100,001 rows"):
-        uploads.rows_in(b"1,2\n" * (uploads.MOST_ROWS + 1), "points.csv")
+        uploads.read(b"1,2\n" * (uploads.MOST_ROWS + 1), "points.csv")
 
 
 def test_too_large_a_file_is_refused_before_it_is_read(monkeypatch):
     monkeypatch.setattr(uploads, "_read_apart", None)
     with pytest.raises(InputError, match="more than 4 MiB"):
-        uploads.rows_in(b"1" * (uploads.MOST_BYTES + 1), "points.csv")
+        uploads.read(b"1" * (uploads.MOST_BYTES + 1), "points.csv")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_only_suffixes_of_text_are_read(name, monkeypatch):
     monkeypatch.setattr(uploads, "_read_apart", lambda path: f"{path.name}")
     said = "file.csv" if name == "a.csv/" else "must end in"
     with pytest.raises(InputError, match=said):
-        uploads.rows_in(b"1,2\n", name)
+        uploads.read(b"1,2\n", name)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_only_suffixes_of_text_are_read(name, monkeypatch):
 def test_the_name_of_the_file_never_reaches_the_disk(name, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(uploads, "_read_apart", lambda path: seen.append(Path(path)) or b"")
-    uploads.rows_in(b"1,2\n", name)
+    uploads.read(b"1,2\n", name)
     assert seen[0].name == "file.csv"
     assert seen[0].parent.parent == tmp_path
 
@@ -102,6 +104,6 @@ def test_reading_that_takes_long_is_ended(monkeypatch):
     monkeypatch.setattr(uploads, "MOST_SECONDS", 0.05)
     began = time.monotonic()
     with pytest.raises(InputError, match=r"more than 0\.05 s"):
-        uploads.rows_in(table(50), "points.csv")
+        uploads.read(table(50), "points.csv")
     assert time.monotonic() - began < 5
     assert not uploads._reading

@@ -237,20 +237,23 @@ def test_a_server_that_ends_is_missed_and_the_page_opened_again_is_the_same(page
 
 def test_memory_stays_flat(page):
     minutes = float(os.environ.get("PLAY_MINUTES", "0.3"))
-    page.open()
+    page.open(num_steps=1_000_000)
     Select(page.element("speed")).select_by_value("0")
+    page.click("play")
     time.sleep(5)  # everything has been used once
-    end, rows = time.monotonic() + 60 * minutes, []
+    end, rows, steps = time.monotonic() + 60 * minutes, [], []
     while not rows or time.monotonic() < end:
-        if page.text("play") == "Play":  # the schedule has ended: once more
+        if page.text("play") == "Play":  # all steps are done: once more
             page.click("reset")
             page.until(lambda: page.number("at-step") == 0)
             page.click("play")
         page.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
         heap = page.run("return performance.memory.usedJSHeapSize / 2**20")
+        steps.append(page.number("at-step"))
         rows.append((heap, max(map(resident, page.server.trainers())), resident(page.server.process.pid)))
         time.sleep(min(60 * minutes / 10, 15))
-    print(*(f"page {a:.1f}, training {b:.1f}, server {c:.1f} MiB" for a, b, c in rows), sep="\n")
+    print(*(f"step {n:,.0f}: page {a:.1f}, training {b:.1f}, server {c:.1f} MiB"
+            for n, (a, b, c) in zip(steps, rows, strict=True)), sep="\n")  # fmt: skip
     half = len(rows) // 2
     for values, most in zip(zip(*rows, strict=True), (10, 40, 10), strict=True):
         assert max(values[half:]) < max(values[: half + 1]) + most

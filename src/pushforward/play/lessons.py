@@ -36,6 +36,8 @@ class Lesson:
         }  # fmt: skip
 
 
+AS_SHOWN = {"num_points": experiments.POINTS, "num_steps": experiments.STEPS, "step": experiments.STEPS}
+
 LESSONS = {
     "area": Lesson(
         "Area and density",
@@ -47,7 +49,7 @@ LESSONS = {
         ),
         "A layer makes the square three times as large. What happens to the probability inside, and to the density?",
         experiments.area,
-        {"step": 1500},
+        {**AS_SHOWN},
         {"square": [-0.3, 0.4, 0.6, 1.2], "follow": [0.0, 1.0]},
     ),
     "without-swap": Lesson(
@@ -58,7 +60,7 @@ LESSONS = {
         ),
         "Which part of the data can such a flow not learn, however long it trains?",
         experiments.without_swap,
-        {"recipe": "nsf", "layers": 2, "mixing": "none", "step": 1500},
+        {"recipe": "nsf", "layers": 2, "mixing": "none", **AS_SHOWN},
     ),
     "bridge": Lesson(
         "The bridge between the moons",
@@ -69,7 +71,7 @@ LESSONS = {
         ),
         "What would have to change for the bridge to go away: more layers, another base, or nothing at all?",
         experiments.bridge,
-        {"recipe": "realnvp", "layers": 6, "noise": 0.05, "step": 2000},
+        {"recipe": "realnvp", "layers": 6, "noise": 0.05, **AS_SHOWN},
         {"follow": [0.5, 0.25]},
     ),
     "twice": Lesson(
@@ -80,7 +82,7 @@ LESSONS = {
         ),
         "Two trainings end with nearly the same loss. Have they found the same map?",
         experiments.twice,
-        {"step": 1500},
+        {**AS_SHOWN},
         {"follow": [0.0, 1.0]},
     ),
     "uniform-base": Lesson(
@@ -91,7 +93,7 @@ LESSONS = {
         ),
         "Why is a base with an edge hard to train with, while the normal is not?",
         experiments.uniform_base,
-        {"base": "box"},
+        {"base": "box", **AS_SHOWN, "step": 0},
     ),
     "thin-curve": Lesson(
         "A thin curve",
@@ -101,7 +103,7 @@ LESSONS = {
         ),
         "What does the NLL do as the noise goes to zero, and does the flow keep up?",
         experiments.thin_curve,
-        {"noise": 0.02, "step": 2000},
+        {"noise": 0.02, **AS_SHOWN},
     ),
     "labels": Lesson(
         "Six labels or two",
@@ -111,7 +113,7 @@ LESSONS = {
         ),
         "How many nats can knowing the label save, with six labels and with two?",
         experiments.labels,
-        {"data": "hexagon", "step": 1500},
+        {"data": "hexagon", **AS_SHOWN},
     ),
     "planar-inverse": Lesson(
         "Planar maps and their inverse",
@@ -121,7 +123,7 @@ LESSONS = {
         ),
         "Each planar map has five numbers. How many maps do the moons need, and what does it cost to sample?",
         experiments.planar_inverse,
-        {"recipe": "planar", "layers": 16, "learning_rate": 0.02, "step": 500},
+        {"recipe": "planar", "layers": 16, "learning_rate": 0.02, **AS_SHOWN},
     ),
     "discrete-continuous": Lesson(
         "Discrete against continuous",
@@ -132,7 +134,7 @@ LESSONS = {
         ),
         "After the same number of steps, which is better, and what did a step cost?",
         experiments.discrete_continuous,
-        {"recipe": "cnf-matching", "step": 1000},
+        {"recipe": "cnf-matching", **AS_SHOWN, "num_steps": 300, "step": 300},
     ),
     "temperature": Lesson(
         "What temperature does",
@@ -142,7 +144,7 @@ LESSONS = {
         ),
         "Do samples at temperature 0.5 lie where the density is highest?",
         experiments.temperature,
-        {"recipe": "realnvp", "layers": 6, "step": 2000},
+        {"recipe": "realnvp", "layers": 6, **AS_SHOWN},
         {"temperature": 0.5},
     ),
 }

@@ -12,7 +12,7 @@ from pushforward.flows import Flow
 from pushforward.losses import Loss
 from pushforward.nets import MLP
 from pushforward.play.points import HELD_OUT, HELD_OUT_SHARE, TEST_SEED, toy_arguments
-from pushforward.play.settings import DRAWN, SAMPLES_BEFORE, Settings
+from pushforward.play.settings import DRAWN, DRAWN_UNIT, SAMPLES_BEFORE, Settings
 from pushforward.transforms import Additive, Affine, Compose, Coupling, RationalQuadratic, Standardize, Univariate
 
 SOLVER = {"method": "rk4", "num_steps": 8}
@@ -89,10 +89,11 @@ def script(settings: Settings) -> str:
     elif s.data.startswith(SAMPLES_BEFORE):
         data = [f'train, test = pf.data.three_sets("{s.data.removeprefix(SAMPLES_BEFORE)}", seed={s.seed})']
     else:
-        drawn = f'from pushforward.play.settings import unpacked\nx = unpacked("{s.drawn}")'
-        file = "import polars as pl\nx = torch.tensor(pl.read_csv('your-file.csv').to_numpy(), dtype=torch.float32)"
+        drawn = f'units = np.frombuffer(base64.urlsafe_b64decode("{s.drawn}{"=" * (-len(s.drawn) % 4)}"), "<i2")'
+        file = "x = torch.tensor(pl.read_csv('your-file.csv').to_numpy(), dtype=torch.float32)"
         data = [
-            drawn if s.data == DRAWN else file,
+            *(["import base64", "import numpy as np", drawn] if s.data == DRAWN else ["import polars as pl", file]),
+            *([f'x = torch.tensor(units.reshape(-1, 2).astype("float32")) * {DRAWN_UNIT}'] if s.data == DRAWN else []),
             f"order = torch.randperm(len(x), generator=torch.Generator().manual_seed({s.seed}))",
             f"test, train = (x[part] for part in order.tensor_split([max(round({HELD_OUT_SHARE} * len(x)), 2)]))",
         ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from pushforward.data import TOYS
 from pushforward.play.lessons import LESSONS
-from pushforward.play.points import has_noise
+from pushforward.play.points import own_noise
 from pushforward.play.settings import CHOICES, DRAWN_UNIT, MOST_DRAWN, RANGES, RECIPES, Settings
 
 RECIPES_WITH: dict[str, tuple[str, ...]] = {
@@ -23,7 +23,7 @@ def catalogue() -> dict[str, Any]:
         "choices": CHOICES,
         "ranges": RANGES,
         "recipes_with": RECIPES_WITH,
-        "with_noise": [name for name in TOYS if has_noise(name)],
+        "own_noise": {name: own_noise(name) for name in TOYS if own_noise(name) is not None},
         "toys": list(TOYS),
         "lessons": {name: lesson.described() for name, lesson in LESSONS.items()},
         "drawn": {"most": MOST_DRAWN, "unit": DRAWN_UNIT},

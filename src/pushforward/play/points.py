@@ -13,7 +13,15 @@ from pushforward.play.settings import DRAWN, FILE, SAMPLES_BEFORE, Settings, unp
 HELD_OUT = 4000  # fresh points of a toy density
 HELD_OUT_SHARE = 0.2  # of points whose law nobody knows
 FEWEST = 20
+FAR = 30  # times the distance between the quartiles
 TEST_SEED = 1_000_003  # apart from the seeds that visitors choose
+
+
+class Dropped(NamedTuple):
+    """A file that was dropped on the page: its rows (n, 2), float32, and the names of its columns."""
+
+    rows: Tensor
+    names: tuple[str, str]
 
 
 class Points(NamedTuple):
@@ -25,6 +33,8 @@ class Points(NamedTuple):
         density: The exact density, where there is one.
         exact: Its log_prob of the held-out points, (m,), float64.
         window: (left, right, bottom, top): where they lie, with a margin; the same scale along both axes.
+        names: Of the axes.
+        note: What a visitor should know of them; empty if nothing.
     """
 
     train: Tensor
@@ -32,24 +42,27 @@ class Points(NamedTuple):
     density: Density | None
     exact: Tensor | None
     window: tuple[float, float, float, float]
+    names: tuple[str, str] = ("x1", "x2")
+    note: str = ""
 
 
-def has_noise(data: str) -> bool:
-    """Return whether a toy density has a noise to set."""
-    return data in TOYS and "noise" in inspect.signature(TOYS[data]).parameters
+def own_noise(data: str) -> float | None:
+    """Return the noise of a toy density that a visitor has not set; None if it has none to set."""
+    noise = inspect.signature(TOYS[data]).parameters.get("noise") if data in TOYS else None
+    return None if noise is None else noise.default
 
 
 def toy_arguments(settings: Settings) -> dict[str, float]:
     """Return the arguments of a toy density besides its number of points and its seed."""
-    return {"noise": settings.noise} if settings.noise and has_noise(settings.data) else {}
+    return {"noise": settings.noise} if settings.noise and own_noise(settings.data) is not None else {}
 
 
-def points_of(settings: Settings, file: Tensor | None = None) -> Points:
+def points_of(settings: Settings, file: Dropped | None = None) -> Points:
     """Return the points that the settings ask for.
 
     Args:
         settings: Of the run.
-        file: The rows (n, 2) of a file that was dropped on the page, if any.
+        file: What was dropped on the page, if anything.
 
     Raises:
         InputError: If there are too few, or no file.
@@ -62,16 +75,30 @@ def points_of(settings: Settings, file: Tensor | None = None) -> Points:
         sample = three_sets(settings.data.removeprefix(SAMPLES_BEFORE), seed=settings.seed)
         return Points(sample.train, sample.test, None, None, _window(torch.cat(sample)))
     if settings.data == FILE and file is None:
-        raise InputError("drop a file with two columns of numbers on the page first.")
-    x = file if settings.data == FILE and file is not None else unpacked(settings.drawn)
+        raise InputError("choose a file with two columns of numbers first, or drop one on the page.")
+    dropped = file if settings.data == FILE and file is not None else Dropped(unpacked(settings.drawn), ("x1", "x2"))
+    x = dropped.rows
     if len(x) < FEWEST:
         where = "draw some more with the brush" if settings.data == DRAWN else "drop a longer file"
         raise InputError(f"{len(x)} points are too few, {FEWEST} are needed ({where}).")
-    if (x.std(0) == 0).any():
-        raise InputError("all points lie on one line along an axis: a density needs an area.")
+    for name, spread in zip(dropped.names, x.std(0), strict=True):
+        if spread == 0:
+            raise InputError(f"all values of {name} are the same: a density in the plane needs two columns that vary.")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(settings.seed))
     test, train = order.tensor_split([max(round(HELD_OUT_SHARE * len(x)), 2)])
-    return Points(x[train], x[test], None, None, _window(x))
+    return Points(x[train], x[test], None, None, _window(x), dropped.names, _far_out(x))
+
+
+def _far_out(x: Tensor) -> str:
+    """Return a warning if a few points decide the scale of all."""
+    low, middle, high = torch.quantile(x[:100_000].double(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), 0)
+    far = ((x - middle).abs() > FAR * (high - low)).any(1).sum().item()
+    if not 0 < far < len(x) / 10:
+        return ""
+    return (
+        f"{far:,} of {len(x):,} points lie more than {FAR} times as far out as most. The page scales by the standard "
+        "deviation, so that the others look like one spot: leave them out of the file."
+    )
 
 
 def _window(x: Tensor) -> tuple[float, float, float, float]:

@@ -66,13 +66,15 @@ def application(*, port: int, token: str, ticket: str = "") -> Doorkeeper:
         query = request.query_params
         try:
             session = request.app.state.sessions.open(_name(query.get("session")))
-            message = read_message(json.dumps({"do": "begin", "settings": _parsed(query.get("settings", ""))}))
+            message = read_message(query.get("message", ""))
+            if message["do"] != "begin":
+                raise InputError("a file begins a run.")
             content = await _body(request)
-            rows = await run_in_threadpool(uploads.rows_in, content, query.get("name", ""))
-            session.tell({**message, "do": "file", "rows": rows})
+            found = await run_in_threadpool(uploads.read, content, query.get("name", ""))
+            session.tell({**message, "do": "file", "rows": found.rows, "names": found.names})
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse({"rows": len(rows) // 8})
+        return JSONResponse({"rows": len(found.rows) // 8})
 
     routes = [
         Route("/", page),

@@ -136,17 +136,24 @@ class Sessions:
         """Return the session of a name, a new one if there is none.
 
         Raises:
-            InputError: If there are too many.
+            InputError: If too many are watched.
         """
         if name in self._named and self._named[name].alive:
             return self._named[name]
         self.end_forgotten()
         if len(self._named) >= MOST_SESSIONS:
-            raise InputError(f"{MOST_SESSIONS} pages are open already: close one, or wait ten minutes.")
+            self._end_oldest()
         spare = self._spare if self._spare is not None and self._spare.alive else Session(self._loop)
         self._spare, spare.left = None, time.monotonic()
         self._named[name] = spare
         return spare
+
+    def _end_oldest(self) -> None:
+        """End the session that no one has watched for the longest time."""
+        unwatched = [name for name, session in self._named.items() if session.receiver is None]
+        if not unwatched:
+            raise InputError(f"{MOST_SESSIONS} pages are open already: close one of them, this one comes by itself.")
+        self._named.pop(min(unwatched, key=lambda name: self._named[name].left)).end()
 
     def open(self, name: str) -> Session:
         """Return the session of a name that a page watches; InputError if there is none."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import save
@@ -22,7 +21,7 @@ from pushforward.play.lessons import LESSONS
 from pushforward.play.look import Look
 from pushforward.play.model import flow_of, loss_of, script, training
 from pushforward.play.pace import FULL_SPEED, Pace
-from pushforward.play.points import Points, points_of
+from pushforward.play.points import Dropped, points_of
 from pushforward.play.settings import Settings
 from pushforward.training import fit
 
@@ -40,21 +39,21 @@ class Trainer:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._look = Look()
-        self._file: Tensor | None = None
+        self._file: Dropped | None = None
         self._next: Callable[[], None] | None = None  # what the run in hand gives way to
         self._closed = False
         self._watched = True  # a run without a page takes no steps
         self._wanted = False  # whether the page waits for a frame
         self._frame_seconds = 0.0
-        self._set_up(Settings(), points_of(Settings()))
+        self._settings = Settings()
+        self._points, self._flow = points_of(self._settings), flow_of(self._settings)
+        self._opening = b""  # the message that began the run in hand
+        self._rewind()
 
-    def _set_up(self, settings: Settings, points: Points) -> None:
-        """Begin a run anew as soon as the one in hand has given way."""
-        self._settings, self._points = settings, points
+    def _rewind(self) -> None:
         self.step, self._ended, self._changed = 0, False, True
         self._pace, self._film = Pace(), Film()
-        self._pace.take(settings.step)
-        self._next = self._run
+        self._pace.take(self._settings.step)
 
     def serve(self) -> None:
         """Train one run after another until the page is gone."""
@@ -93,8 +92,7 @@ class Trainer:
 
     def _show_lesson(self, name: str) -> None:
         """Run an experiment and send its sentences as it finds them; the page's own run begins anew after it."""
-        self._set_up(self._settings, self._points)
-        again, self._next = self._next, None
+        self._rewind()
         self._say("answer", lesson=name, sentence="", done=False)
         try:
             for sentence in LESSONS[name].show():
@@ -105,7 +103,7 @@ class Trainer:
         except (InputError, RunError) as error:
             self._say("error", text=str(error))
         self._say("answer", lesson=name, sentence="", done=True)
-        self._next = again
+        self._next = self._run
 
     def _between(self, step: int) -> int | None:
         """Watch the run: answer the page, and say how many steps to take next."""
@@ -148,25 +146,30 @@ class Trainer:
 
     def _obey(self, message: Mapping[str, Any]) -> None:
         task = message["do"]
-        self._watched = task != "leave"
         if task == "look":
+            self._watched = True
             look = Look.read(message.get("look", {}))
             self._changed |= look != self._look
             self._look, self._wanted = look, True
         elif task == "play":
             self._pace.play(float(message.get("speed", FULL_SPEED)))
             self._changed = True
-        elif task in ("pause", "leave"):
+        elif task == "pause":
             self._pace.hold()
             self._changed = True
+        elif task == "leave":  # what is left to take waits for the next page
+            self._watched, self._pace.running, self._changed = False, False, True
         elif task in ("step", "epoch"):
             epoch = -(-len(self._points.train) // self._settings.batch_size)
             self._pace.take(1 if task == "step" else epoch - self.step % epoch)
         elif task in ("begin", "file"):
             if task == "file":
-                self._file = torch.frombuffer(bytearray(message["rows"]), dtype=torch.float32).reshape(-1, 2)
+                rows = torch.frombuffer(bytearray(message["rows"]), dtype=torch.float32).reshape(-1, 2)
+                self._file = Dropped(rows, message["names"])
             settings = Settings.read(message["settings"])
-            self._set_up(settings, points_of(settings, self._file))
+            self._points = points_of(settings, self._file)
+            self._settings, self._next = settings, self._run
+            self._rewind()
             if message.get("playing", False):
                 self._pace.running, self._pace.speed = True, float(message.get("speed", FULL_SPEED))
         elif task == "show":
@@ -174,6 +177,8 @@ class Trainer:
                 raise InputError(f"there is no lesson {str(message.get('lesson'))[:40]!r}.")
             self._settings = replace(self._settings, step=self.step + self._pace.left)  # where the page goes on
             self._next = partial(self._show_lesson, message["lesson"])
+        elif not self._opening:
+            raise InputError("no run has begun yet.")
         elif task == "script":
             self._say("file", name="flow.py", raw=script(self._now()).encode())
         elif task == "model":

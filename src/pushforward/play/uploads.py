@@ -6,6 +6,7 @@ import tempfile
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,12 +17,20 @@ MOST_BYTES = 4 * 2**20
 MOST_ROWS = 100_000
 MOST_SECONDS = 20.0
 LARGEST = 1e9  # of the numbers: float32 has room for their squares
+LONGEST_NAME = 24  # letters of a column's name that are shown
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 _reading: set[BaseProcess] = set()
 
 
-def rows_in(content: bytes, name: str) -> bytes:
-    """Return the rows of a file's two columns as float32, one after another.
+class Upload(NamedTuple):
+    """A file of two columns: their values as float32, one row after another, and their names."""
+
+    rows: bytes
+    names: tuple[str, str]
+
+
+def read(content: bytes, name: str) -> Upload:
+    """Return what is in a file.
 
     Args:
         content: Of the file.
@@ -50,7 +59,7 @@ def end_all() -> None:
         process.kill()
 
 
-def _read_apart(path: Path) -> bytes | str:
+def _read_apart(path: Path) -> Upload | str:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_read, args=(theirs, path), daemon=True)
@@ -73,12 +82,12 @@ def _read_apart(path: Path) -> bytes | str:
 def _read(connection: Connection, path: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     try:
-        connection.send(_values(path).astype("<f4").tobytes())
+        connection.send(_two_columns(path))
     except InputError as error:
-        connection.send(str(error).replace(f"{path}", "the file"))
+        connection.send(str(error).replace(f"{path}: ", "").replace(f"{path}", "the file"))
 
 
-def _values(path: Path) -> np.ndarray:
+def _two_columns(path: Path) -> Upload:
     table = as_table(str(path))
     values = np.asarray(table.values)
     if values.shape[1] != 2:
@@ -88,4 +97,5 @@ def _values(path: Path) -> np.ndarray:
         raise InputError(f"the file has {len(values):,} rows, more than {MOST_ROWS:,}.")
     if not (abs(values) <= LARGEST).all():
         raise InputError(f"the file has numbers beyond {LARGEST:,.0f}: divide them by their scale.")
-    return values
+    first, second = (str(column)[:LONGEST_NAME] for column in table.columns)
+    return Upload(values.astype("<f4").tobytes(), (first, second))

@@ -7,6 +7,7 @@ from matplotlib.path import Path
 from torch import Tensor, nn
 
 from pushforward.bases import Box
+from pushforward.data import Density
 from pushforward.flows import Flow
 from pushforward.metrics import nll
 from pushforward.play.look import Look
@@ -15,7 +16,7 @@ from pushforward.play.settings import Settings
 from pushforward.report.plots.canvas import corners
 from pushforward.transforms import Compose, Continuous, LULinear, Orthogonal, Permutation, Step
 
-PIXELS = 72  # of the densities, along each axis
+PIXELS, FEWER_PIXELS = 100, 64  # of the densities, along each axis; fewer for a continuous flow
 LINES = 25  # of the plane's grid, along each axis
 SHOWN, CLOUD = 2000, 500  # points of a scatter, points on their way through the layers
 MASS_SAMPLES = 4000
@@ -28,6 +29,8 @@ def opening(points: Points, flow: Flow) -> tuple[dict[str, Tensor], dict[str, An
     arrays = {"data": points.train[:SHOWN]}
     texts: dict[str, Any] = {
         "window": points.window,
+        "axes": points.names,
+        "note": points.note,
         "entropy": None if points.density is None else points.density.entropy(),
         "floor": None if points.exact is None else -points.exact.mean().item(),
         "num_train": len(points.train),
@@ -36,11 +39,17 @@ def opening(points: Points, flow: Flow) -> tuple[dict[str, Tensor], dict[str, An
         "passes": {"score": flow.transform.forward_passes, "sample": flow.transform.inverse_passes},
     }
     if points.density is not None:
-        arrays["exact"] = points.density.log_prob(pixels(points.window).flatten(0, 1)).reshape(PIXELS, PIXELS)
+        arrays["exact"] = _density(points.density, points, flow)
     return arrays, texts
 
 
-def pixels(window: tuple[float, float, float, float], number: int = PIXELS) -> Tensor:
+def _density(shown: Flow | Density, points: Points, flow: Flow) -> Tensor:
+    """Return a log density at the pixels of the window, as many as the flow is fast enough for."""
+    number = FEWER_PIXELS if any(isinstance(part, Continuous) for part in flow.modules()) else PIXELS
+    return shown.log_prob(pixels(points.window, number).flatten(0, 1)).reshape(number, number)
+
+
+def pixels(window: tuple[float, float, float, float], number: int) -> Tensor:
     """Return the centres of the pixels of a window, (number, number, 2), rows from bottom to top."""
     left, right, bottom, top = window
     at = (torch.arange(number) + 0.5) / number
@@ -96,7 +105,7 @@ def frame(flow: Flow, points: Points, look: Look, settings: Settings) -> tuple[d
     arrays = {
         "samples": used.sample(SHOWN, temperature=_temperature(used, look), generator=generator),
         "latent": flow.encode(points.train[:SHOWN]),
-        "density": used.log_prob(pixels(points.window).flatten(0, 1)).reshape(PIXELS, PIXELS),
+        "density": _density(used, points, flow),
         "grids": stages[:, :size].reshape(-1, LINES, LINES, 2),
         "log_dets": log_dets[:, :size].reshape(-1, LINES, LINES),
         "clouds": stages[:, size:],
