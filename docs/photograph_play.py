@@ -50,23 +50,24 @@ def photograph(driver: webdriver.Chrome, name: str, address: str) -> None:
     theme = "dark" if name == "dark" else "light"
     features = [{"name": "prefers-color-scheme", "value": theme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    query = f"&lesson={name}" if name in LESSONS else "&step=1500&follow=0,0.5&square=-0.3,0.4,0.6,1.2"
+    query = f"&lesson={name}" if name in LESSONS else "&step=1500&follow=0,1&square=-0.3,0.4,0.6,1.2"
     driver.get("about:blank")
     driver.get(address + query)
-    still = "document.getElementById('play').textContent === 'Play'"
+    still = "document.getElementById('play').textContent !== 'Pause'"
     _wait(driver, f"{still} && document.getElementById('at-nll').textContent !== '–'")
     if name in LESSONS:
         driver.execute_script("document.getElementById('show-me').click()")
         _wait(driver, "document.getElementById('answer').dataset.done === 'true'")
-    time.sleep(2.5)  # the page's own run comes back to its step
+        _wait(driver, still)
+    time.sleep(1)
+    _wait(driver, still)  # the page's own run has come back to its step
     height = driver.execute_script("return document.documentElement.scrollHeight")
     screen = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     time.sleep(0.5)
     picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    colours = picture.quantize(256, kmeans=4, dither=Image.Dither.NONE)
-    colours.save(FOLDER / f"{name}.png", optimize=True)
+    picture.save(FOLDER / f"{name}.png", optimize=True)
 
 
 def _wait(driver: webdriver.Chrome, condition: str) -> None:

@@ -93,4 +93,4 @@ class Page:
             time.sleep(0.05)
 
     def at_step(self, step):
-        self.until(lambda: self.number("at-step") == step and self.text("play") == "Play")
+        self.until(lambda: self.number("at-step") == step and self.text("play") != "Pause")

@@ -124,7 +124,7 @@ def test_it_fits_and_is_accessible(page, theme, width):
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
         page.open(lesson="bridge")
-        page.at_step(2000)
+        page.at_step(LESSONS["bridge"].settings["step"])
         assert page.run("return document.documentElement.scrollWidth") <= width
         if not AXE.exists():
             pytest.skip("axe-core is not there: npm install")
@@ -147,7 +147,7 @@ def test_a_page_of_the_run_needs_no_server(page, tmp_path):
     file = tmp_path / "flow.html"
     page.until(file.exists)
     page.driver.get(file.as_uri())
-    page.until(lambda: page.number("at-step") == 200 and page.text("play") == "Play")
+    page.until(lambda: page.number("at-step") == 200 and page.text("play") != "Pause")
     assert page.run("return document.querySelectorAll('#strip figure').length") == 8
     assert page.run("return performance.getEntriesByType('resource').length") == 0
 
@@ -177,9 +177,49 @@ def test_a_dropped_file_is_learned_and_a_bad_one_changes_nothing(page, tmp_path)
     page.forget_complaints()  # that the file was refused is told on the console
     page.drop(good)
     page.until(lambda: "160 training points, 40 held out" in page.text("cost"))
-    assert page.element("banner").text == ""
+    assert page.text("banner") == ""
+    page.until(lambda: page.number("at-step") > 20)  # it goes on by itself
+    page.element("file").send_keys(str(bad))  # as a visitor chooses a file
+    page.until(lambda: "bad.csv: the file must have two columns" in page.text("banner"))
+    page.forget_complaints()
+
+
+def test_what_an_address_asks_for_and_cannot_have_is_said_beside_a_page_that_works(page):
+    page.open(layers=99)
+    assert "layers must be from 1 to 16" in page.text("banner")
     page.click("one-step")
     page.at_step(1)
+
+
+def test_the_address_keeps_up_with_steps_and_looks(page):
+    page.open(step=10)
+    page.at_step(10)
+    page.click("one-step")
+    page.at_step(11)
+    page.until(lambda: "step=11" in page.driver.current_url)
+    page.click("reset")
+    page.at_step(0)
+    page.until(lambda: "step" not in page.driver.current_url)
+
+
+def test_a_number_out_of_range_is_set_right_and_said(page):
+    page.open(step=3)
+    noise = page.element("set-noise")
+    assert noise.get_attribute("value") == "0.1"  # that of the density itself
+    noise.send_keys(Keys.CONTROL, "a")
+    noise.send_keys("7", Keys.ENTER)
+    page.until(lambda: "noise can be from 0.02 to 1" in page.text("banner"))
+    assert noise.get_attribute("value") == "1"
+
+
+def test_a_schedule_that_is_done_can_be_run_again(page):
+    page.open(num_steps=50, num_points=1000)
+    page.click("play")
+    page.until(lambda: page.text("play") == "Again")
+    assert page.number("at-step") == 50
+    page.click("play")
+    page.until(lambda: page.text("play") == "Pause")
+    page.until(lambda: page.text("play") == "Again")
 
 
 def test_a_tab_that_takes_a_session_over_ends_the_other(page):
@@ -243,9 +283,7 @@ def test_memory_stays_flat(page):
     time.sleep(5)  # everything has been used once
     end, rows, steps = time.monotonic() + 60 * minutes, [], []
     while not rows or time.monotonic() < end:
-        if page.text("play") == "Play":  # all steps are done: once more
-            page.click("reset")
-            page.until(lambda: page.number("at-step") == 0)
+        if page.text("play") != "Pause":  # all steps are done: once more
             page.click("play")
         page.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
         heap = page.run("return performance.memory.usedJSHeapSize / 2**20")

@@ -15,10 +15,11 @@ from torch import Tensor
 from pushforward.errors import InputError
 from pushforward.play import frames
 from pushforward.play.page import catalogue
+from pushforward.play.settings import Settings
 
 MODULES = (
-    "parts", "address", "colours", "connection", "controls", "plane", "curve", "lesson", "layers", "pictures", "hand",
-    "save", "recording", "main",
+    "parts", "address", "colours", "connection", "readout", "controls", "plane", "curve", "lesson", "layers",
+    "pictures", "hand", "save", "recording", "main",
 )  # fmt: skip
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SIDE = 300  # pixels of a picture of the animation
@@ -67,10 +68,12 @@ def animation(opening: bytes, shown: Sequence[bytes]) -> bytes:
         InputError: If Pillow is not there.
     """
     try:
-        from PIL import Image, ImageDraw
+        from PIL import Image, ImageDraw, ImageFont
     except ModuleNotFoundError as error:
         raise InputError("an animation needs Pillow: pip install 'pushforward[play]'") from error
     head, arrays, _ = frames.unpacked(opening)
+    font = ImageFont.load_default(13)
+    run = Settings.read(head["settings"])
     pictures = []
     top = (arrays["exact"] if "exact" in arrays else frames.unpacked(shown[-1])[1]["density"]).max().item()
     for message in shown:
@@ -82,10 +85,10 @@ def animation(opening: bytes, shown: Sequence[bytes]) -> bytes:
                 draw.rectangle((10 + x, 34 + y, 11 + x, 35 + y), fill=colour)
         picture.paste(Image.fromarray(_coloured(found["density"], top)).resize((SIDE, SIDE)), (SIDE + 20, 34))
         draw.rectangle((10, 34, 10 + SIDE, 34 + SIDE), outline="#cccccc")
-        draw.text((10, 10), "data (blue) and samples (orange)", fill="black")
+        draw.text((10, 10), f"{run.data} (blue), {run.recipe} (orange)", fill="black", font=font)
         loss = texts["curve"][-1]["test"]
-        words = "" if loss is None else f", held-out NLL {loss:.4f}"
-        draw.text((SIDE + 20, 10), f"log density, step {texts['step']:,}{words}", fill="black")
+        words = "" if loss is None else f", NLL {loss:.4f}"
+        draw.text((SIDE + 20, 10), f"log density, step {texts['step']:,}{words}", fill="black", font=font)
         pictures.append(picture.quantize(96))
     into = io.BytesIO()
     durations = [HOLD] * (len(pictures) - 1) + [2000]

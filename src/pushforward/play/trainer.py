@@ -242,7 +242,16 @@ class Trainer:
 def train(connection: Connection) -> None:
     """Be the process of a session, until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    _warm_up()
     # On a thread of its own, `fit` leaves the signals alone: SIGTERM ends the process at once.
     work = threading.Thread(target=Trainer(connection).serve)
     work.start()
     work.join()
+
+
+def _warm_up() -> None:
+    """Train for a moment: what is imported and built once is there before a visitor comes."""
+    settings = Settings(num_points=200, num_steps=10)
+    points, flow = points_of(settings), flow_of(settings)
+    fit(flow, points.train, progress=False, **training(settings))
+    views.frame(flow, points, Look(), settings)

@@ -5,7 +5,7 @@
  * @typedef {{temperature: number, layers: number | null, follow: [number, number] | null,
  *   square: [number, number, number, number] | null}} Look
  * @typedef {{first: Settings, choices: Record<string, string[]>, ranges: Record<string, [number, number]>,
- *   recipes_with: Record<string, string[]>, lessons: Record<string, import("./lesson.js").Lesson>, with_noise: string[], toys: string[], drawn: {most: number, unit: number}}} Catalogue
+ *   recipes_with: Record<string, string[]>, lessons: Record<string, import("./lesson.js").Lesson>, own_noise: Record<string, number>, toys: string[], drawn: {most: number, unit: number}}} Catalogue
  */
 
 /** @returns {Look} */

@@ -28,7 +28,7 @@ export function unpacked(buffer) {
 export class Connection {
   /**
    * @param {(message: Message) => void} receive
-   * @param {(state: "open" | "lost" | "refused") => void} tell
+   * @param {(state: "open" | "lost" | "taken" | "full") => void} tell
    */
   constructor(receive, tell) {
     this.receive = receive;
@@ -47,9 +47,9 @@ export class Connection {
     socket.onmessage = (event) => this.receive(unpacked(event.data));
     socket.onclose = (event) => {
       this.socket = null;
-      this.tell(event.code === 4410 || event.code === 4429 ? "refused" : "lost");
+      this.tell(event.code === 4410 ? "taken" : event.code === 4429 ? "full" : "lost");
       // 4410: the session goes on in another tab, which would lose it again.
-      if (event.code !== 4410) setTimeout(() => this.open(), event.code === 4429 ? 10000 : 1000);
+      if (event.code !== 4410) setTimeout(() => this.open(), event.code === 4429 ? 3000 : 1000);
     };
     this.socket = socket;
   }

@@ -9,16 +9,21 @@ const PLACES = {
 };
 /** @type {Record<string, string>} */
 const LABELS = {
-  data: "points", noise: "noise", num_points: "number", seed: "seed", recipe: "recipe", layers: "layers", width: "width",
+  data: "points", noise: "noise", num_points: "how many", seed: "seed", recipe: "recipe", layers: "layers", width: "width",
   activation: "activation", log_scale: "log-scale", mixing: "mixing", base: "base", learning_rate: "learning rate",
-  batch_size: "batch", num_steps: "steps in all",
+  batch_size: "batch", num_steps: "schedule",
 };
 /** @type {Record<string, string>} */
 const WORDS = {
-  nice: "NICE", realnvp: "RealNVP", maf: "MAF", nsf: "neural spline flow", planar: "planar", radial: "radial",
-  sylvester: "Sylvester", cnf: "continuous, by likelihood", "cnf-matching": "continuous, by matching",
-  drawn: "drawn by hand", file: "a file (drop it here)", "probai-two-moons": "sample: two moons",
-  "probai-two-blobs": "sample: two blobs", "probai-boomerang": "sample: boomerang", none: "none: no swap",
+  nice: "NICE", realnvp: "RealNVP", maf: "MAF", nsf: "splines (NSF)", planar: "planar", radial: "radial",
+  sylvester: "Sylvester", cnf: "CNF, likelihood", "cnf-matching": "CNF, matching",
+  drawn: "drawn by hand", file: "your file", "probai-two-moons": "moons, a sample",
+  "probai-two-blobs": "blobs, a sample", "probai-boomerang": "boomerang, a sample", none: "none (no swap)",
+};
+/** @type {Record<string, string>} */
+const HINTS = {
+  noise: "Standard deviation of the noise", mixing: "What stands between two layers", base: "What the latent is distributed as",
+  log_scale: "How the logarithm of a scale is kept in bounds", num_steps: "Steps over which the learning rate falls to its end",
 };
 /** @type {Record<string, number>} */
 const STEPS = { noise: 0.01, learning_rate: 0.001 };
@@ -26,7 +31,7 @@ const STEPS = { noise: 0.01, learning_rate: 0.001 };
 export class Controls {
   /**
    * @param {Catalogue} catalogue
-   * @param {(name: string, value: string | number) => void} changed
+   * @param {(name: string, value: string | number, note: string) => void} changed
    */
   constructor(catalogue, changed) {
     this.catalogue = catalogue;
@@ -36,6 +41,7 @@ export class Controls {
       const box = /** @type {HTMLElement} */ (document.getElementById(place));
       for (const name of names) {
         const label = document.createElement("label");
+        label.title = HINTS[name] ?? "";
         label.append(LABELS[name], this.made(name, changed));
         box.append(label);
       }
@@ -44,7 +50,7 @@ export class Controls {
 
   /**
    * @param {string} name
-   * @param {(name: string, value: string | number) => void} changed
+   * @param {(name: string, value: string | number, note: string) => void} changed
    */
   made(name, changed) {
     const choices = this.catalogue.choices[name];
@@ -52,18 +58,31 @@ export class Controls {
     input.id = `set-${name}`;
     if (input instanceof HTMLSelectElement) {
       for (const value of choices) input.add(new Option(WORDS[value] ?? value.replaceAll("-", " "), value));
-      input.onchange = () => changed(name, input.value);
+      input.onchange = () => changed(name, input.value, "");
     } else {
       const [low, high] = this.catalogue.ranges[name];
-      Object.assign(input, { type: "number", min: String(name === "noise" ? 0 : low), max: String(high), step: String(STEPS[name] ?? "1") });
+      Object.assign(input, { type: "number", min: String(low), max: String(high), step: String(STEPS[name] ?? "1") });
       if (name === "learning_rate") input.step = "any";
       input.onchange = () => {
-        const value = Math.min(Math.max(Number(input.value), Number(input.min)), high);
-        if (Number.isFinite(value) && input.value !== "") changed(name, name in STEPS ? value : Math.round(value));
+        const wanted = name in STEPS ? Number(input.value) : Math.round(Number(input.value));
+        const value = Math.min(Math.max(wanted, low), high);
+        const outside = input.value === "" || value !== wanted;
+        changed(name, input.value === "" ? this.catalogue.first[name] : value, outside ? `${LABELS[name]} can be from ${low} to ${high.toLocaleString("en")}.` : "");
       };
     }
     this.inputs[name] = input;
     return input;
+  }
+
+  /**
+   * A run in words.
+   * @param {Settings} settings what differs from the settings at first
+   */
+  inWords(settings) {
+    const all = { ...this.catalogue.first, ...settings };
+    const has = (/** @type {string} */ name) => this.catalogue.recipes_with[name]?.includes(String(all.recipe));
+    const word = (/** @type {string} */ name) => WORDS[String(all[name])] ?? String(all[name]).replaceAll("-", " ");
+    return [word("data"), word("recipe"), has("layers") ? `${all.layers} layers` : "", `${word("base")} base`].filter(Boolean).join(", ");
   }
 
   /**
@@ -73,11 +92,12 @@ export class Controls {
   show(settings) {
     const all = { ...this.catalogue.first, ...settings };
     for (const [name, input] of Object.entries(this.inputs)) {
-      if (document.activeElement !== input || input instanceof HTMLSelectElement) input.value = String(all[name]);
+      const own = name === "noise" ? this.catalogue.own_noise[String(all.data)] : undefined;
+      input.value = String(all[name] === 0 && own !== undefined ? own : all[name]);
       const needs = this.catalogue.recipes_with[name];
       input.disabled =
         (needs !== undefined && !needs.includes(String(all.recipe))) ||
-        (name === "noise" && !this.catalogue.with_noise.includes(String(all.data))) ||
+        (name === "noise" && !(String(all.data) in this.catalogue.own_noise)) ||
         (name === "num_points" && !this.catalogue.toys.includes(String(all.data)));
     }
   }

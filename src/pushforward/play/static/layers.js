@@ -129,17 +129,20 @@ export class Layers {
 }
 
 /**
- * How the log_dets of a point add up to log p(x), in words.
+ * How the log_dets of a point add up to log p(x), in words: in short beside the point, and step by step.
+ * @param {HTMLElement} brief
  * @param {HTMLElement} place
  * @param {{base: number | null, log_dets: (number | null)[], log_prob: number | null, point: number[]} | undefined} followed
  */
-export function sayHowTheyAddUp(place, followed) {
+export function sayHowTheyAddUp(brief, place, followed) {
   if (!followed) {
-    place.textContent = "Click a point of the data, or move it with the arrow keys: it is followed through every layer.";
+    brief.textContent = "Click a point: it is followed through every layer.";
+    place.textContent = "";
     return;
   }
   const number = (/** @type {number | null} */ value) => (value === null ? "−∞" : short(value));
   const total = followed.log_dets.reduce((/** @type {number} */ sum, value) => sum + (value ?? NaN), 0);
+  brief.textContent = `log p(x) = ${number(followed.base)} (latent) + ${number(total)} (log_dets, below) = ${number(followed.log_prob)} nats`;
   const bold = document.createElement("b");
   bold.textContent = `log p(x) = ${number(followed.log_prob)} nats`;
   place.replaceChildren(

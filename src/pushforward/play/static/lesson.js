@@ -13,7 +13,7 @@ export class Lessons {
     this.show = show;
     this.select = /** @type {HTMLSelectElement} */ (document.getElementById("lesson"));
     this.place = /** @type {HTMLElement} */ (document.getElementById("lesson-text"));
-    this.select.add(new Option("choose one", ""));
+    this.select.add(new Option("choose a question", ""));
     for (const [name, lesson] of Object.entries(lessons)) this.select.add(new Option(lesson.title, name));
     this.select.onchange = () => {
       this.open(this.select.value);

@@ -7,14 +7,17 @@ import { Hand, setTool, tool } from "./hand.js";
 import { Lessons } from "./lesson.js";
 import { at, input } from "./parts.js";
 import { Pictures } from "./pictures.js";
+import { banner, fold, showNumbers, showLayersUsed, showOpening, showRun, showStage } from "./readout.js";
 import { Recording, recorded } from "./recording.js";
 import { download, picture } from "./save.js";
 
 /** @typedef {import("./connection.js").Message} Message */
 
 const SPEEDS = { "1 a second": 1, "10 a second": 10, "100 a second": 100, "1,000 a second": 1000, "as fast as it goes": 0 };
+const ABOUT = "A normalizing flow learns the blue points: its samples, its density and every layer, while it trains. New here? Open a lesson. Or change anything.";
+const DRAW = "Draw on the picture of the data, with the pointer: the points are learned when you let go.";
 const LOST = "The training has lost its server. If `pushforward play` still runs, this page comes back by itself; else start it again and open the address that it prints.";
-const TAKEN = "This session goes on in another tab, or too many are open.";
+const TAKEN = "This session goes on in another tab. Reload this one to bring it back here.";
 
 const record = recorded();
 const catalogue = record ? record.catalogue : /** @type {import("./address.js").Catalogue} */ (await (await fetch("controls.json")).json());
@@ -48,14 +51,18 @@ const hand = new Hand(pictures.points, catalogue.drawn.most, {
   },
 });
 if (settings.drawn) hand.drawn = unpackPoints(String(settings.drawn), catalogue.drawn.unit);
-const controls = new Controls(catalogue, (name, value) => {
-  settings = { ...settings, [name]: value, step: 0 };
-  if (name === "data" && value !== "drawn") delete settings.drawn;
+const controls = new Controls(catalogue, (name, value, note) => {
+  if (name === "data" && value === "file") input("file").click();
   if (name === "data" && value === "drawn") {
     setTool("brush");
-    return draw();
+    showTool();
+    banner(DRAW);
   }
+  if (name === "data" && (value === "file" || value === "drawn")) return controls.show(settings);
+  settings = { ...settings, [name]: value, step: 0 };
+  if (name === "data") delete settings.drawn;
   begin(playing);
+  banner(note);
 });
 
 const lessons = new Lessons(catalogue.lessons, openLesson, (name) => connection.send({ do: "show", lesson: name }));
@@ -70,14 +77,15 @@ input("speed").value = "100";
 
 // ---- the line to the server
 
-/** @param {"open" | "lost" | "refused"} state */
+/** @param {"open" | "lost" | "taken" | "full"} state */
 function connected(state) {
   if (state === "open") {
-    banner("");
     if (frame) settings = { ...settings, step: frame.head.step };
     begin(playing && !frame);
   } else {
-    banner(state === "lost" ? LOST : TAKEN);
+    playing = false;
+    showRun(playing);
+    if (state !== "full") banner(state === "lost" ? LOST : TAKEN); // that all places are taken, the server has said
   }
 }
 const connection = record ? new Recording(record.messages, receive) : new Connection(receive, connected);
@@ -85,6 +93,7 @@ const connection = record ? new Recording(record.messages, receive) : new Connec
 /** @param {boolean} go */
 function begin(go) {
   playing = go;
+  banner("");
   connection.send({ do: "begin", settings, playing: go, speed: Number(input("speed").value) });
   controls.show(settings);
   remember();
@@ -104,8 +113,10 @@ function receive(message) {
     opening = message;
     pictures.begin();
     showOpening(head);
+    if (settings.step && !frame) at("about").textContent = `Training to step ${Number(settings.step).toLocaleString("en")} …`;
   } else if (head.kind === "frame" && opening) {
     frame = message;
+    at("about").textContent = record ? `A run of pushforward, recorded: ${controls.inWords(opening.head.settings)}.` : ABOUT;
     requestAnimationFrame(() => {
       draw();
       ask();
@@ -116,70 +127,25 @@ function receive(message) {
     lessons.answer(/** @type {any} */ (head));
     if (head.done) ask();
   } else if (head.kind === "error" || head.kind === "refused") {
-    playing = false;
-    showRun();
+    if (!opening && head.kind === "refused" && Object.keys(settings).length) {
+      settings = {}; // what the address asks for cannot be
+      begin(false);
+    }
     banner(head.text);
   }
 }
 
 // ---- what is shown
 
-/** @param {import("./connection.js").Head} head */
-function showOpening(head) {
-  banner("");
-  const passes = head.passes.score === head.passes.sample ? "" : `; scoring takes ${head.passes.score} pass, sampling ${head.passes.sample}`;
-  at("cost").textContent = `${head.parameters.toLocaleString("en")} parameters${passes}. ${head.num_train.toLocaleString("en")} training points, ${head.num_test.toLocaleString("en")} held out.`;
-  at("entropy").textContent = head.entropy === null ? "nobody knows the law of these points" : `entropy ${head.entropy.toFixed(4)} nats: the least NLL there can be`;
-}
-
 function draw() {
   if (!frame || !opening) return;
   const { head } = frame;
   playing = head.running;
-  showRun();
+  showRun(playing, head.ended);
   showNumbers(head);
   showStage(head.names);
-  showLayersUsed(head);
+  showLayersUsed(head.names, look.layers);
   pictures.draw(opening, frame, look, Number(input("stage").value), tool() === "brush" ? hand.drawn : []);
-}
-
-/** @param {import("./connection.js").Head} head */
-function showNumbers(head) {
-  const last = head.curve[head.curve.length - 1];
-  at("at-step").textContent = head.step.toLocaleString("en");
-  at("at-nll").textContent = last.test === null ? "∞" : last.test.toFixed(4);
-  const known = last.excess !== undefined;
-  at("at-excess").textContent = known ? (last.excess === null ? "∞" : `${last.excess.toFixed(4)} ± ${last.excess_error.toFixed(4)}`) : "–";
-}
-
-function showRun() {
-  at("play").textContent = playing ? "Pause" : "Play";
-  /** @type {HTMLButtonElement} */ (at("play")).disabled = !!frame?.head.ended;
-}
-
-/** @param {string[]} names of the steps */
-function showStage(names) {
-  const slider = input("stage");
-  slider.max = String(names.length);
-  const near = Math.round(Number(slider.value));
-  at("stage-out").textContent = near === 0 ? "data" : near === names.length ? "latent" : names[near - 1];
-}
-
-/** @param {import("./connection.js").Head} head */
-function showLayersUsed(head) {
-  const slider = input("layers-used");
-  const most = new Set(head.names.filter((/** @type {string} */ name) => name.startsWith("layer"))).size;
-  at("layers-used-box").hidden = most < 2;
-  slider.max = String(most);
-  if (look.layers === null || look.layers >= most) slider.value = String(most);
-  else slider.value = String(look.layers);
-  at("layers-used-out").textContent = slider.value === slider.max ? "all" : slider.value;
-}
-
-/** @param {string} text */
-function banner(text) {
-  at("banner").textContent = text;
-  at("banner").hidden = !text;
 }
 
 /**
@@ -196,6 +162,9 @@ function setUp(name) {
 function openLesson(name) {
   lesson = name;
   frame = null;
+  setTool("follow");
+  showTool();
+  fold(lesson);
   hand.drawn = [];
   ({ settings, look } = setUp(name));
   input("stage").value = "0";
@@ -210,13 +179,14 @@ function showLook() {
 
 // ---- what the visitor does
 
-at("play").onclick = () => (playing ? pause() : play());
+at("play").onclick = () => {
+  if (playing) pause();
+  else if (frame?.head.ended) again(true);
+  else play();
+};
 at("one-step").onclick = () => connection.send({ do: "step" });
 at("one-epoch").onclick = () => connection.send({ do: "epoch" });
-at("reset").onclick = () => {
-  settings = { ...settings, step: 0 };
-  begin(false);
-};
+at("reset").onclick = () => again(false);
 input("speed").onchange = () => playing && play();
 input("temperature").oninput = () => {
   look = { ...look, temperature: Number(input("temperature").value) };
@@ -238,19 +208,41 @@ at("copy").onclick = async () => {
 at("script").onclick = () => connection.send({ do: "script" });
 for (const name of ["page", "animation"]) at(name).onclick = () => connection.send({ do: name });
 at("model").onclick = () => connection.send({ do: "model" });
-at("picture").onclick = () => picture(document, `pushforward, ${at("at-step").textContent} steps`);
-for (const radio of document.querySelectorAll('input[name="tool"]')) /** @type {HTMLInputElement} */ (radio).onchange = draw;
+at("picture").onclick = () => picture(document, `${controls.inWords(settings)}: ${at("at-step").textContent} steps, held-out NLL ${at("at-nll").textContent}`);
+at("choose").onclick = () => input("file").click();
+input("file").onchange = () => {
+  const file = input("file").files?.[0];
+  if (file) take(file);
+  input("file").value = "";
+};
+at("clear").onclick = () => {
+  hand.drawn = [];
+  draw();
+};
+for (const radio of document.querySelectorAll('input[name="tool"]')) /** @type {HTMLInputElement} */ (radio).onchange = showTool;
+
+/** @param {boolean} go on by itself, from step 0 */
+function again(go) {
+  settings = { ...settings, step: 0 };
+  frame = null;
+  begin(go);
+}
+
+function showTool() {
+  at("clear").hidden = tool() !== "brush";
+  draw();
+}
 
 function play() {
   playing = true;
   connection.send({ do: "play", speed: Number(input("speed").value) });
-  showRun();
+  showRun(playing);
 }
 
 function pause() {
   playing = false;
   connection.send({ do: "pause" });
-  showRun();
+  showRun(playing);
 }
 
 function remember() {
@@ -276,18 +268,25 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", async (event) => {
+document.addEventListener("drop", (event) => {
   event.preventDefault();
   const file = event.dataTransfer?.files[0];
-  if (!file) return;
+  if (file) take(file);
+});
+
+/** @param {File} file */
+async function take(file) {
   const wanted = { ...settings, data: "file", step: 0 };
-  const query = new URLSearchParams({ name: file.name, session: connection.session, settings: JSON.stringify(wanted) });
+  const message = { do: "begin", settings: wanted, playing: true, speed: Number(input("speed").value) };
+  const query = new URLSearchParams({ name: file.name, session: connection.session, message: JSON.stringify(message) });
   const answer = await (await fetch(`upload?${query}`, { method: "POST", body: file })).json();
-  if (answer.error) return banner(answer.error);
+  if (answer.error) return banner(`${file.name}: ${answer.error}`);
   settings = wanted;
+  delete settings.drawn;
+  banner("");
   controls.show(settings);
   ask();
-});
+}
 
 addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
@@ -298,3 +297,4 @@ setInterval(() => {
 showLook();
 controls.show(settings);
 if (record) begin(true);
+fold(lesson);

@@ -12,6 +12,7 @@ const DEPTH = 9; // nats of the density's colours below its top
 const MOST_APART = 2; // nats of the strongest colour of the difference
 const MARKED = "#c2185b"; // of the point that is followed, and of the square
 const LATENT = /** @type {import("./plane.js").Window} */ ([-3.6, 3.6, -3.6, 3.6]);
+const FEW = 500; // points of data that are drawn larger, over the samples
 const FEWEST_STEPS = 100; // along the axis of the curve
 
 export class Pictures {
@@ -50,13 +51,15 @@ export class Pictures {
     }
     this.drawDensity(this.density, "density-bar", arrays.density, window, top, look);
     for (const id of ["exact", "difference"]) /** @type {HTMLElement} */ (at(id).parentElement).hidden = !exact;
+    /** @type {HTMLElement} */ (at("exact").closest(".plots")).dataset.number = exact ? "6" : "4";
     if (exact) {
       this.drawDensity(this.exact, "exact-bar", exact, window, top, look);
       this.drawDifference(arrays.density, exact, window, top);
     }
     this.drawLatent(arrays);
     drawCurve(canvas("curve"), head.curve, opening.head.floor, Math.max(head.step, FEWEST_STEPS));
-    sayHowTheyAddUp(at("sum"), head.followed);
+    sayHowTheyAddUp(at("followed"), at("sum"), head.followed);
+    at("mass-note").hidden = !head.square;
   }
 
   /**
@@ -69,15 +72,17 @@ export class Pictures {
   drawPoints(opening, frame, look, drawn) {
     const picture = this.points;
     picture.begin(/** @type {import("./plane.js").Window} */ (opening.head.window));
-    picture.points(opening.arrays.data, ownColour("data"), 2, 0.45);
+    const few = opening.arrays.data.length < 2 * FEW;
+    if (!few) picture.points(opening.arrays.data, ownColour("data"), 2, 0.45);
     picture.points(frame.arrays.samples, ownColour("samples"), 2, 0.45);
+    if (few) picture.points(opening.arrays.data, ownColour("data"), 2.8, 0.8);
     picture.points(Float32Array.from(drawn), ownColour("data"), 3, 0.9);
     if (look.square) {
       const [left, right, bottom, up] = look.square;
       picture.line([left, bottom, right, bottom, right, up, left, up], MARKED, 2, true);
     }
     if (look.follow) picture.mark(look.follow[0], look.follow[1], MARKED);
-    picture.axes();
+    picture.axes(opening.head.axes);
   }
 
   /**

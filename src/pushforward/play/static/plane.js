@@ -204,9 +204,10 @@ export class Plane {
     pen.strokeStyle = ownColour("line");
     pen.lineWidth = scale;
     pen.strokeRect(0, 0, canvas.width, canvas.height);
+    const room = pen.measureText(names[0]).width + 22 * scale;
     for (const value of ticks(window[0], window[1], 4)) {
       const x = this.across(value);
-      if (x < 14 * scale || x > canvas.width - 34 * scale) continue;
+      if (x < 14 * scale || x > canvas.width - room) continue;
       pen.fillRect(x, canvas.height - 4 * scale, scale, 4 * scale);
       pen.textAlign = "center";
       pen.fillText(label(value), x, canvas.height - 7 * scale);

@@ -12,6 +12,12 @@ export function download(name, bytes) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+/** @param {HTMLElement} figure */
+function captionOf(figure) {
+  const caption = /** @type {HTMLElement | null} */ (figure.querySelector("figcaption:not([hidden])"));
+  return (caption?.querySelector("i") && caption.dataset.plain) || (caption?.textContent ?? "");
+}
+
 /**
  * Save all visible pictures as one PNG, with their captions.
  * @param {Document} page
@@ -35,7 +41,7 @@ export function picture(page, title) {
   pen.font = "15px system-ui, sans-serif";
   figures.forEach((figure, i) => {
     const [x, y] = [16 + (i % across) * (size + 16), 56 + Math.floor(i / across) * (size + 40)];
-    pen.fillText((figure.querySelector("figcaption")?.textContent ?? "").trim().replace(/\s+/g, " "), x, y + 14);
+    pen.fillText(captionOf(figure).trim().replace(/\s+/g, " "), x, y + 14);
     pen.drawImage(/** @type {HTMLCanvasElement} */ (figure.querySelector("canvas")), x, y + 22, size, size);
   });
   sheet.toBlob(async (blob) => blob && download("flow.png", new Uint8Array(await blob.arrayBuffer())));
