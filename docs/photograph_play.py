@@ -37,12 +37,14 @@ def main() -> None:
             options.add_argument(argument)
         options.binary_location = shutil.which("chromium") or ""
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-        driver.get(found[0])
-        for name in wanted:
-            photograph(driver, name, found[0])
-            print(name, flush=True)
-        driver.quit()
-        server.send_signal(signal.SIGINT)
+        try:
+            driver.get(found[0])
+            for name in wanted:
+                photograph(driver, name, found[0])
+                print(name, flush=True)
+        finally:
+            driver.quit()
+            server.send_signal(signal.SIGINT)
 
 
 def photograph(driver: webdriver.Chrome, name: str, address: str) -> None:

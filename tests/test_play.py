@@ -221,6 +221,17 @@ def test_the_names_of_a_files_columns_and_a_warning_of_points_far_out_come_with_
     assert page.frame()[0]["step"] == 0
 
 
+def test_a_run_that_follows_one_that_is_done_is_shown_to_who_asked_before_it_began(page):
+    page.begin(playing=True)
+    while not page.frame()[0]["ended"]:
+        pass
+    page.say("begin", settings={**SMALL, "seed": 5})
+    page.say("look", look={"temperature": 0.5})
+    assert page.connection.poll(20)
+    assert page.hear("opening")[0]["settings"]["seed"] == 5
+    assert page.hear("frame")[0]["step"] == 0
+
+
 def test_a_run_that_cannot_start_says_why(page):
     page.begin(base="box", data="two-gaussians")
     assert "have no finite loss before training" in page.hear("error")[0]["text"]

@@ -200,7 +200,7 @@ class Trainer:
 
     def _show(self) -> None:
         """Send a frame if the page waits for one and there is something new."""
-        if not (self._wanted and self._changed):
+        if self._leaves() or not (self._wanted and self._changed):
             return
         began = time.perf_counter()
         self._wanted = self._changed = False
