@@ -1,4 +1,4 @@
-"""Photographs the page of `pushforward play`, every lesson after its experiment and both themes: docs/play/*.png.
+"""Photographs the page of `pushforward play`, every lesson after its experiment and both themes: docs/play/*.webp.
 
     python docs/photograph_play.py [lesson ...]
 
@@ -69,7 +69,7 @@ def photograph(driver: webdriver.Chrome, name: str, address: str) -> None:
     time.sleep(0.5)
     picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    picture.save(FOLDER / f"{name}.png", optimize=True)
+    picture.save(FOLDER / f"{name}.webp", quality=88, method=6)
 
 
 def _wait(driver: webdriver.Chrome, condition: str) -> None:
