@@ -447,6 +447,20 @@ class NormalizingFlow(torch.nn.Module):
         return self.base.log_prob(z) + log_det
 
 
+# %% tags=["check"]
+@check
+def any_layers():
+    """Density and samples belong together, whatever the layers."""
+    base, layer = pf.bases.StandardNormal(2), pf.transforms.Standardize(2)
+    layer.initialize(2 + 3 * torch.randn(1_000, 2))
+    mine, x = NormalizingFlow(base, layer), torch.randn(100, 2)
+    off = (mine.log_prob(x) - pf.Flow(layer, base).log_prob(x)).abs().max().item()
+    if off > 1e-4:
+        return f"log_prob is off by up to {off:.2g} nats: the base's log density of z, plus log_det"
+    if (mine.sample(10_000).std(0) - 3).abs().max() > 0.3:
+        return "log_prob is right, but samples have another spread: does `sample` use the inverse?"
+
+
 # %% [markdown]
 # **(d)** A test with fixed layers: $x = (z_1/2 + 1,\; z_2 - 1)$ with $z \sim N(0, I)$ is
 # $N\big((1, -1), \mathrm{diag}(1/4, 1)\big)$. Which layers, from data to latent?
