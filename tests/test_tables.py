@@ -8,6 +8,7 @@ import re
 import resource
 import subprocess
 import sys
+import zipfile
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from pushforward.errors import InputError, RunError
 from pushforward.tables import Schema, as_table, check_for_fitting, column_warnings, read_table, write_table
-from pushforward.tables.file_reader import SUFFIXES, TEXTS
+from pushforward.tables.file_reader import SUFFIXES, TEXTS, WRITTEN
 from pushforward.tables.splitting import split_rows
 
 ROWS = [[1.5, 2.0], [-3.25, 4.0], [0.1, 1e-20]]
@@ -47,12 +48,53 @@ def encoded(suffix, frame):
     return {
         **dict.fromkeys(TEXTS, lambda: frame.write_csv().encode()),
         **dict.fromkeys((f"{text}.gz" for text in TEXTS), lambda: gzip.compress(frame.write_csv().encode())),
+        **dict.fromkeys((f"{text}.zip" for text in TEXTS), lambda: zipped({"t.csv": frame.write_csv()})),
+        ".jsonl": lambda: frame.write_ndjson().encode(),
+        ".xlsx": lambda: workbook({"Sheet1": frame}),
         ".parquet": lambda: saved(frame.write_parquet),
         ".arrow": lambda: saved(frame.write_ipc),
         ".feather": lambda: saved(frame.write_ipc, compression="lz4"),
         ".npy": lambda: saved(np.save, frame.to_numpy()),
         ".npz": lambda: saved(np.savez, **{c.name: c.to_numpy() for c in frame}),
     }[suffix]()
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def workbook(sheets):
+    """The least that is an .xlsx file: sheets of numbers under a header, text in the cells themselves."""
+    main, types = "http://schemas.openxmlformats.org", "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    kinds = f"{main}/officeDocument/2006/relationships"
+    names, links, parts, files = "", "", "", {}
+    for number, (name, frame) in enumerate(sheets.items(), 1):
+        rows = [frame.columns, *frame.rows()] if frame.width else []
+        text, value = '<c t="inlineStr"><is><t>{}</t></is></c>', "<c><v>{}</v></c>"
+        cells = ["".join((text if isinstance(v, str) else value).format(v) for v in row) for row in rows]
+        sheet = "".join(f"<row>{row}</row>" for row in cells)
+        path = f"xl/worksheets/sheet{number}.xml"
+        files[path] = f'<worksheet xmlns="{main}/spreadsheetml/2006/main"><sheetData>{sheet}</sheetData></worksheet>'
+        names += f'<sheet name="{name}" sheetId="{number}" r:id="rId{number}"/>'
+        links += f'<Relationship Id="rId{number}" Type="{kinds}/worksheet" Target="worksheets/sheet{number}.xml"/>'
+        parts += f'<Override PartName="/{path}" ContentType="{types}.worksheet+xml"/>'
+    files["xl/workbook.xml"] = (
+        f'<workbook xmlns="{main}/spreadsheetml/2006/main" xmlns:r="{kinds}"><sheets>{names}</sheets></workbook>'
+    )
+    relations = f'<Relationships xmlns="{main}/package/2006/relationships">'
+    files["xl/_rels/workbook.xml.rels"] = f"{relations}{links}</Relationships>"
+    book = f'<Relationship Id="rId1" Type="{kinds}/officeDocument" Target="xl/workbook.xml"/>'
+    files["_rels/.rels"] = f"{relations}{book}</Relationships>"
+    files["[Content_Types].xml"] = (
+        f'<Types xmlns="{main}/package/2006/content-types"><Default Extension="rels" '
+        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/xl/workbook.xml" '
+        f'ContentType="{types}.sheet.main+xml"/>{parts}</Types>'
+    )
+    return zipped(files)
 
 
 def says(message):
@@ -104,6 +146,41 @@ def test_other_number_types_become_float64(written, suffix, dtype):
     table = read_table(written(f"t{suffix}", encoded(suffix, pl.DataFrame({"a": column}))))
     assert table.values.dtype == np.float64
     np.testing.assert_array_equal(table.values[:, 0], [0.0, 1.0, 1.0])
+
+
+def test_the_first_sheet_with_rows_is_read_and_the_others_are_named(written):
+    frame = pl.DataFrame({"a": [1.5, 2.5], "b": [3.0, 4.0]})
+    table = read_table(written("t.xlsx", workbook({"Empty": pl.DataFrame(), "Data": frame, "More": frame})))
+    assert table.values.tolist() == [[1.5, 3.0], [2.5, 4.0]]
+    assert table.notes == ('the sheet "Data" is read, "Empty", "More" are not',)
+    with says("e.xlsx: has no sheet with rows below a header (add rows of numbers)"):
+        read_table(written("e.xlsx", workbook({"Empty": pl.DataFrame()})))
+
+
+def test_a_folder_of_parquet_and_a_pattern_are_one_table(written, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name, columns, rows in (("b", ["y", "x"], [[3, 4]]), ("a", ["x", "y"], [[1, 2]])):
+        frame = pl.DataFrame(rows, schema=columns, orient="row")
+        written(f"folder/{name}.parquet", saved(frame.write_parquet))
+        written(f"{name}.csv", frame.write_csv())
+    written("folder/_SUCCESS", b"")
+    for source in ("folder", "?.csv"):
+        table = read_table(source)
+        assert (table.columns, table.source) == (("x", "y"), source)
+        assert table.values.tolist() == [[1.0, 2.0], [4.0, 3.0]]
+    written("c.csv", "x,z\n1,2\n")
+    with says('c.csv: there is no column "y", which a.csv has (columns: "x", "z")'):
+        read_table("?.csv")
+    with says("*.tsv: fits no file (check the pattern and the folder)"):
+        read_table("*.tsv")
+
+
+def test_a_zip_file_holds_one_table(written):
+    with says("t.csv.zip: holds 2 files (pack one table in it)"):
+        read_table(written("t.csv.zip", zipped({"a.csv": "1,2\n", "b.csv": "1,2\n"})))
+    assert read_table(written("m.csv.zip", zipped({"__MACOSX/a": "", "a.csv": "1,2\n"}))).values.tolist() == [
+        [1.0, 2.0]
+    ]
 
 
 def test_an_arrow_stream_is_read(written):
@@ -372,6 +449,7 @@ def test_arrays_that_make_no_table_are_refused(written, arrays, message):
 @pytest.mark.parametrize("keep", [0, 0.3, 0.9, -1])
 def test_a_file_cut_short_is_refused(written, suffix, keep):
     whole = encoded(suffix, pl.DataFrame({"a": np.random.default_rng(0).normal(size=500)}))
+    whole = whole.rstrip() if suffix == ".jsonl" else whole  # the last line feed may be missing
     content = whole[: keep if keep < 0 else int(keep * len(whole))]
     with pytest.raises(
         InputError, match=rf"^t{re.escape(suffix)}: (is damaged, cut short or of another type: |the file is empty)"
@@ -424,11 +502,13 @@ def test_missing_file_folder_and_unknown_suffix_are_refused(written):
     with says("no.csv: there is no such file (check the name and the folder)"):
         read_table("no.csv")
     os.mkdir("folder.csv")
-    with says("folder.csv: is a folder, not a file (name a file in it)"):
+    with says("folder.csv: is a folder without .parquet files (name a file in it)"):
         read_table("folder.csv")
-    suffixes = ".csv, .tsv, .txt, .dat, .data, each also as .gz, .parquet, .arrow, .feather, .npy, .npz"
-    with says(f't.xlsx: files of type ".xlsx" are not tables (use {suffixes})'):
-        read_table(written("t.xlsx", b""))
+    suffixes = (
+        ".csv, .tsv, .txt, .dat, .data, each also as .gz or .zip, .jsonl, .parquet, .arrow, .feather, .npy, .npz, .xlsx"
+    )
+    with says(f't.xls: files of type ".xls" are not tables (use {suffixes})'):
+        read_table(written("t.xls", b""))
     with says(f"t: files without a suffix are not tables (use {suffixes})"):
         read_table(written("t", b""))
 
@@ -696,7 +776,7 @@ def test_many_warnings_are_summed_up():
 # Writing
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITTEN)
 def test_what_is_written_is_read_again(written, suffix):
     x = numbers(50, 3) * [1e-20, 1.0, 1e30]
     write_table(f"t{suffix}", ["a", "file", "ü, x"], x)
@@ -755,7 +835,7 @@ def test_a_column_that_is_there_already_is_not_appended(written):
     assert os.listdir() == ["t.csv"]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITTEN)
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(written, suffix):
     name = written(f"t{suffix}", "old")
     with (

@@ -12,7 +12,7 @@ from pushforward.report.wording import number
 from pushforward.tables import Table, write_table
 from pushforward.tables.built_in_data import rows_to_score
 from pushforward.tables.columns import cells_of
-from pushforward.tables.file_reader import SUFFIXES
+from pushforward.tables.file_reader import WRITTEN
 from pushforward.tables.given_context import context_table
 from pushforward.tables.model_folder import model_in
 from pushforward.tables.table_model import TableModel
@@ -47,7 +47,7 @@ def score_command(path: Path, data: str, *, out: Path | None, overwrite: bool) -
     model = TableModel.load(path)
     table, _ = rows_to_score(data, model.schema.columns)
     if out is None:
-        out = Path("scores" + next((suffix for suffix in SUFFIXES if data.lower().endswith(suffix)), ".csv"))
+        out = Path("scores" + next((suffix for suffix in WRITTEN if data.lower().endswith(suffix)), ".csv"))
     if out.exists() and Path(data).exists() and out.samefile(data):
         raise InputError(f"{out}: is the table itself (name another file with --out)")
     _refuse_existing(out, overwrite)

@@ -5,18 +5,21 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from pushforward.errors import InputError, require_path
-from pushforward.tables.columns import Table, check_names
+from pushforward.tables.columns import Table, check_names, listing
 from pushforward.tables.csv_reader import parse_csv
 from pushforward.tables.data_frames import from_array, from_frame
+from pushforward.tables.several_files import below_one_another, files_of
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data")
-SUFFIXES = (*TEXTS, *(f"{suffix}.gz" for suffix in TEXTS), ".parquet", ".arrow", ".feather", ".npy", ".npz")
+WRITTEN = (*TEXTS, *(f"{suffix}.gz" for suffix in TEXTS), ".jsonl", ".parquet", ".arrow", ".feather", ".npy", ".npz")
+SUFFIXES = (*WRITTEN, *(f"{suffix}.zip" for suffix in TEXTS), ".xlsx")
 
 
 def read_table(
@@ -24,10 +27,13 @@ def read_table(
 ) -> Table:
     """Read a file into a table of float64 columns.
 
-    CSV and other text (.csv, .tsv, .txt, .dat, .data, plain or .gz; comma, semicolon, tab, bar or blanks; decimal point
-    or comma; a first row of numbers only means that there is no header), Parquet, Arrow and Feather (file or stream),
-    NPY (rows, columns), NPZ (one such array, or one array a column). Integers, bools and float32 become float64.
-    Pickled objects are never loaded.
+    CSV and other text (.csv, .tsv, .txt, .dat, .data, plain, .gz or .zip; comma, semicolon, tab, bar or blanks; decimal
+    point or comma; a first row of numbers only means that there is no header), JSON Lines, Parquet, Arrow and Feather
+    (file or stream), NPY (rows, columns), NPZ (one such array, or one array a column), the first sheet with rows of an
+    .xlsx file (with the extra `excel`). Integers, bools and float32 become float64. Pickled objects are never loaded.
+
+    A folder stands for the Parquet files in it, and a name with * or ? for the files that it fits, in the order of
+    their names: one table, if all have the same columns.
 
     Args:
         path: The file; its suffix tells the format.
@@ -40,8 +46,8 @@ def read_table(
             column, the row counted from 1, the cell and the remedy.
     """
     path = require_path("path", path)
-    if os.path.isdir(path):
-        raise InputError(f"{path}: is a folder, not a file (name a file in it)")
+    if files := files_of(path):
+        return below_one_another([read_table(file, columns=columns, drop=drop) for file in files], source=str(path))
     suffix = suffix_of(path)
     try:
         with path.open("rb") as handle:
@@ -54,14 +60,15 @@ def read_table(
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def suffix_of(path: Path) -> str:
-    """Return the file's suffix in lower case; raise InputError if no table has it."""
+def suffix_of(path: Path, known: Sequence[str] = SUFFIXES) -> str:
+    """Return the file's suffix in lower case; raise InputError if none of the known ones."""
     name = path.name.lower()
-    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    suffix = next((suffix for suffix in known if name.endswith(suffix)), None)
     if suffix is None:
         found = f'files of type "{path.suffix}"' if path.suffix else "files without a suffix"
-        others = ", ".join(suffix for suffix in SUFFIXES if suffix not in TEXTS and not suffix.endswith(".gz"))
-        raise InputError(f"{path}: {found} are not tables (use {', '.join(TEXTS)}, each also as .gz, {others})")
+        others = ", ".join(suffix for suffix in known if not suffix.startswith(TEXTS))
+        packed = ".gz or .zip" if known == SUFFIXES else ".gz"
+        raise InputError(f"{path}: {found} are not tables (use {', '.join(TEXTS)}, each also as {packed}, {others})")
     return suffix
 
 
@@ -81,6 +88,48 @@ def _read_csv_gz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise damaged(source, error) from error
     return parse_csv(data, source=source, **options)
+
+
+def _read_csv_zip(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+    try:
+        with zipfile.ZipFile(handle) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("__MACOSX/") and name[-1] != "/"]
+            data = archive.read(names[0]) if len(names) == 1 else b""
+    except Exception as error:  # a damaged archive shows in all kinds of errors
+        raise damaged(source, error) from error
+    if len(names) != 1:
+        raise InputError(f"{source}: holds {len(names)} files (pack one table in it)")
+    return parse_csv(data, source=source, **options)
+
+
+def _read_jsonl(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+    import polars as pl
+
+    try:
+        frame = pl.read_ndjson(handle, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise damaged(source, error) from error
+    return from_frame(frame, source=source, **options)
+
+
+def _read_xlsx(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+    import polars as pl
+
+    try:
+        sheets = pl.read_excel(handle, sheet_id=0, raise_if_empty=False)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{source}: reading .xlsx needs fastexcel: pip install 'pushforward[excel]'") from error
+    except Exception as error:  # the reader has its own errors for damaged archives
+        raise damaged(source, error) from error
+    name = next((name for name, sheet in sheets.items() if sheet.height), "")
+    if not name:
+        raise InputError(f"{source}: has no sheet with rows below a header (add rows of numbers)")
+    others = [other for other in sheets if other != name]
+    note = (
+        (f'the sheet "{name}" is read, {listing(others)} {"is" if len(others) == 1 else "are"} not',) if others else ()
+    )
+    table = from_frame(sheets[name], source=source, **options)
+    return replace(table, notes=(*table.notes, *note))
 
 
 def _read_parquet(handle: IO[bytes], **options: Any) -> Table:
@@ -163,6 +212,9 @@ def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
 _READERS: dict[str, Callable[..., Table]] = {
     **dict.fromkeys(TEXTS, _read_csv),
     **dict.fromkeys((f"{suffix}.gz" for suffix in TEXTS), _read_csv_gz),
+    **dict.fromkeys((f"{suffix}.zip" for suffix in TEXTS), _read_csv_zip),
+    ".jsonl": _read_jsonl,
+    ".xlsx": _read_xlsx,
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
     ".feather": _read_arrow,

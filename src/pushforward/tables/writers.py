@@ -11,7 +11,7 @@ import numpy as np
 from pushforward.errors import InputError, require_path
 from pushforward.storage.atomic_files import replacing
 from pushforward.tables.columns import Table, check_names, numbered
-from pushforward.tables.file_reader import TEXTS, suffix_of
+from pushforward.tables.file_reader import TEXTS, WRITTEN, suffix_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +34,7 @@ def write_table(
         RunError: If writing fails, for example because the disk is full.
     """
     path = require_path("path", path)
-    suffix = suffix_of(path)
+    suffix = suffix_of(path, WRITTEN)
     frame = _assemble(columns, values, like, as_text=suffix.startswith(TEXTS), source=str(path))
     if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
         text = next(c.name for c in frame if not c.dtype.is_numeric())
@@ -50,6 +50,8 @@ def write_table(
         elif suffix.startswith(TEXTS):
             with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
                 frame.write_csv(cast(IO[bytes], packed), **style)
+        elif suffix == ".jsonl":
+            frame.write_ndjson(handle)
         elif suffix == ".parquet":
             import pyarrow.parquet
 
