@@ -3,6 +3,7 @@
 from pushforward.data.digits import Digits, LabelledImages, digits
 from pushforward.data.energies import ENERGIES, Energy
 from pushforward.data.images import Images, images, pixel_units
+from pushforward.data.mixed_table import MixedLaw, mixed_table
 from pushforward.data.mnist import mnist, mnist_sample
 from pushforward.data.probai_samples import THREE_SETS, Sample, three_sets
 from pushforward.data.toy import (
@@ -31,6 +32,7 @@ __all__ = [
     "Digits",
     "Images",
     "LabelledImages",
+    "MixedLaw",
     "ToyData",
     "boomerang",
     "chequerboard",
@@ -39,6 +41,7 @@ __all__ = [
     "eight_gaussians",
     "hexagon",
     "images",
+    "mixed_table",
     "mnist",
     "mnist_sample",
     "pinwheel",
