@@ -196,16 +196,15 @@ def test_what_cannot_be_set_is_refused_and_the_run_goes_on(page):
 def test_nothing_is_taken_along_before_a_run_has_begun(page):
     for task in ("script", "model", "page", "animation"):
         page.say(task)
-        assert "no run has begun" in page.hear("refused")[0]["text"]
+        assert "has not begun yet" in page.hear("refused")[0]["text"]
 
 
 def test_a_run_that_is_not_watched_takes_no_step_until_it_is(page):
     page.begin(num_steps=100_000, step=100_000)
     page.say("leave")
     page.say("script")  # which is answered after that
-    first = page.hear("file")[2]
+    first = page.hear("file")[2]  # which names the step
     time.sleep(0.3)
-    page.say("leave")
     page.say("script")
     assert page.hear("file")[2] == first
     assert page.frame_at(100_000)[0]["step"] == 100_000

@@ -109,7 +109,7 @@ def test_a_run_that_is_killed_closes_its_page_which_comes_back():
 @pytest.mark.parametrize("name", ["", "short", "x" * 65, "with%20blank", "..%2f..%2fetc", "%C3%A9" * 8])
 def test_a_session_of_an_odd_name_is_refused(served, name):
     with served.open(name) as line:
-        assert "8 to 64" in heard(line, "refused")["text"]
+        assert "8 to 64" in heard(line, "closed")["text"]
         assert closed_with(line) == 4429
 
 

@@ -18,8 +18,8 @@ from pushforward.play.page import catalogue
 from pushforward.play.settings import Settings
 
 MODULES = (
-    "parts", "address", "colours", "connection", "readout", "controls", "plane", "curve", "lesson", "layers",
-    "pictures", "hand", "save", "recording", "main",
+    "parts", "address", "colours", "connection", "readout", "controls", "plane", "curve", "lesson", "keys_and_files",
+    "layers", "pictures", "hand", "save", "recording", "main",
 )  # fmt: skip
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SIDE = 300  # pixels of a picture of the animation

@@ -7,7 +7,7 @@ from typing import Any
 
 from pushforward.errors import InputError, described
 
-FAR = 1e6  # the largest coordinate that a page may name
+FAR = 1e10  # the largest coordinate that a page may name
 COLDEST = 1e-3  # the temperature that stands for 0, at which no flow can be sampled
 
 

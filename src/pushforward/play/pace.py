@@ -19,6 +19,7 @@ class Pace:
     def __init__(self) -> None:
         self.running, self.speed, self.left = False, FULL_SPEED, 0
         self._chunk, self._began, self._trained = 1, time.perf_counter(), 0.0
+        self._whole = False  # whether the last steps were a whole chunk
         self._paced, self._paced_from = 0, time.perf_counter()
 
     def play(self, speed: float) -> None:
@@ -42,6 +43,7 @@ class Pace:
     def came(self, steps: int) -> None:
         """Note that so many steps have been taken since `steps_now` was asked."""
         self._trained = time.perf_counter() - self._began
+        self._whole = steps >= self._chunk
         self.left = max(self.left - steps, 0)
 
     def steps_now(self, frame_seconds: float) -> int:
@@ -64,16 +66,19 @@ class Pace:
         due = int((time.perf_counter() - self._paced_from) * self.speed) - self._paced
         if due <= 0:
             return 0
-        if due > max(self.speed, 1):  # it cannot keep up: nothing is made up for
-            self._paced_from, self._paced, due = time.perf_counter(), 0, 1
-        self._paced += due
-        return due
+        steps = min(due, self._chunk_now(frame_seconds))
+        if steps < due:  # it cannot keep up: nothing is made up for
+            self._paced, self._paced_from = 0, time.perf_counter()
+        else:
+            self._paced += steps
+        return steps
 
     def _chunk_now(self, frame_seconds: float) -> int:
         """Take more steps at once where they take little time, beside that of a frame too."""
         aim = max(CHUNK, 2 * frame_seconds)
-        if self._trained < aim / 2:
+        if self._whole and self._trained < aim / 2:
             self._chunk = min(self._chunk * 2, MOST_AT_ONCE)
         elif self._trained > 2 * aim:
             self._chunk = max(self._chunk // 2, 1)
+        self._whole, self._trained = False, aim  # what was learned of the last steps is used once
         return self._chunk

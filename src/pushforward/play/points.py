@@ -23,6 +23,11 @@ class Dropped(NamedTuple):
     rows: Tensor
     names: tuple[str, str]
 
+    @classmethod
+    def of(cls, rows: bytes, names: tuple[str, str]) -> "Dropped":
+        """Return what `uploads.read` has found."""
+        return cls(torch.frombuffer(bytearray(rows), dtype=torch.float32).reshape(-1, 2), names)
+
 
 class Points(NamedTuple):
     """Points of the plane.

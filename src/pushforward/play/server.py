@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -25,10 +25,11 @@ from pushforward.play import frames, uploads
 from pushforward.play.doorkeeper import Doorkeeper
 from pushforward.play.look import Look
 from pushforward.play.page import catalogue
+from pushforward.play.points import Dropped, points_of
 from pushforward.play.sessions import Session, Sessions
 from pushforward.play.settings import Settings
 
-MOST_TEXT = 64 * 2**10  # bytes of a message of a page
+MOST_TEXT = 64 * 2**10  # characters of a message of a page
 MOST_A_SECOND = 200  # messages of a page
 MOST_UNSENT = 64  # messages to a page
 MOST_DRAINED = 64 * 2**20  # bytes of a file that are heard out, so that the page gets an answer
@@ -71,9 +72,13 @@ def application(*, port: int, token: str, ticket: str = "") -> Doorkeeper:
                 raise InputError("a file begins a run.")
             content = await _body(request)
             found = await run_in_threadpool(uploads.read, content, query.get("name", ""))
+            dropped = Dropped.of(found.rows, found.names)
+            await run_in_threadpool(points_of, Settings.read(message["settings"]), dropped)  # whether it can be learned
             session.tell({**message, "do": "file", "rows": found.rows, "names": found.names})
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
+        except ClientDisconnect:
+            return Response(status_code=400)
         return JSONResponse({"rows": len(found.rows) // 8})
 
     routes = [
@@ -98,7 +103,7 @@ async def talk(socket: WebSocket) -> None:
     try:
         session = socket.app.state.sessions.named(_name(socket.query_params.get("session")))
     except InputError as error:
-        await socket.send_bytes(frames.packed("refused", text=str(error)))
+        await socket.send_bytes(frames.packed("closed", text=str(error)))
         await socket.close(4429)
         return
     outgoing: asyncio.Queue[bytes | int] = asyncio.Queue()
@@ -151,7 +156,15 @@ async def _hear_all(socket: WebSocket, session: Session) -> int:
             session.tell(read_message(text))
         except InputError as error:
             with suppress(WebSocketDisconnect):
-                await socket.send_bytes(frames.packed("refused", text=str(error)))
+                await socket.send_bytes(frames.packed("refused", text=str(error), task=_task_of(text)))
+
+
+def _task_of(text: str) -> str:
+    """Return the task of a message that cannot be done; empty if it names none."""
+    try:
+        return str(_parsed(text)["do"])[:20]
+    except (InputError, TypeError, KeyError, IndexError):
+        return ""
 
 
 def read_message(text: str) -> dict[str, Any]:
@@ -163,7 +176,9 @@ def read_message(text: str) -> dict[str, Any]:
     message = _parsed(text)
     if not isinstance(message, dict) or not isinstance(message.get("do"), str) or message["do"] not in TASKS:
         raise InputError(f"a message must be an object with do, one of {', '.join(sorted(TASKS))}.")
+    run = message.get("run")
     found: dict[str, Any] = {"do": message["do"], "playing": bool(message.get("playing"))}
+    found["run"] = run if isinstance(run, int) and 0 <= run < 2**31 else 0
     speed = message.get("speed", 0)
     if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0 <= speed <= 1e6:
         raise InputError("speed must be a number of steps a second, or 0 for as many as there can be.")

@@ -41,6 +41,8 @@ class Trainer:
         self._look = Look()
         self._file: Dropped | None = None
         self._next: Callable[[], None] | None = None  # what the run in hand gives way to
+        self._number = 0  # of the run, as the page counts them
+        self._lesson = ""  # whose experiment runs
         self._closed = False
         self._watched = True  # a run without a page takes no steps
         self._wanted = False  # whether the page waits for a frame
@@ -58,12 +60,15 @@ class Trainer:
     def serve(self) -> None:
         """Train one run after another until the page is gone."""
         torch.set_num_threads(1)  # the other processors are the browser's
-        while not self._closed:
-            work, self._next = self._next, None
-            if work:
-                work()
-            else:
-                self._hear(wait=True)
+        try:
+            while not self._closed:
+                work, self._next = self._next, None
+                if work:
+                    work()
+                else:
+                    self._hear(wait=True)
+        finally:
+            self._connection.close()  # whoever waits for an answer learns that none will come
 
     def _leaves(self) -> bool:
         """Return whether the run in hand is to be left."""
@@ -87,12 +92,13 @@ class Trainer:
             self._pace.hold()
         with torch.no_grad():
             while not self._leaves():
-                self._hear(wait=True)
                 self._show()
+                self._hear(wait=True)
 
     def _show_lesson(self, name: str) -> None:
         """Run an experiment and send its sentences as it finds them; the page's own run begins anew after it."""
         self._rewind()
+        self._lesson = name
         self._say("answer", lesson=name, sentence="", done=False)
         try:
             for sentence in LESSONS[name].show():
@@ -100,20 +106,23 @@ class Trainer:
                 self._hear(wait=False)
                 if self._leaves():
                     return
+            self._next = self._run
         except (InputError, RunError) as error:
             self._say("error", text=str(error))
-        self._say("answer", lesson=name, sentence="", done=True)
-        self._next = self._run
+        finally:
+            self._lesson = ""
+            self._say("answer", lesson=name, sentence="", done=True)
 
     def _between(self, step: int) -> int | None:
         """Watch the run: answer the page, and say how many steps to take next."""
         self._pace.came(step - self.step)
         self._changed |= step != self.step
         self.step = step
-        if self._film.step < 0 or step - self._film.step >= max(self._settings.step / CURVE_OF_A_RETURN, 1):
+        last = self._film.curve.last
+        if last < 0 or step - last >= max(self._settings.step / CURVE_OF_A_RETURN, 1):
             self._add_losses()
-            if self._pace.left and self._film.wants(step):
-                self._film.keep(step, self._frame())
+            if self._pace.left and (message := self._made()) is not None:
+                self._film.frames.add(step, message)
         if step >= self._settings.num_steps:
             self._pace.hold()
             return 1
@@ -141,11 +150,18 @@ class Trainer:
     def _do(self, message: Mapping[str, Any]) -> None:
         try:
             self._obey(message)
-        except (InputError, RunError) as error:
-            self._say("refused", text=str(error))
+        except (InputError, RunError, ValueError) as error:
+            self._say("refused", text=str(error), task=message["do"])
 
     def _obey(self, message: Mapping[str, Any]) -> None:
         task = message["do"]
+        if task in ("play", "step", "epoch") and (self._lesson or self._ended):
+            end = (
+                "the run has ended: begin it again"
+                if self._ended
+                else "the experiment runs: the page's own run follows"
+            )
+            raise InputError(f"{end}.")
         if task == "look":
             self._watched = True
             look = Look.read(message.get("look", {}))
@@ -155,20 +171,21 @@ class Trainer:
             self._pace.play(float(message.get("speed", FULL_SPEED)))
             self._changed = True
         elif task == "pause":
-            self._pace.hold()
+            if not self._lesson:
+                self._pace.hold()
             self._changed = True
         elif task == "leave":  # what is left to take waits for the next page
             self._watched, self._pace.running, self._changed = False, False, True
         elif task in ("step", "epoch"):
             epoch = -(-len(self._points.train) // self._settings.batch_size)
-            self._pace.take(1 if task == "step" else epoch - self.step % epoch)
+            on_the_way = self._pace.left
+            self._pace.take(on_the_way + (1 if task == "step" else epoch - (self.step + on_the_way) % epoch))
         elif task in ("begin", "file"):
-            if task == "file":
-                rows = torch.frombuffer(bytearray(message["rows"]), dtype=torch.float32).reshape(-1, 2)
-                self._file = Dropped(rows, message["names"])
+            file = Dropped.of(message["rows"], message["names"]) if task == "file" else self._file
             settings = Settings.read(message["settings"])
-            self._points = points_of(settings, self._file)
-            self._settings, self._next = settings, self._run
+            self._points = points_of(settings, file)
+            self._file, self._settings, self._next = file, settings, self._run
+            self._number = message.get("run", 0)
             self._rewind()
             if message.get("playing", False):
                 self._pace.running, self._pace.speed = True, float(message.get("speed", FULL_SPEED))
@@ -177,8 +194,8 @@ class Trainer:
                 raise InputError(f"there is no lesson {str(message.get('lesson'))[:40]!r}.")
             self._settings = replace(self._settings, step=self.step + self._pace.left)  # where the page goes on
             self._next = partial(self._show_lesson, message["lesson"])
-        elif not self._opening:
-            raise InputError("no run has begun yet.")
+        elif not self._opening or self._leaves() or self._lesson:
+            raise InputError("the run has not begun yet: once more in a moment.")
         elif task == "script":
             self._say("file", name="flow.py", raw=script(self._now()).encode())
         elif task == "model":
@@ -195,7 +212,7 @@ class Trainer:
 
     def _send_opening(self) -> None:
         arrays, texts = views.opening(self._points, self._flow)
-        self._opening = frames.packed("opening", arrays, settings=self._settings.changed(), **texts)
+        self._opening = frames.packed("opening", arrays, run=self._number, settings=self._settings.changed(), **texts)
         self._send(self._opening)
 
     def _show(self) -> None:
@@ -204,30 +221,37 @@ class Trainer:
             return
         began = time.perf_counter()
         self._wanted = self._changed = False
-        try:
-            message = self._frame()
-        except (InputError, RunError, ValueError) as error:  # what cannot be shown of a flow ends no run
-            self._say("refused", text=str(error))
+        message = self._made()
+        if message is None:
             return
         self._send(message)
-        self._film.keep(self.step, message)
+        self._film.frames.add(self.step, message)
         self._frame_seconds = time.perf_counter() - began
+
+    def _made(self) -> bytes | None:
+        """Return a frame, or say why there is none: what cannot be shown of a flow ends no run."""
+        try:
+            return self._frame()
+        except (InputError, RunError, ValueError) as error:
+            self._say("refused", text=str(error))
+            return None
 
     def _frame(self) -> bytes:
         arrays, texts = views.frame(self._flow, self._points, self._look, self._settings)
         self._add_losses()
         return frames.packed(
-            "frame", arrays, step=self.step, running=self._pace.moving, ended=self._ended, curve=self._film.curve,
-            **texts,
+            "frame", arrays, run=self._number, step=self.step, running=self._pace.moving, ended=self._ended,
+            curve=self._film.curve.items, **texts,
         )  # fmt: skip
 
     def _recorded(self) -> list[bytes]:
         """Return the frames that were kept, and the flow as it is."""
-        return [*self._film.frames, self._frame()]
+        return [*self._film.frames.items, self._frame()]
 
     def _add_losses(self) -> None:
-        if self._film.step != self.step:
-            self._film.add(self.step, views.losses(self._flow, self._points))
+        if self._film.curve.last != self.step:
+            losses = views.losses(self._flow, self._points)
+            self._film.curve.add(self.step, {"step": self.step, **losses})
 
     def _say(self, kind: str, raw: bytes = b"", **texts: Any) -> None:
         self._send(frames.packed(kind, raw=raw, **texts))

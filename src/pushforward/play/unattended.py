@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from pushforward.errors import InputError, RunError
 from pushforward.play import frames
 from pushforward.play.lessons import LESSONS
+from pushforward.play.look import Look
 from pushforward.play.settings import Settings
 from pushforward.play.trainer import Trainer
 
@@ -20,11 +21,14 @@ def read_state(text: str, lesson: str = "") -> tuple[dict[str, Any], dict[str, A
     Raises:
         InputError: If a name is unknown or a value out of range.
     """
+    given = parse_qsl(text.removeprefix("?"), keep_blank_values=True)
+    lesson = dict(given).get("lesson", lesson)
     if lesson and lesson not in LESSONS:
         raise InputError(f'there is no lesson "{lesson}" (lessons: {", ".join(LESSONS)})')
-    settings = dict(LESSONS[lesson].settings) if lesson else {}
-    look = dict(LESSONS[lesson].look) if lesson else {}
-    for name, value in parse_qsl(text.removeprefix("?"), keep_blank_values=True):
+    given = [(name, value) for name, value in given if name != "lesson"]
+    settings: dict[str, Any] = dict(LESSONS[lesson].settings) if lesson and not given else {}
+    look: dict[str, Any] = dict(LESSONS[lesson].look) if lesson and not given else {}
+    for name, value in given:
         try:
             if name in ("follow", "square"):
                 look[name] = [float(part) for part in value.split(",")]
@@ -38,6 +42,7 @@ def read_state(text: str, lesson: str = "") -> tuple[dict[str, Any], dict[str, A
         except ValueError as error:
             raise InputError(f"{name} must be of numbers; got {value!r}") from error
     Settings.read(settings)
+    Look.read(look)
     return settings, look
 
 
@@ -52,11 +57,14 @@ def recorded_page(settings: dict[str, Any], look: dict[str, Any]) -> bytes:
     work = threading.Thread(target=Trainer(theirs).serve)
     work.start()
     try:
-        step = int(settings.get("step", STEP))
+        step = min(int(settings.get("step", STEP)), Settings.read(settings).num_steps)
         connection.send({"do": "begin", "settings": {**settings, "step": step}})
         connection.send({"do": "look", "look": look})
         while True:
-            head, _, raw = frames.unpacked(connection.recv_bytes())
+            try:
+                head, _, raw = frames.unpacked(connection.recv_bytes())
+            except EOFError as error:
+                raise RunError("the run has ended without a page") from error
             if head["kind"] in ("error", "refused"):
                 raise (RunError if head["kind"] == "error" else InputError)(head["text"])
             if head["kind"] == "file":

@@ -151,7 +151,7 @@ def mass_in(
         turned = image.roll(-1, 0)
         areas.append(abs((image[:, 0] * turned[:, 1] - image[:, 1] * turned[:, 0]).sum().item()) / 2)
         masses.append(float(Path(image.numpy()).contains_points(cloud.numpy()).mean()))
-    return {"outlines": outlines}, {"areas": areas, "masses": masses}
+    return {"outlines": outlines}, {"areas": areas, "masses": masses, "sides": list(square)}
 
 
 def _temperature(flow: Flow, look: Look) -> float:

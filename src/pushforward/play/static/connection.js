@@ -28,7 +28,7 @@ export function unpacked(buffer) {
 export class Connection {
   /**
    * @param {(message: Message) => void} receive
-   * @param {(state: "open" | "lost" | "taken" | "full") => void} tell
+   * @param {(state: "open" | "lost" | "taken" | "closed") => void} tell
    */
   constructor(receive, tell) {
     this.receive = receive;
@@ -47,7 +47,7 @@ export class Connection {
     socket.onmessage = (event) => this.receive(unpacked(event.data));
     socket.onclose = (event) => {
       this.socket = null;
-      this.tell(event.code === 4410 ? "taken" : event.code === 4429 ? "full" : "lost");
+      this.tell(event.code === 4410 ? "taken" : event.code === 4429 ? "closed" : "lost");
       // 4410: the session goes on in another tab, which would lose it again.
       if (event.code !== 4410) setTimeout(() => this.open(), event.code === 4429 ? 3000 : 1000);
     };
@@ -57,6 +57,20 @@ export class Connection {
   /** @param {Record<string, any>} message */
   send(message) {
     if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+}
+
+/**
+ * Send a file to the server.
+ * @param {string} address
+ * @param {File} file
+ * @returns {Promise<{error?: string}>}
+ */
+export async function sent(address, file) {
+  try {
+    return await (await fetch(address, { method: "POST", body: file })).json();
+  } catch {
+    return { error: "it could not be sent: does `pushforward play` still run?" };
   }
 }
 

@@ -4,7 +4,8 @@
 
 const STROKES = 6; // points of the brush at each place of the pointer
 const FEWEST = 20; // points that make data
-const SMALLEST = 0.02; // side of a square
+const SMALLEST = 1 / 200; // side of a square, of the window's
+const FARTHEST = 32; // coordinate that an address can hold of a drawn point
 const WAYS = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] });
 
 /** @returns {string} follow, square or brush */
@@ -22,8 +23,9 @@ export class Hand {
    * @param {Plane} plane the picture of the data
    * @param {number} most points that can be drawn
    * @param {{touched: () => void, redraw: () => void, look: () => Look, looked: (part: Partial<Look>) => void,
-   *   drew: (points: number[]) => void}} tell what to do when the picture is touched and when it has to be drawn anew;
-   *   how the page looks at the flow, and what to do when that changes; what to do with points that were drawn
+   *   drew: (points: number[]) => void, refused: (text: string) => void}} tell what to do when the picture is touched and when it has to be drawn anew;
+   *   how the page looks at the flow, and what to do when that changes; what to do with points that were drawn, and with a reason why
+   *   nothing can be
    */
   constructor(plane, most, tell) {
     this.plane = plane;
@@ -42,6 +44,11 @@ export class Hand {
 
   /** @param {PointerEvent} event */
   down(event) {
+    const [left, right, bottom, top] = this.plane.window;
+    if (tool() === "brush" && (Math.max(-left, right, -bottom, top) > FARTHEST || right - left < 0.2)) {
+      this.tell.refused("The brush draws where coordinates lie between -32 and 32: choose other data first.");
+      return;
+    }
     this.pressed = this.plane.at(event);
     this.plane.canvas.setPointerCapture(event.pointerId);
     this.tell.touched();
@@ -60,7 +67,8 @@ export class Hand {
     if (tool() === "square") {
       const [x, y] = this.pressed;
       const [left, right, bottom, top] = [Math.min(x, here[0]), Math.max(x, here[0]), Math.min(y, here[1]), Math.max(y, here[1])];
-      const large = right - left > SMALLEST && top - bottom > SMALLEST;
+      const least = SMALLEST * (this.plane.window[1] - this.plane.window[0]);
+      const large = right - left > least && top - bottom > least;
       this.tell.looked({ square: large ? [left, right, bottom, top] : null });
     }
   }

@@ -38,11 +38,10 @@ export class Layers {
   /** @param {HTMLElement} strip */
   constructor(strip) {
     this.strip = strip;
-    /** @type {{box: HTMLElement, plane: Plane, name: HTMLElement, mean: HTMLElement, note: HTMLElement}[]} */
+    /** @type {{box: HTMLElement, plane: Plane, mean: HTMLElement, note: HTMLElement}[]} */
     this.panels = [];
     /** @type {Window[]} */
     this.windows = [];
-    this.stage = 0;
   }
 
   /** @param {string[]} names of the steps */
@@ -64,7 +63,7 @@ export class Layers {
       const note = document.createElement("p");
       box.append(caption, canvas, note);
       this.strip.append(box);
-      return { box, plane: new Plane(canvas), name, mean, note };
+      return { box, plane: new Plane(canvas), mean, note };
     });
     this.windows = [];
   }
@@ -96,7 +95,7 @@ export class Layers {
       mean.textContent = step === null || step === undefined ? "" : short(step);
       mean.title = "log_det of this step at the point";
       note.textContent = head.square
-        ? `area ${head.square.areas[at].toFixed(3)}, mass ${(100 * head.square.masses[at]).toFixed(1)} %`
+        ? `area ${head.square.areas[at]?.toFixed(3) ?? "∞"}, mass ${(100 * head.square.masses[at]).toFixed(1)} %`
         : "";
       plane.canvas.setAttribute("aria-label", `${at === 0 ? "Data" : head.names[at - 1]}: the plane's grid. ${note.textContent}`);
     }
@@ -140,7 +139,7 @@ export function sayHowTheyAddUp(brief, place, followed) {
     place.textContent = "";
     return;
   }
-  const number = (/** @type {number | null} */ value) => (value === null ? "−∞" : short(value));
+  const number = (/** @type {number | null} */ value) => (value === null ? "not finite" : short(value));
   const total = followed.log_dets.reduce((/** @type {number} */ sum, value) => sum + (value ?? NaN), 0);
   brief.textContent = `log p(x) = ${number(followed.base)} (latent) + ${number(total)} (log_dets, below) = ${number(followed.log_prob)} nats`;
   const bold = document.createElement("b");

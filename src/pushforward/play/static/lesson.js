@@ -1,5 +1,7 @@
 /** The lessons: a text and a question, the page set up for it, and an experiment that answers. */
 
+import { firstLook } from "./address.js";
+
 /** @typedef {{title: string, text: string[], question: string, settings: Record<string, any>, look: Record<string, any>}} Lesson */
 
 export class Lessons {
@@ -37,6 +39,24 @@ export class Lessons {
     answer.id = "answer";
     answer.setAttribute("aria-live", "polite");
     this.place.append(...lesson.text.map(paragraph), question, button, answer);
+  }
+
+  /**
+   * The page as a lesson wants it.
+   * @param {string} name
+   * @returns {{settings: import("./address.js").Settings, look: import("./address.js").Look}}
+   */
+  setUp(name) {
+    const wanted = this.lessons[name];
+    return { settings: { ...wanted?.settings }, look: { ...firstLook(), ...wanted?.look } };
+  }
+
+  /** A run begins: no experiment is on its way. */
+  free() {
+    const button = /** @type {HTMLButtonElement | null} */ (document.getElementById("show-me"));
+    if (!button?.disabled) return;
+    button.disabled = false;
+    button.textContent = "Show me again";
   }
 
   /** @param {{lesson: string, sentence: string, done: boolean}} head of a message of the server */

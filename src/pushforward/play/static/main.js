@@ -1,23 +1,18 @@
 /** The page: settings, the line to the server, the buttons, and the keys. */
 
 import { firstLook, packPoints, readAddress, unpackPoints, writeAddress } from "./address.js";
-import { Connection } from "./connection.js";
+import { Connection, sent } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Hand, setTool, tool } from "./hand.js";
+import { onFiles, onKeys } from "./keys_and_files.js";
 import { Lessons } from "./lesson.js";
 import { at, input } from "./parts.js";
 import { Pictures } from "./pictures.js";
-import { banner, fold, showNumbers, showLayersUsed, showOpening, showRun, showStage } from "./readout.js";
+import { ABOUT, DRAW, LOST, TAKEN, banner, fold, showNumbers, showLayersUsed, showOpening, showRun, showStage } from "./readout.js";
 import { Recording, recorded } from "./recording.js";
 import { download, picture } from "./save.js";
 
 /** @typedef {import("./connection.js").Message} Message */
-
-const SPEEDS = { "1 a second": 1, "10 a second": 10, "100 a second": 100, "1,000 a second": 1000, "as fast as it goes": 0 };
-const ABOUT = "A normalizing flow learns the blue points: its samples, its density and every layer, while it trains. New here? Open a lesson. Or change anything.";
-const DRAW = "Draw on the picture of the data, with the pointer: the points are learned when you let go.";
-const LOST = "The training has lost its server. If `pushforward play` still runs, this page comes back by itself; else start it again and open the address that it prints.";
-const TAKEN = "This session goes on in another tab. Reload this one to bring it back here.";
 
 const record = recorded();
 const catalogue = record ? record.catalogue : /** @type {import("./address.js").Catalogue} */ (await (await fetch("controls.json")).json());
@@ -26,11 +21,14 @@ const start = readAddress(location.search, catalogue.first);
 let settings = start.settings;
 let look = start.look;
 /** @type {boolean} */
-let playing = start.fresh && !catalogue.lessons[start.lesson];
+let playing = start.fresh && !Object.hasOwn(catalogue.lessons, start.lesson);
 /** @type {Message | null} */
 let opening = null;
 /** @type {Message | null} */
 let frame = null;
+let run = 0; // which one: messages of those before are late
+/** @type {import("./address.js").Settings} */
+let good = {}; // settings of the last run that began
 
 const pictures = new Pictures();
 const hand = new Hand(pictures.points, catalogue.drawn.most, {
@@ -41,10 +39,12 @@ const hand = new Hand(pictures.points, catalogue.drawn.most, {
   redraw: draw,
   look: () => look,
   looked: (part) => {
+    if (record) return;
     look = { ...look, ...part };
     draw();
-    ask();
+    askSoon();
   },
+  refused: banner,
   drew: (points) => {
     settings = { ...settings, data: "drawn", drawn: packPoints(points, catalogue.drawn.unit), step: 0 };
     begin(playing);
@@ -66,35 +66,34 @@ const controls = new Controls(catalogue, (name, value, note) => {
 });
 
 const lessons = new Lessons(catalogue.lessons, openLesson, (name) => connection.send({ do: "show", lesson: name }));
-let lesson = catalogue.lessons[start.lesson] ? start.lesson : "";
+let lesson = Object.hasOwn(catalogue.lessons, start.lesson) ? start.lesson : "";
 if (lesson) {
   lessons.open(lesson);
-  if (start.fresh) ({ settings, look } = setUp(lesson));
+  if (start.fresh) ({ settings, look } = lessons.setUp(lesson));
 }
 
-for (const [text, value] of Object.entries(SPEEDS)) /** @type {HTMLSelectElement} */ (at("speed")).add(new Option(text, String(value)));
-input("speed").value = "100";
-
-// ---- the line to the server
-
-/** @param {"open" | "lost" | "taken" | "full"} state */
+/** @param {"open" | "lost" | "taken" | "closed"} state */
 function connected(state) {
   if (state === "open") {
-    if (frame) settings = { ...settings, step: frame.head.step };
-    begin(playing && !frame);
-  } else {
+    if (current()) settings = { ...settings, step: frame?.head.step };
+    begin(playing && !current());
+  } else if (state !== "closed") {
     playing = false;
     showRun(playing);
-    if (state !== "full") banner(state === "lost" ? LOST : TAKEN); // that all places are taken, the server has said
+    banner(state === "lost" ? LOST : TAKEN);
   }
 }
 const connection = record ? new Recording(record.messages, receive) : new Connection(receive, connected);
 
+/** Whether what is shown is of the run that was asked for. */
+const current = () => frame !== null && frame.head.run === run;
+
 /** @param {boolean} go */
 function begin(go) {
   playing = go;
+  run++;
   banner("");
-  connection.send({ do: "begin", settings, playing: go, speed: Number(input("speed").value) });
+  connection.send({ do: "begin", run, settings, playing: go, speed: Number(input("speed").value) });
   controls.show(settings);
   remember();
   ask();
@@ -106,15 +105,29 @@ function ask() {
   connection.send({ do: "look", look });
 }
 
+let asking = false;
+/** Ask before the next picture is drawn, once. */
+function askSoon() {
+  if (asking) return;
+  asking = true;
+  requestAnimationFrame(() => {
+    asking = false;
+    ask();
+  });
+}
+
 /** @param {Message} message */
 function receive(message) {
   const { head } = message;
+  if ((head.kind === "opening" || head.kind === "frame") && head.run !== run) return;
   if (head.kind === "opening") {
     opening = message;
+    good = settings;
+    lessons.free();
     pictures.begin();
     showOpening(head);
-    if (settings.step && !frame) at("about").textContent = `Training to step ${Number(settings.step).toLocaleString("en")} …`;
-  } else if (head.kind === "frame" && opening) {
+    if (settings.step && !current()) at("about").textContent = `Training to step ${Number(settings.step).toLocaleString("en")} …`;
+  } else if (head.kind === "frame" && opening?.head.run === run) {
     frame = message;
     at("about").textContent = record ? `A run of pushforward, recorded: ${controls.inWords(opening.head.settings)}.` : ABOUT;
     requestAnimationFrame(() => {
@@ -126,50 +139,58 @@ function receive(message) {
   } else if (head.kind === "answer") {
     lessons.answer(/** @type {any} */ (head));
     if (head.done) ask();
-  } else if (head.kind === "error" || head.kind === "refused") {
-    if (!opening && head.kind === "refused" && Object.keys(settings).length) {
-      settings = {}; // what the address asks for cannot be
-      begin(false);
+  } else if (head.kind === "error" || head.kind === "refused" || head.kind === "closed") {
+    if (head.task === "begin") refusedRun();
+    if (head.task === "look") {
+      look = firstLook();
+      showLook();
+      ask();
     }
     banner(head.text);
   }
 }
 
-// ---- what is shown
-
 function draw() {
-  if (!frame || !opening) return;
+  if (!frame || !opening || opening.head.run !== frame.head.run) return;
   const { head } = frame;
   playing = head.running;
   showRun(playing, head.ended);
   showNumbers(head);
   showStage(head.names);
   showLayersUsed(head.names, look.layers);
-  pictures.draw(opening, frame, look, Number(input("stage").value), tool() === "brush" ? hand.drawn : []);
-}
-
-/**
- * The page as a lesson wants it.
- * @param {string} name
- * @returns {{settings: import("./address.js").Settings, look: import("./address.js").Look}}
- */
-function setUp(name) {
-  const wanted = catalogue.lessons[name];
-  return { settings: { ...wanted?.settings }, look: { ...firstLook(), ...wanted?.look } };
+  pictures.draw(opening, frame, marked(head), Number(input("stage").value), tool() === "brush" ? hand.drawn : []);
 }
 
 /** @param {string} name of a lesson, or none */
 function openLesson(name) {
   lesson = name;
-  frame = null;
   setTool("follow");
   showTool();
   fold(lesson);
   hand.drawn = [];
-  ({ settings, look } = setUp(name));
+  ({ settings, look } = lessons.setUp(name));
   input("stage").value = "0";
   showLook();
   begin(!name);
+}
+
+/** What the page asked for cannot be: it goes back to the run before, or to that of a first visit. */
+function refusedRun() {
+  settings = good;
+  if (opening) run = opening.head.run;
+  else begin(false);
+  controls.show(settings);
+  remember();
+  ask();
+}
+
+/**
+ * The point and the square to be marked: where the visitor points, or those of a recorded frame.
+ * @param {import("./connection.js").Head} head of a frame
+ * @returns {Pick<import("./address.js").Look, "follow" | "square">}
+ */
+function marked(head) {
+  return record ? { follow: head.followed?.point ?? null, square: head.square?.sides ?? null } : look;
 }
 
 function showLook() {
@@ -177,11 +198,9 @@ function showLook() {
   at("temperature-out").textContent = String(look.temperature);
 }
 
-// ---- what the visitor does
-
 at("play").onclick = () => {
   if (playing) pause();
-  else if (frame?.head.ended) again(true);
+  else if (current() && frame?.head.ended) again(true);
   else play();
 };
 at("one-step").onclick = () => connection.send({ do: "step" });
@@ -191,12 +210,12 @@ input("speed").onchange = () => playing && play();
 input("temperature").oninput = () => {
   look = { ...look, temperature: Number(input("temperature").value) };
   at("temperature-out").textContent = String(look.temperature);
-  ask();
+  askSoon();
 };
 input("layers-used").oninput = () => {
   const value = Number(input("layers-used").value);
   look = { ...look, layers: value === Number(input("layers-used").max) ? null : value };
-  ask();
+  askSoon();
 };
 input("stage").oninput = draw;
 at("copy").onclick = async () => {
@@ -205,16 +224,8 @@ at("copy").onclick = async () => {
   at("copy").textContent = "Copied";
   setTimeout(() => (at("copy").textContent = "Copy address"), 1500);
 };
-at("script").onclick = () => connection.send({ do: "script" });
-for (const name of ["page", "animation"]) at(name).onclick = () => connection.send({ do: name });
-at("model").onclick = () => connection.send({ do: "model" });
+for (const name of ["script", "model", "page", "animation"]) at(name).onclick = () => connection.send({ do: name });
 at("picture").onclick = () => picture(document, `${controls.inWords(settings)}: ${at("at-step").textContent} steps, held-out NLL ${at("at-nll").textContent}`);
-at("choose").onclick = () => input("file").click();
-input("file").onchange = () => {
-  const file = input("file").files?.[0];
-  if (file) take(file);
-  input("file").value = "";
-};
 at("clear").onclick = () => {
   hand.drawn = [];
   draw();
@@ -224,7 +235,6 @@ for (const radio of document.querySelectorAll('input[name="tool"]')) /** @type {
 /** @param {boolean} go on by itself, from step 0 */
 function again(go) {
   settings = { ...settings, step: 0 };
-  frame = null;
   begin(go);
 }
 
@@ -247,43 +257,33 @@ function pause() {
 
 function remember() {
   if (record) return;
-  const step = frame ? frame.head.step : (settings.step ?? 0);
+  const step = current() ? frame?.head.step : (settings.step ?? 0);
   history.replaceState(null, "", writeAddress({ ...settings, step }, look, catalogue.first, lesson));
 }
 
-document.addEventListener("keydown", (event) => {
-  const target = /** @type {HTMLElement} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(target.tagName)) return;
-  if (event.key === " " && target.tagName !== "BUTTON") {
-    event.preventDefault();
-    at("play").click();
-  } else if (event.key === ".") at("one-step").click();
-  else if (event.key === "e") at("one-epoch").click();
-  else if (event.key === "r") at("reset").click();
-  else if (event.key === "Escape") {
-    look = { ...firstLook(), temperature: look.temperature, layers: look.layers };
-    draw();
-    ask();
-  }
+onKeys(() => {
+  look = { ...firstLook(), temperature: look.temperature, layers: look.layers };
+  draw();
+  ask();
 });
-
-document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  const file = event.dataTransfer?.files[0];
-  if (file) take(file);
-});
+if (!record) onFiles(take);
 
 /** @param {File} file */
 async function take(file) {
+  /** @type {import("./address.js").Settings} */
   const wanted = { ...settings, data: "file", step: 0 };
-  const message = { do: "begin", settings: wanted, playing: true, speed: Number(input("speed").value) };
+  delete wanted.drawn;
+  const message = { do: "begin", run: run + 1, settings: wanted, playing: true, speed: Number(input("speed").value) };
   const query = new URLSearchParams({ name: file.name, session: connection.session, message: JSON.stringify(message) });
-  const answer = await (await fetch(`upload?${query}`, { method: "POST", body: file })).json();
-  if (answer.error) return banner(`${file.name}: ${answer.error}`);
-  settings = wanted;
-  delete settings.drawn;
   banner("");
+  run++;
+  const answer = await sent(`upload?${query}`, file);
+  if (answer.error) {
+    refusedRun();
+    banner(`${file.name}: ${answer.error}`);
+    return;
+  }
+  settings = good = wanted;
   controls.show(settings);
   ask();
 }

@@ -33,7 +33,7 @@ export class Pictures {
   /**
    * @param {Message} opening
    * @param {Message} frame
-   * @param {Look} look
+   * @param {Pick<Look, "follow" | "square">} look what is marked
    * @param {number} stage how far the cloud is carried: 0, data, to the number of steps, latent
    * @param {number[]} drawn points that are being drawn, x and y in turn
    */
@@ -66,7 +66,7 @@ export class Pictures {
    * Data and samples, and what the visitor has marked or draws.
    * @param {Message} opening
    * @param {Message} frame
-   * @param {Look} look
+   * @param {Pick<Look, "follow" | "square">} look
    * @param {number[]} drawn
    */
   drawPoints(opening, frame, look, drawn) {
@@ -91,7 +91,7 @@ export class Pictures {
    * @param {Float32Array} values
    * @param {import("./plane.js").Window} window
    * @param {number} top
-   * @param {Look} look
+   * @param {Pick<Look, "follow" | "square">} look
    */
   drawDensity(picture, legend, values, window, top, look) {
     picture.begin(window);

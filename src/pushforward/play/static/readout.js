@@ -4,6 +4,10 @@ import { at, input } from "./parts.js";
 
 /** @typedef {import("./connection.js").Head} Head */
 
+export const ABOUT = "A normalizing flow learns the blue points: its samples, its density and every layer, while it trains. New here? Open a lesson. Or change anything.";
+export const DRAW = "Draw on the picture of the data, with the pointer: the points are learned when you let go.";
+export const LOST = "The training has lost its server. If `pushforward play` still runs, this page comes back by itself; else start it again and open the address that it prints.";
+export const TAKEN = "This session goes on in another tab. Reload this one to bring it back here.";
 const NARROW = 820; // pixels: the settings stand above the pictures
 
 /** @param {string} text what the visitor should know; none to take away what stood there */

@@ -23,7 +23,7 @@ export class Recording {
     this.session = "";
     this.at = 1;
     this.playing = false;
-    this.wanted = false;
+    this.run = 0;
     setInterval(() => {
       if (this.playing) this.go(this.at + 1);
     }, PAUSE);
@@ -31,11 +31,18 @@ export class Recording {
   }
 
   /** @param {number} place */
+  part(place) {
+    const message = unpacked(this.messages[place].slice(0));
+    message.head.run = this.run;
+    return message;
+  }
+
+  /** @param {number} place */
   go(place) {
     const last = this.messages.length - 1;
     this.at = Math.min(Math.max(place, 1), last);
     if (this.at === last) this.playing = false;
-    const message = unpacked(this.messages[this.at].slice(0));
+    const message = this.part(this.at);
     message.head.running = this.playing;
     message.head.ended = false;
     this.receive(message);
@@ -44,7 +51,8 @@ export class Recording {
   /** @param {Record<string, any>} message */
   send(message) {
     if (message.do === "begin") {
-      this.receive(unpacked(this.messages[0].slice(0)));
+      this.run = message.run;
+      this.receive(this.part(0));
       this.playing = message.playing;
       this.go(1);
     } else if (message.do === "play") {
