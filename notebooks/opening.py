@@ -23,7 +23,7 @@ def check(test: Callable[[], Any]) -> None:
     except NotImplementedError:
         wrong = "NotImplementedError"
     except NameError as error:
-        wrong = f"run the cells above first ({error})."
+        wrong = f"run the cells above first, or fill their gaps ({error})."
     except Exception as error:
         wrong = f"{type(error).__name__}: {error}"
     problems = getattr(wrong, "problems", [wrong] if wrong else [])
@@ -32,12 +32,13 @@ def check(test: Callable[[], Any]) -> None:
     print(f"Not yet: {'; '.join(problems)}" if problems else f"Right: {test.__doc__}")
 
 
-def _gap(shell: Any, *error: Any, **more: Any) -> None:
-    print("Not yet: there is still a gap to fill above.")
+def _gap(shell: Any, kind: type, error: Exception, *more: Any, **options: Any) -> None:
+    left = f": {error}" if kind is NameError else ""
+    print(f"Not yet: there is still a gap to fill above{left}.")
 
 
 if get_ipython() is not None:
-    get_ipython().set_custom_exc((NotImplementedError,), _gap)
+    get_ipython().set_custom_exc((NotImplementedError, NameError), _gap)
 
 
 def mnist(size: int = 28) -> pf.data.Digits:

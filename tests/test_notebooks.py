@@ -120,7 +120,7 @@ def test_a_check_says_in_words_what_is_right_and_what_is_not(capsys):
     assert said(lambda: "twice too large") == "Not yet: twice too large"
     assert said(lambda: raising(NotImplementedError())) == "Not yet: there is still a gap to fill above."
     assert said(lambda: torch.nn.Module().register_buffer("a", ...)) == "Not yet: there is still a gap to fill above."
-    assert said(lambda: flow).startswith("Not yet: run the cells above first (name 'flow'")  # noqa: F821
+    assert said(lambda: flow).startswith("Not yet: run the cells above first, or fill their gaps (name 'flow'")  # noqa: F821
     assert said(lambda: raising(ValueError("no"))) == "Not yet: ValueError: no"
 
     class Unfilled(pf.transforms.Transform):

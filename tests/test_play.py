@@ -1,6 +1,7 @@
 """The page's training: what a visitor sets is what is trained, a look changes nothing, and its numbers add up."""
 
 import base64
+import itertools
 import json
 import multiprocessing
 import re
@@ -16,11 +17,13 @@ import pushforward as pf
 from pushforward.__main__ import main
 from pushforward.errors import InputError
 from pushforward.play import frames, views
+from pushforward.play.film import Thinned
 from pushforward.play.lessons import LESSONS
 from pushforward.play.look import Look
 from pushforward.play.model import flow_of, loss_of, script, training
+from pushforward.play.pace import Pace
 from pushforward.play.page import catalogue
-from pushforward.play.points import points_of
+from pushforward.play.points import Dropped, points_of
 from pushforward.play.settings import CHOICES, RANGES, RECIPES, Settings, packed, unpacked
 from pushforward.play.trainer import Trainer
 
@@ -38,11 +41,11 @@ class Page:
     def say(self, do, **more):
         self.connection.send({"do": do, **more})
 
-    def hear(self, kind):
+    def hear(self, *kinds):
         while True:
-            assert self.connection.poll(20), f"no {kind} came"
+            assert self.connection.poll(20), f"no {kinds} came"
             head, arrays, raw = frames.unpacked(self.connection.recv_bytes())
-            if head["kind"] == kind:
+            if head["kind"] in kinds:
                 return head, arrays, raw
 
     def frame(self, **look):
@@ -172,15 +175,16 @@ def test_a_run_that_is_looked_at_is_the_plain_run(page):
 
 
 def test_an_address_leads_back_to_the_same_step(page):
-    page.begin(playing=True)
-    page.say("pause")
-    _, first, _ = page.frame()
+    page.begin()
+    for _ in range(40):
+        page.say("step")
+    stepped = page.frame_at(40)[0]
     page.begin(step=40)
     head, arrays, _ = page.frame_at(40)
     page.begin()
     page.begin(step=40)
     again, arrays_again, _ = page.frame_at(40)
-    assert head["curve"][-1] == again["curve"][-1]
+    assert head["curve"][-1] == again["curve"][-1] == stepped["curve"][-1]
     assert torch.equal(arrays["samples"], arrays_again["samples"])
 
 
@@ -215,7 +219,7 @@ def test_the_names_of_a_files_columns_and_a_warning_of_points_far_out_come_with_
     page.say("file", settings={**SMALL, "data": "file"}, rows=rows, names=("speed", "height"))
     head = page.hear("opening")[0]
     assert head["axes"] == ["speed", "height"]
-    assert "1 of 101 points lie" in head["note"]
+    assert "as most: 1 of 101" in head["note"]
     page.begin()
     assert page.frame()[0]["step"] == 0
 
@@ -229,6 +233,92 @@ def test_a_run_that_follows_one_that_is_done_is_shown_to_who_asked_before_it_beg
     assert page.connection.poll(20)
     assert page.hear("opening")[0]["settings"]["seed"] == 5
     assert page.hear("frame")[0]["step"] == 0
+
+
+def test_the_last_frame_of_a_paced_run_comes_to_who_asks_once(page):
+    page.begin(num_steps=10)
+    page.say("look", look={})
+    page.hear("frame")
+    page.say("look", look={})
+    page.say("play", speed=100)
+    while not page.hear("frame")[0]["ended"]:
+        page.say("look", look={})
+    page.say("step")
+    assert "has ended" in page.hear("refused")[0]["text"]
+
+
+def test_an_experiment_that_is_cut_off_says_that_it_is_done(page):
+    page.begin(step=5)
+    page.say("show", lesson="without-swap")
+    page.hear("answer")
+    for task in ("step", "animation"):
+        page.say(task)
+    page.say("begin", settings={**SMALL, "seed": 3}, run=7)
+    said = []
+    while not (heard := page.hear("answer", "refused")[0]).get("done"):
+        said += [heard["text"]] if heard["kind"] == "refused" else []
+    assert ["experiment" in said[0], "moment" in said[1]] == [True, True]
+    assert page.hear("opening")[0]["run"] == 7
+    head = page.frame_at(0)[0]
+    assert head["run"] == 7
+    settings = Settings.read({**SMALL, "seed": 3})
+    points, flow = points_of(settings), flow_of(settings)
+    flow.initialize(points.train)
+    assert head["curve"][0]["test"] == pytest.approx(pf.metrics.nll(flow, points.test).mean, abs=1e-6)
+
+
+def test_steps_on_the_way_to_a_step_are_taken_after_it(page):
+    page.begin(step=40, num_steps=1000)
+    page.say("step")
+    assert page.frame_at(41)[0]["goal"] == 41
+
+
+def test_a_file_that_cannot_be_learned_leaves_the_one_before(page):
+    rows = torch.randn(100, 2).numpy().tobytes()
+    page.say("file", settings={**SMALL, "data": "file"}, rows=rows, names=("a", "b"))
+    page.hear("opening")
+    page.say("file", settings={**SMALL, "data": "file"}, rows=rows[:40], names=("c", "d"))
+    assert "too few" in page.hear("refused")[0]["text"]
+    page.begin(data="file")
+    assert page.frame()[0]["step"] == 0
+
+
+def test_points_are_kept_at_equal_distances_with_the_first_and_the_last():
+    kept = Thinned(8)
+    for step in range(0, 100_001, 50):
+        kept.add(step, step)
+    assert (kept.items[0], kept.items[-1]) == (0, 100_000)
+    gaps = [after - before for before, after in itertools.pairwise(kept.items[:-1])]
+    assert 4 <= len(kept.items) <= 8
+    assert max(gaps) <= 3 * min(gaps)
+
+
+def test_single_steps_make_no_chunk_larger_and_slow_steps_are_not_made_up_for(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    pace = Pace()
+    for _ in range(15):
+        pace.take(1)
+        pace.came(pace.steps_now(0.0))
+    pace.play(0.0)
+    assert pace.steps_now(0.0) <= 2
+    pace = Pace()
+    pace.play(100.0)
+    taken = []
+    for _ in range(50):
+        now[0] += 0.005
+        steps = pace.steps_now(0.0)
+        now[0] += 0.1 * steps  # a step takes a tenth of a second
+        pace.came(steps)
+        taken.append(steps)
+    assert max(taken) <= 2
+
+
+def test_two_columns_of_different_scale_fill_the_window():
+    x = torch.randn(200, 2) * torch.tensor([10.0, 20_000.0])
+    left, right, bottom, top = points_of(Settings(data="file"), Dropped(x, ("a", "b"))).window
+    assert 40 < right - left < 100
+    assert 80_000 < top - bottom < 200_000
 
 
 def test_a_run_that_cannot_start_says_why(page):
@@ -356,3 +446,21 @@ def test_a_run_is_written_as_a_page(tmp_path, capsys):
 def test_wrong_options_are_refused(options, message, capsys):
     assert main(["play", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_is_exported_to_its_last_step_and_a_pages_whole_address_is_a_state(tmp_path):
+    file = tmp_path / "run.html"
+    state = "http://127.0.0.1:80/?lesson=twice&num_steps=20&num_points=1000&layers=1&width=4&step=999999"
+    assert main(["play", "--state", state, "--export", str(file)]) == 0
+    assert file.exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("square=1,0,0,1", "square"), ("temperature=-1", "temperature"), ("lesson=nonsense", "no lesson"), ("x=1", "x")],
+)
+def test_a_state_that_cannot_be_is_refused_before_anything_trains(state, says, tmp_path, capsys):
+    assert main(["play", "--state", state, "--export", str(tmp_path / "run.html")]) == 2
+    assert says in capsys.readouterr().err
+    assert main(["play", "--export", str(tmp_path / "no" / "run.html")]) == 2
+    assert "no folder" in capsys.readouterr().err

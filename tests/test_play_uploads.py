@@ -68,7 +68,13 @@ def test_what_is_no_table_of_two_columns_is_refused_in_words(content, says, tmp_
     assert str(tmp_path) not in answers.found
 
 
-def test_too_many_rows_are_refused(monkeypatch):
+def test_numbers_that_float32_cannot_tell_apart_are_refused_with_the_remedy():
+    rows = "".join(f"{1e8 + k / 100},{k % 7}\n" for k in range(100))
+    with pytest.raises(InputError, match='column "x1" varies too little .*: subtract its mean'):
+        uploads.read(rows.encode(), "points.csv")
+
+
+def test_too_many_rows_are_refused():
     with pytest.raises(InputError, match="100,001 rows"):
         uploads.read(b"1,2\n" * (uploads.MOST_ROWS + 1), "points.csv")
 

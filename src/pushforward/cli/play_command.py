@@ -17,6 +17,8 @@ def play_command(*, port: int, browser: bool, lesson: str, state: str, export: P
     if export is not None:
         if export.exists() and not overwrite:
             raise InputError(f"{export}: exists already (--overwrite replaces it, --export names another file)")
+        if not export.parent.is_dir():
+            raise InputError(f"{export}: there is no folder {export.parent} (make it first)")
         content = recorded_page(settings, look)
         with replacing(export) as file:
             file.write(content)
@@ -28,4 +30,4 @@ def play_command(*, port: int, browser: bool, lesson: str, state: str, export: P
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "websockets"):
             raise
         raise InputError("the page needs starlette, uvicorn and websockets: pip install 'pushforward[play]'") from error
-    serve(port=port, browser=browser, lesson=lesson, state=state.removeprefix("?"))
+    serve(port=port, browser=browser, lesson=lesson, state=state.rpartition("?")[2])

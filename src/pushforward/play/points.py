@@ -13,6 +13,7 @@ from pushforward.play.settings import DRAWN, FILE, SAMPLES_BEFORE, Settings, unp
 HELD_OUT = 4000  # fresh points of a toy density
 HELD_OUT_SHARE = 0.2  # of points whose law nobody knows
 FEWEST = 20
+MOST_APART = 4  # times the shorter side of what the points fill, at most, for one scale along both axes
 FAR = 30  # times the distance between the quartiles
 TEST_SEED = 1_000_003  # apart from the seeds that visitors choose
 
@@ -37,7 +38,8 @@ class Points(NamedTuple):
         test: (m, 2), held out.
         density: The exact density, where there is one.
         exact: Its log_prob of the held-out points, (m,), float64.
-        window: (left, right, bottom, top): where they lie, with a margin; the same scale along both axes.
+        window: (left, right, bottom, top): where they lie, with a margin; the same scale along both axes, unless one
+            is several times as long.
         names: Of the axes.
         note: What a visitor should know of them; empty if nothing.
     """
@@ -101,12 +103,15 @@ def _far_out(x: Tensor) -> str:
     if not 0 < far < len(x) / 10:
         return ""
     return (
-        f"{far:,} of {len(x):,} points lie more than {FAR} times as far out as most. The page scales by the standard "
-        "deviation, so that the others look like one spot: leave them out of the file."
+        f"Points that lie more than {FAR} times as far out as most: {far:,} of {len(x):,}. The page scales by the "
+        "standard deviation, so that the others look like one spot: leave these out of the file."
     )
 
 
 def _window(x: Tensor) -> tuple[float, float, float, float]:
     ends = torch.quantile(x[:100_000].double(), torch.tensor([0.001, 0.999], dtype=torch.float64), 0)
-    centre, half = ends.mean(0).tolist(), ((ends[1] - ends[0]).max() / 2 * 1.35).item()
-    return centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half
+    centre, half = ends.mean(0), (ends[1] - ends[0]) / 2 * 1.35
+    if half.max() < MOST_APART * half.min():
+        half = half.max().expand(2)
+    (left, bottom), (right, top) = (centre - half).tolist(), (centre + half).tolist()
+    return left, right, bottom, top

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import secrets
+import socket
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
@@ -97,14 +98,14 @@ def page_files() -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir() if "." + file.name.rsplit(".", 1)[-1] in KINDS}
 
 
-async def talk(socket: WebSocket) -> None:
+async def talk(line: WebSocket) -> None:
     """Carry messages between a page and its session, until one of them ends."""
-    await socket.accept()
+    await line.accept()
     try:
-        session = socket.app.state.sessions.named(_name(socket.query_params.get("session")))
+        session = line.app.state.sessions.named(_name(line.query_params.get("session")))
     except InputError as error:
-        await socket.send_bytes(frames.packed("closed", text=str(error)))
-        await socket.close(4429)
+        await line.send_bytes(frames.packed("closed", text=str(error)))
+        await line.close(4429)
         return
     outgoing: asyncio.Queue[bytes | int] = asyncio.Queue()
 
@@ -114,8 +115,8 @@ async def talk(socket: WebSocket) -> None:
         else:
             outgoing.put_nowait(message)
 
-    sender = asyncio.create_task(_send_all(socket, outgoing))
-    hearer = asyncio.create_task(_hear_all(socket, session))
+    sender = asyncio.create_task(_send_all(line, outgoing))
+    hearer = asyncio.create_task(_hear_all(line, session))
     session.watch(receiver)
     try:
         done, _ = await asyncio.wait((sender, hearer), return_when=asyncio.FIRST_COMPLETED)
@@ -123,27 +124,27 @@ async def talk(socket: WebSocket) -> None:
         sender.cancel()
         hearer.cancel()
         session.leave(receiver)
-        socket.app.state.sessions.prepare()
+        line.app.state.sessions.prepare()
     code = next((task.result() for task in done if not task.cancelled()), TOO_MUCH)
     with suppress(WebSocketDisconnect, RuntimeError):  # it has gone
-        await socket.close(code)
+        await line.close(code)
 
 
-async def _send_all(socket: WebSocket, outgoing: "asyncio.Queue[bytes | int]") -> int:
+async def _send_all(line: WebSocket, outgoing: "asyncio.Queue[bytes | int]") -> int:
     """Send messages to the page until one is a code; return that."""
     while not isinstance(message := await outgoing.get(), int):
         try:
-            await socket.send_bytes(message)
+            await line.send_bytes(message)
         except WebSocketDisconnect:
             break
     return message if isinstance(message, int) else GONE
 
 
-async def _hear_all(socket: WebSocket, session: Session) -> int:
+async def _hear_all(line: WebSocket, session: Session) -> int:
     """Pass on what the page says until it is gone or says too much; return a code."""
     second, heard = 0, 0
     while True:
-        received = await socket.receive()
+        received = await line.receive()
         if received["type"] == "websocket.disconnect":
             return GONE
         text = received.get("text")
@@ -156,7 +157,7 @@ async def _hear_all(socket: WebSocket, session: Session) -> int:
             session.tell(read_message(text))
         except InputError as error:
             with suppress(WebSocketDisconnect):
-                await socket.send_bytes(frames.packed("refused", text=str(error), task=_task_of(text)))
+                await line.send_bytes(frames.packed("refused", text=str(error), task=_task_of(text)))
 
 
 def _task_of(text: str) -> str:
@@ -238,12 +239,15 @@ def serve(*, port: int, browser: bool, lesson: str, state: str) -> None:
         ws_per_message_deflate=False, proxy_headers=False, server_header=False, limit_concurrency=MOST_CONNECTIONS,
     )  # fmt: skip
     config.timeout_graceful_shutdown = LAST_SECONDS  # type: ignore[assignment]
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        socket = config.bind_socket()
-    except SystemExit as error:
-        raise RunError(f"port {port} cannot be used: another program has it (choose another with --port)") from error
-    socket.listen()  # who comes before the server is ready waits
-    port = socket.getsockname()[1]
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise RunError(f"port {port} cannot be used: {error.strerror} (choose another with --port)") from error
+    listener.listen()  # who comes before the server is ready waits
+    port = listener.getsockname()[1]
     token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24) if browser else ""
     config.app = application(port=port, token=token, ticket=ticket)
     rest = "".join(f"&{part}" for part in (f"lesson={lesson}" if lesson else "", state) if part)
@@ -252,7 +256,7 @@ def serve(*, port: int, browser: bool, lesson: str, state: str) -> None:
     if browser:
         threading.Thread(target=webbrowser.open, args=[f"{address}{ticket}{rest}"], daemon=True).start()
     with suppress(KeyboardInterrupt):  # the usual end
-        _Server(config).run(sockets=[socket])
+        _Server(config).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

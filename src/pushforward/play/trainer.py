@@ -240,8 +240,8 @@ class Trainer:
         arrays, texts = views.frame(self._flow, self._points, self._look, self._settings)
         self._add_losses()
         return frames.packed(
-            "frame", arrays, run=self._number, step=self.step, running=self._pace.moving, ended=self._ended,
-            curve=self._film.curve.items, **texts,
+            "frame", arrays, run=self._number, step=self.step, goal=self.step + self._pace.left,
+            running=self._pace.moving, ended=self._ended, curve=self._film.curve.items, **texts,
         )  # fmt: skip
 
     def _recorded(self) -> list[bytes]:

@@ -21,7 +21,7 @@ def read_state(text: str, lesson: str = "") -> tuple[dict[str, Any], dict[str, A
     Raises:
         InputError: If a name is unknown or a value out of range.
     """
-    given = parse_qsl(text.removeprefix("?"), keep_blank_values=True)
+    given = parse_qsl(text.rpartition("?")[2], keep_blank_values=True)
     lesson = dict(given).get("lesson", lesson)
     if lesson and lesson not in LESSONS:
         raise InputError(f'there is no lesson "{lesson}" (lessons: {", ".join(LESSONS)})')

@@ -16,6 +16,7 @@ from pushforward.tables import as_table
 MOST_BYTES = 4 * 2**20
 MOST_ROWS = 100_000
 MOST_SECONDS = 20.0
+MOST_ROUNDED = 0.01  # error of rounding to float32, in standard deviations
 LARGEST = 1e9  # of the numbers: float32 has room for their squares
 LONGEST_NAME = 24  # letters of a column's name that are shown
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
@@ -96,6 +97,10 @@ def _two_columns(path: Path) -> Upload:
     if len(values) > MOST_ROWS:
         raise InputError(f"the file has {len(values):,} rows, more than {MOST_ROWS:,}.")
     if not (abs(values) <= LARGEST).all():
-        raise InputError(f"the file has numbers beyond {LARGEST:,.0f}: divide them by their scale.")
+        raise InputError(f"the file has numbers beyond {LARGEST:,.0f}: subtract their mean, or divide by their scale.")
+    rounding = abs(values.astype("<f4") - values).max(0)
+    for column, error, spread in zip(table.columns, rounding, values.std(0), strict=True):
+        if error > MOST_ROUNDED * spread > 0:
+            raise InputError(f'column "{column}" varies too little beside its size for 32 bits: subtract its mean.')
     first, second = (str(column)[:LONGEST_NAME] for column in table.columns)
     return Upload(values.astype("<f4").tobytes(), (first, second))

@@ -37,6 +37,7 @@ export class Connection {
     sessionStorage.setItem("session", this.session);
     /** @type {WebSocket | null} */
     this.socket = null;
+    this.closed = false; // for good: another tab has the session
     this.open();
   }
 
@@ -49,7 +50,8 @@ export class Connection {
       this.socket = null;
       this.tell(event.code === 4410 ? "taken" : event.code === 4429 ? "closed" : "lost");
       // 4410: the session goes on in another tab, which would lose it again.
-      if (event.code !== 4410) setTimeout(() => this.open(), event.code === 4429 ? 3000 : 1000);
+      this.closed = event.code === 4410;
+      if (!this.closed) setTimeout(() => this.open(), event.code === 4429 ? 3000 : 1000);
     };
     this.socket = socket;
   }

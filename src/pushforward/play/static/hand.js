@@ -75,7 +75,11 @@ export class Hand {
 
   up() {
     this.pressed = null;
-    if (tool() === "brush" && this.drawn.length >= 2 * FEWEST) this.tell.drew(this.drawn);
+    const number = this.drawn.length / 2;
+    if (tool() !== "brush" || !number) return;
+    if (number >= FEWEST) this.tell.drew(this.drawn);
+    if (number < FEWEST) this.tell.refused(`${number} points: draw ${FEWEST - number} more.`);
+    if (number >= this.most) this.tell.refused(`${number.toLocaleString("en")} points are the most that can be drawn.`);
   }
 
   /** @param {[number, number]} here */

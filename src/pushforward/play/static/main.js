@@ -20,7 +20,6 @@ const start = readAddress(location.search, catalogue.first);
 /** @type {import("./address.js").Settings} */
 let settings = start.settings;
 let look = start.look;
-/** @type {boolean} */
 let playing = start.fresh && !Object.hasOwn(catalogue.lessons, start.lesson);
 /** @type {Message | null} */
 let opening = null;
@@ -32,10 +31,7 @@ let good = {}; // settings of the last run that began
 
 const pictures = new Pictures();
 const hand = new Hand(pictures.points, catalogue.drawn.most, {
-  touched: () => {
-    input("stage").value = "0";
-    if (tool() === "brush" && settings.data !== "drawn") hand.drawn = [];
-  },
+  touched: () => (input("stage").value = "0"),
   redraw: draw,
   look: () => look,
   looked: (part) => {
@@ -60,7 +56,10 @@ const controls = new Controls(catalogue, (name, value, note) => {
   }
   if (name === "data" && (value === "file" || value === "drawn")) return controls.show(settings);
   settings = { ...settings, [name]: value, step: 0 };
-  if (name === "data") delete settings.drawn;
+  if (name === "data") {
+    delete settings.drawn;
+    hand.drawn = [];
+  }
   begin(playing);
   banner(note);
 });
@@ -81,6 +80,7 @@ function connected(state) {
     playing = false;
     showRun(playing);
     banner(state === "lost" ? LOST : TAKEN);
+    /** @type {HTMLElement} */ (document.querySelector("main")).inert = state === "taken";
   }
 }
 const connection = record ? new Recording(record.messages, receive) : new Connection(receive, connected);
@@ -257,7 +257,7 @@ function pause() {
 
 function remember() {
   if (record) return;
-  const step = current() ? frame?.head.step : (settings.step ?? 0);
+  const step = current() ? frame?.head.goal : (settings.step ?? 0);
   history.replaceState(null, "", writeAddress({ ...settings, step }, look, catalogue.first, lesson));
 }
 
@@ -270,6 +270,7 @@ if (!record) onFiles(take);
 
 /** @param {File} file */
 async function take(file) {
+  if (connection.closed) return;
   /** @type {import("./address.js").Settings} */
   const wanted = { ...settings, data: "file", step: 0 };
   delete wanted.drawn;
@@ -287,7 +288,6 @@ async function take(file) {
   controls.show(settings);
   ask();
 }
-
 addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 setInterval(() => {

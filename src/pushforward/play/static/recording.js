@@ -21,6 +21,7 @@ export class Recording {
     this.messages = messages.map((text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
     this.receive = receive;
     this.session = "";
+    this.closed = true;
     this.at = 1;
     this.playing = false;
     this.run = 0;
