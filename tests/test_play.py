@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 
 import pushforward as pf
 from pushforward.__main__ import main
-from pushforward.errors import InputError
+from pushforward.errors import InputError, RunError
 from pushforward.play import frames, views
 from pushforward.play.film import Thinned
 from pushforward.play.lessons import LESSONS
@@ -265,6 +266,18 @@ def test_an_experiment_that_is_cut_off_says_that_it_is_done(page):
     points, flow = points_of(settings), flow_of(settings)
     flow.initialize(points.train)
     assert head["curve"][0]["test"] == pytest.approx(pf.metrics.nll(flow, points.test).mean, abs=1e-6)
+
+
+def test_an_experiment_that_fails_says_so_and_the_page_goes_on(page, monkeypatch):
+    def fails():
+        yield "it begins"
+        raise RunError("training diverged")
+
+    monkeypatch.setitem(LESSONS, "twice", replace(LESSONS["twice"], show=fails))
+    page.begin(step=5)
+    page.say("show", lesson="twice")
+    assert page.hear("error")[0]["text"] == "training diverged"
+    assert page.frame_at(5)[0]["step"] == 5
 
 
 def test_steps_on_the_way_to_a_step_are_taken_after_it(page):

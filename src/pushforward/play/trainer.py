@@ -105,13 +105,12 @@ class Trainer:
                 self._say("answer", lesson=name, sentence=sentence, done=False)
                 self._hear(wait=False)
                 if self._leaves():
-                    return
-            self._next = self._run
+                    break
         except (InputError, RunError) as error:
             self._say("error", text=str(error))
-        finally:
-            self._lesson = ""
-            self._say("answer", lesson=name, sentence="", done=True)
+        self._lesson = ""
+        self._say("answer", lesson=name, sentence="", done=True)
+        self._next = self._next or self._run
 
     def _between(self, step: int) -> int | None:
         """Watch the run: answer the page, and say how many steps to take next."""
@@ -156,12 +155,8 @@ class Trainer:
     def _obey(self, message: Mapping[str, Any]) -> None:
         task = message["do"]
         if task in ("play", "step", "epoch") and (self._lesson or self._ended):
-            end = (
-                "the run has ended: begin it again"
-                if self._ended
-                else "the experiment runs: the page's own run follows"
-            )
-            raise InputError(f"{end}.")
+            follows = "the experiment runs: the page's own run follows."
+            raise InputError(follows if self._lesson else "the run has ended: begin it again.")
         if task == "look":
             self._watched = True
             look = Look.read(message.get("look", {}))

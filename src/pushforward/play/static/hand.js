@@ -23,9 +23,9 @@ export class Hand {
    * @param {Plane} plane the picture of the data
    * @param {number} most points that can be drawn
    * @param {{touched: () => void, redraw: () => void, look: () => Look, looked: (part: Partial<Look>) => void,
-   *   drew: (points: number[]) => void, refused: (text: string) => void}} tell what to do when the picture is touched and when it has to be drawn anew;
-   *   how the page looks at the flow, and what to do when that changes; what to do with points that were drawn, and with a reason why
-   *   nothing can be
+   *   drew: (points: number[]) => void, refused: (text: string) => void}} tell what to do when the picture is touched
+   *   and when it has to be drawn anew; how the page looks at the flow, and what to do when that changes; what to do
+   *   with points that were drawn, and with a reason why nothing can be
    */
   constructor(plane, most, tell) {
     this.plane = plane;
@@ -74,9 +74,10 @@ export class Hand {
   }
 
   up() {
-    this.pressed = null;
     const number = this.drawn.length / 2;
-    if (tool() !== "brush" || !number) return;
+    const pressed = this.pressed;
+    this.pressed = null;
+    if (!pressed || tool() !== "brush") return;
     if (number >= FEWEST) this.tell.drew(this.drawn);
     if (number < FEWEST) this.tell.refused(`${number} points: draw ${FEWEST - number} more.`);
     if (number >= this.most) this.tell.refused(`${number.toLocaleString("en")} points are the most that can be drawn.`);
