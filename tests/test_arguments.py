@@ -48,6 +48,7 @@ CALLS = {
     "bases.Joint": (pf.bases.Joint, {"bases": [pf.bases.Box(1)]}),
     "bases.StandardNormal": (pf.bases.StandardNormal, {"features": 2}),
     "data.digits": (pf.data.digits, {"validation": 0.2, "test": 0.2, "seed": 0}),
+    "data.mixed_table": (pf.data.mixed_table, {"num_rows": 10, "missing": 0.2, "seed": 0}),
     "data.mnist_sample": (pf.data.mnist_sample, {"size": 28}),
     "data.pixel_units": (pf.data.pixel_units, {"name": "logit"}),
     "data.three_sets": (pf.data.three_sets, {"name": "boomerang", "seed": 1}),

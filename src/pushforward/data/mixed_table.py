@@ -3,14 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pushforward.errors import InputError, require_count, require_number, require_seed
-
-if TYPE_CHECKING:
-    import polars as pl
 
 KINDS = ("van", "car", "bike")
 SHARES = np.array([0.2, 0.5, 0.3])
@@ -31,14 +28,14 @@ class MixedLaw:
     load | speed: normal.
     """
 
-    def log_prob(self, rows: "pl.DataFrame", given: Sequence[str] = ()) -> np.ndarray:
+    def log_prob(self, rows: Any, given: Sequence[str] = ()) -> np.ndarray:
         """Return the log probability of each row's cells, in nats: (rows,), float64.
 
         Probabilities of kind, trips and of paid = 0, densities of the other amounts, speed and load. Missing cells, and
         columns that are not there, are left out of the event, exactly: the others' marginal.
 
         Args:
-            rows: Some of the columns of `mixed_table`.
+            rows: A polars frame with some of the columns of `mixed_table`.
             given: Columns whose cells are given instead.
 
         Raises:
@@ -49,7 +46,7 @@ class MixedLaw:
         whole = self._marginal(rows)
         return whole - self._marginal(rows.select(list(given))) if given else whole
 
-    def _marginal(self, rows: "pl.DataFrame") -> np.ndarray:
+    def _marginal(self, rows: Any) -> np.ndarray:
         """Sum over the kinds and the numbers of trips that the cells allow."""
         there = {name: rows[name].to_numpy() if name in rows.columns else None for name in COLUMNS}
         trips = np.arange(MOST_TRIPS + 1)
@@ -88,7 +85,7 @@ class MixedLaw:
         return term + np.where(np.isnan(load), 0.0, after)
 
 
-def mixed_table(num_rows: int, *, missing: float = 0.2, seed: int = 0) -> "tuple[pl.DataFrame, MixedLaw]":
+def mixed_table(num_rows: int, *, missing: float = 0.2, seed: int = 0) -> tuple[Any, MixedLaw]:
     """Draw a table of a category, a count, an amount with an atom at 0 and a correlated pair, and return its law.
 
     Args:
