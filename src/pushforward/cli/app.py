@@ -29,6 +29,8 @@ def fit(
     context: Annotated[str, Parameter(show_default=False)] = "",
     columns: Annotated[str, Parameter(show_default=False)] = "",
     drop: Annotated[str, Parameter(show_default=False)] = "",
+    missing: Annotated[str, Parameter(show_default=False)] = "",
+    strict: Flag = False,
     max_seconds: Annotated[float | None, Parameter(show_default=False)] = None,
     steps: Annotated[int | None, Parameter(show_default=False)] = None,
     seed: int = 0,
@@ -37,14 +39,16 @@ def fit(
     resume: Flag = False,
     overwrite: Flag = False,
 ) -> None:
-    """Fit a flow to a table and write model, samples and report.
+    """Fit the law of a table's rows and write model, samples and report.
 
     Args:
-        data: File (csv, tsv, txt, dat, parquet, arrow, npy, npz) or built-in name.
-        recipe: auto, nice, realnvp, maf, iaf, nsf, planar or cnf.
+        data: File (csv, tsv, txt, dat, jsonl, xlsx, parquet, arrow, npy, npz) or built-in name.
+        recipe: auto; or nice, realnvp, maf, iaf, nsf, planar, cnf: numbers only.
         context: Columns to condition on, separated by commas.
-        columns: Columns to fit besides; all by default.
+        columns: Columns to fit besides, all by default; or kinds (zip=category).
         drop: Columns to leave out.
+        missing: Words that stand for missing cells (-999), besides NA, ?, ...
+        strict: Leave no column out: refuse the table instead.
         max_seconds: Training time, 60 by default; the report takes up to 30 s more.
         steps: Training steps instead: seed and steps alone decide the result.
         seed: Decides split, weights, batches and samples.
@@ -56,7 +60,7 @@ def fit(
     from pushforward.cli.fit_command import fit_command
 
     fit_command(
-        data, recipe=recipe, context=context, columns=columns, drop=drop, max_seconds=max_seconds, steps=steps,
+        data, recipe=recipe, context=context, columns=columns, drop=drop, missing=missing, strict=strict, max_seconds=max_seconds, steps=steps,
         seed=seed, device=device, out=out, resume=resume, overwrite=overwrite,
     )  # fmt: skip
 
@@ -67,18 +71,18 @@ def sample(
     /,
     *,
     num: int,
-    context: str | None = None,
+    given: Annotated[str | None, Parameter(name=("--given", "--context"))] = None,
     out: Path = Path("samples.csv"),
     seed: int = 0,
     temperature: float = 1,
     overwrite: Flag = False,
 ) -> None:
-    """Draw samples from a fitted flow.
+    """Draw samples from a fitted model.
 
     Args:
         model: File (.safetensors) or folder of a fit.
-        num: Number of samples, for each row of context.
-        context: Values (label=1,x3=0.5) or a file of rows.
+        num: Number of samples, for each row that is given.
+        given: Cells of some columns (label=1,x3=0.5), or a file of rows.
         out: File to write; its suffix is the format.
         seed: Decides the samples.
         temperature: Below 1, samples lie nearer the mode.
@@ -86,7 +90,7 @@ def sample(
     """
     from pushforward.cli.model_commands import sample_command
 
-    sample_command(model, num=num, context=context, out=out, seed=seed, temperature=temperature, overwrite=overwrite)
+    sample_command(model, num=num, given=given, out=out, seed=seed, temperature=temperature, overwrite=overwrite)
 
 
 @app.command

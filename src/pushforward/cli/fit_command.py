@@ -10,14 +10,15 @@ from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, require_count
 from pushforward.report.wording import number, seconds
 from pushforward.storage.folders import folder_for_results
-from pushforward.tables import check_for_fitting, write_table
 from pushforward.tables.built_in_data import table_to_fit
-from pushforward.tables.columns import as_cells, names_in
+from pushforward.tables.column_kinds import said_of
+from pushforward.tables.columns import as_text, names_in
 from pushforward.tables.flow_for_table import check_recipe
+from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.model_folder import MODEL
 from pushforward.tables.problems import TableProblems
-from pushforward.tables.table_fit import TableFit
 from pushforward.tables.table_model import TableModel
+from pushforward.tables.writers import write_rows
 
 CHECKPOINT = "checkpoint.safetensors"
 SAMPLES, REPORT, HISTORY = "samples.csv", "report.html", "history.jsonl"
@@ -30,6 +31,8 @@ def fit_command(
     context: str,
     columns: str,
     drop: str,
+    missing: str,
+    strict: bool,
     max_seconds: float | None,
     steps: int | None,
     seed: int,
@@ -57,31 +60,47 @@ def fit_command(
     command = ["pushforward", "fit", data]
     for option, value, default in (
         ("--recipe", recipe, "auto"), ("--context", context, ""), ("--columns", columns, ""),
-        ("--drop", drop, ""),
+        ("--drop", drop, ""), ("--missing", missing, ""),
         ("--max-seconds", "" if max_seconds is None else f"{max_seconds:.15g}", ""),
         ("--steps", "" if steps is None else str(steps), ""), ("--seed", str(seed), "0"),
         ("--device", device, "auto"), ("--out", str(out), "pushforward-out"),
     ):  # fmt: skip
         command += [option, value] if value != default else []
+    command += ["--strict"] if strict else []
 
     with _what_to_drop(command, drop):
-        table, truth = table_to_fit(data, context=context, columns=columns, drop=drop, seed=seed)
-        check_for_fitting(table)
-    rows, width = table.values.shape
+        table, truth = table_to_fit(
+            data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe, seed=seed
+        )
+    width, rows = len(table.columns), table.num_rows
     given = f" (context: {context})" if context else ""
     say(f"{table.source}: {rows:,} rows, {width} column{'s' * (width > 1)}{given}; results go to {out}")
+    if table.numbers is None:
+        show_columns(table)
     with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
         model = TableModel.fit(
-            table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
+            table, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
             truth=truth, out=out, resume=resume, device=device, notify=warn,
         )  # fmt: skip
         model.summary["command"] = shlex.join(command)
         model.evaluate()
         model.save(out / MODEL)
         names = (*model.schema.modelled, *model.schema.context)
-        write_table(out / SAMPLES, names, model.preview().select(names).to_numpy())
+        write_rows(out / SAMPLES, model.law.preview(model.fitted).select(names), model.law.written)  # type: ignore[arg-type]
         model.report(out / REPORT)
-    _show(model.fitted, out)  # type: ignore[arg-type]
+    _show(model, out)
+
+
+MOST_SHOWN = 40  # columns
+
+
+def show_columns(table: ForFitting) -> None:
+    """Print what each column was read as, and why."""
+    lines = said_of(table.columns)
+    for line in lines[:MOST_SHOWN]:
+        say(f"  {line}")
+    if len(lines) > MOST_SHOWN:
+        say(f"  and {len(lines) - MOST_SHOWN} more (the report has all)")
 
 
 def _check_unused(out: Path) -> None:
@@ -109,7 +128,7 @@ def _what_to_drop(command: list[str], dropped: str) -> Iterator[None]:
             place = command.index("--drop")
             command = command[:place] + command[place + 2 :]
         names = dict.fromkeys([*names_in(dropped, ()), *error.columns])
-        rest = shlex.join([*command, "--drop", as_cells(names)])
+        rest = shlex.join([*command, "--drop", as_text(names)])
         gap = "\n" if len(error.problems) > 1 else "; "
         raise InputError(f"{error}{gap}to fit the others: {rest}") from error
 
@@ -125,21 +144,23 @@ def _how_to_go_on(out: Path, command: list[str]) -> Iterator[None]:
         raise KeyboardInterrupt(f"interrupted; go on with: {shlex.join(command)}") from error
 
 
-def _show(fitted: TableFit, out: Path) -> None:
+def _show(model: TableModel, out: Path) -> None:
     """Print the table of likelihoods, the excess and the files."""
+    fitted = model.fitted
+    assert fitted is not None
     evaluation = fitted.evaluation
     which = "held-out" if fitted.split.held_out else "training"
-    show([f"{evaluation.nll.num_rows:,} {which} rows, nats", "NLL", "trimmed", "z-scored"], fitted.figures())
+    figures = fitted.figures()
+    heading = [f"{evaluation.nll.num_rows:,} {which} rows, nats", "NLL", "trimmed", "z-scored"]
+    show(heading[: len(figures[0])], figures)
     say(fitted.verdict)
     if evaluation.excess is not None:
         error = number(evaluation.excess.standard_error, 4)
         say(f"excess over the exact density: {number(evaluation.excess.mean, 4)} ± {error} nats")
-    say(f"training took {seconds(fitted.history.seconds)}, {fitted.history.steps:,} steps")
+    say(f"training took {seconds(fitted.training_seconds)}, {fitted.history.steps:,} steps")
     for name in (MODEL, SAMPLES, REPORT):
         say(f"  {out / name}")
-    context = fitted.schema.context
     command = ["pushforward", "sample", str(out), "--num", "1000"]
-    if context:
-        row = fitted.split.train.context[0].tolist()  # type: ignore[index]
-        command += ["--context", as_cells(f"{name}={value:.6g}" for name, value in zip(context, row, strict=True))]
+    if example := model.law.example_of_context(fitted):  # type: ignore[arg-type]
+        command += ["--given", example]
     say(f"next: {shlex.join(command)}")

@@ -1,6 +1,7 @@
 """The commands that use a fitted model: sample, score, evaluate, verify."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from pushforward.errors import InputError, RunError
 from pushforward.report.wording import number
 from pushforward.tables import Table, write_table
 from pushforward.tables.built_in_data import rows_to_score
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import cells_of
 from pushforward.tables.file_reader import WRITTEN
-from pushforward.tables.given_context import context_table
 from pushforward.tables.model_folder import model_in
 from pushforward.tables.table_model import TableModel
+from pushforward.tables.writers import write_rows
 
 
 def sample_command(
-    path: Path, *, num: int, context: str | None, out: Path, seed: int, temperature: float, overwrite: bool
+    path: Path, *, num: int, given: str | None, out: Path, seed: int, temperature: float, overwrite: bool
 ) -> None:
     """Write samples of a model to a file."""
     if num < 1:
@@ -27,12 +29,12 @@ def sample_command(
     _refuse_existing(out, overwrite)
     path = model_in(path)
     model = TableModel.load(path)
-    model.kind = "polars"
-    given = context_table(_read_context(context), model.schema, called="--context")
-    samples = model.sample(num, given=given, temperature=temperature, seed=seed)
+    try:
+        samples = model.law.sample(num, _read_given(given), temperature=temperature, seed=seed)
+    except InputError as error:
+        raise InputError(str(error).replace("given: ", "--given: ", 1)) from error
     modelled = model.schema.modelled
-    names = (*modelled, *model.schema.context)
-    write_table(out, names, samples.select(names).to_numpy())
+    write_rows(out, samples.select(*modelled, *model.schema.context), model.law.written)
     say(f"{out}: {len(samples):,} samples of {len(modelled)} column{'s' * (len(modelled) > 1)}")
 
 
@@ -45,30 +47,31 @@ def _refuse_existing(out: Path, overwrite: bool) -> None:
 def score_command(path: Path, data: str, *, out: Path | None, overwrite: bool) -> None:
     """Write a table with its log_prob appended."""
     model = TableModel.load(path)
-    table, _ = rows_to_score(data, model.schema.columns)
+    table = model.law.table_of(rows_to_score(data)[0])
     if out is None:
         out = Path("scores" + next((suffix for suffix in WRITTEN if data.lower().endswith(suffix)), ".csv"))
     if out.exists() and Path(data).exists() and out.samefile(data):
         raise InputError(f"{out}: is the table itself (name another file with --out)")
     _refuse_existing(out, overwrite)
-    _say_left_out(table)
+    _say_left_out(table, model.schema.columns)
     log_prob = model.log_prob(table)
     write_table(out, ["log_prob"], log_prob[:, None], like=table)
     outside = int(np.isneginf(log_prob).sum())
     if outside:
-        warn(f"{outside:,} of {len(log_prob):,} rows are outside the support of the flow (log_prob -inf)")
+        warn(f"{outside:,} of {len(log_prob):,} rows are outside the support of the model (log_prob -inf)")
     say(f"{out}: {len(log_prob):,} rows with log_prob in nats, mean {number(log_prob.mean())}")
 
 
 def evaluate_command(path: Path, data: str) -> None:
     """Print how a model does on rows it has not seen."""
     model = TableModel.load(path)
-    table, truth = rows_to_score(data, model.schema.columns)
-    _say_left_out(table)
+    cells, truth = rows_to_score(data)
+    table = model.law.table_of(cells)
+    _say_left_out(table, model.schema.columns)
     evaluation = model.evaluate(table, truth=truth)
     show(["", f"{evaluation.nll.num_rows:,} rows", "±"], evaluation.figures())
     if evaluation.nll.num_outside:
-        warn(f"{evaluation.nll.num_outside:,} rows are outside the support of the flow")
+        warn(f"{evaluation.nll.num_outside:,} rows are outside the support of the model")
 
 
 def verify_command(path: Path, *, seed: int) -> None:
@@ -80,17 +83,18 @@ def verify_command(path: Path, *, seed: int) -> None:
         raise RunError(f"{path}: {len(report.problems)} check{'s' * (len(report.problems) > 1)} failed")
 
 
-def _read_context(text: str | None) -> Any:
+def _read_given(text: str | None) -> Any:
     """Return what `label=1,x3=0.5` gives as a mapping, and the name of a file as it is."""
     if text is None or os.path.exists(text) or "=" not in text:
         return text
     return {name.strip(): value.strip() for name, _, value in (item.rpartition("=") for item in cells_of(text))}
 
 
-def _say_left_out(table: Table) -> None:
+def _say_left_out(table: Table | Cells, columns: Sequence[str]) -> None:
     for note in table.notes:
         warn(f"{table.source}: {note}")
-    left_out = [name for name in table.all_columns if name not in table.columns]
-    if left_out and len(left_out) + len(table.columns) == len(table.all_columns):
+    there = table.frame.columns if isinstance(table, Cells) else table.all_columns
+    left_out = [name for name in there if name not in columns]
+    if left_out and len(left_out) + len(columns) == len(there):
         some = ", ".join(left_out[:10]) + (" and more" if len(left_out) > 10 else "")
         say(f"columns that the model does not know are ignored: {some}")

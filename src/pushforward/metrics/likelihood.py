@@ -120,7 +120,7 @@ def nll(
         _check_levels(x, require_count("dequantize", dequantize, 2))
         generator = torch.Generator().manual_seed(require_seed(seed))
     context = None if context is None else as_tensor(context, "context")
-    return _score(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
+    return score_of(-_log_prob_of_rows(flow, x, context, batch_size, noise=generator, units=units))
 
 
 @threads(1)
@@ -173,7 +173,7 @@ def excess(
     else:
         x, labels = density.sample_with_labels(num_samples, seed)
         true_log_prob, context = density.log_prob(x.double(), label=labels), context_of_label(labels)
-    return _score(true_log_prob - _log_prob_of_rows(flow, _rows(x), context, batch_size))
+    return score_of(true_log_prob - _log_prob_of_rows(flow, _rows(x), context, batch_size))
 
 
 @threads(1)
@@ -204,7 +204,7 @@ def gain(flow: HasLogProb, other: HasLogProb, x: Any, context: Any = None, *, ba
     for density in (flow, other):
         _check_flow(density)
     mine, others = (_log_prob_of_rows(density, x, context, batch_size) for density in (flow, other))
-    return _score(mine - others)
+    return score_of(mine - others)
 
 
 def bits_per_dim(nats: float, features: int, *, bin_width: float = 1.0) -> float:
@@ -282,7 +282,8 @@ def _check_levels(x: Tensor, levels: int) -> None:
         )
 
 
-def _score(values: Tensor) -> Score:
+def score_of(values: Tensor) -> Score:
+    """Return mean, standard error, median and trimmed mean of numbers (n,), one a row, larger ones worse."""
     num_rows, num_outside = len(values), int(values.isposinf().sum())
     finite = bool(values.isfinite().all())
     ordered = values.sort().values

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
+from pushforward.rows import RowDensity
 from pushforward.specification import nodes, structure_of
 from pushforward.storage.json_and_tensors import FileKind
 from pushforward.vae import VAE, VampPrior
@@ -23,7 +24,12 @@ MODEL_FILE = FileKind(
 )
 SAVE_AGAIN = "save the flow again with pushforward.save"
 
-MODELS = {Flow: "pf.Flow", VAE: "pf.vae.VAE", VariationalDequantization: "pf.VariationalDequantization"}
+MODELS = {
+    Flow: "pf.Flow",
+    VAE: "pf.vae.VAE",
+    VariationalDequantization: "pf.VariationalDequantization",
+    RowDensity: "the density inside a pf.TableModel",
+}
 """What a file can hold, and its public name; anything else of a model is a part of one of these."""
 _MADE_OF_FLOWS = ("VAE", "VariationalDequantization")
 

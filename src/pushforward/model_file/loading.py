@@ -22,6 +22,7 @@ from pushforward.model_file.format import (
     stored,
 )
 from pushforward.model_file.types import TYPES
+from pushforward.rows import RowDensity
 from pushforward.storage import json_and_tensors
 from pushforward.vae import VAE
 
@@ -88,7 +89,8 @@ def _metadata(path: File, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[str, Any]]:
     """Return the model of a file and its document."""
-    if kind not in tuple(MODELS):
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not set(kinds) <= set(MODELS):
         raise ValueError(f"kind must be one of {', '.join(MODELS.values())}; got {kind!r}.")
     types = {} if types is None else types
     if isinstance(types, type):
@@ -100,12 +102,14 @@ def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[s
             raise ValueError(f"types must not give {name!r}, a built-in type, another meaning; rename your class.")
     document, tensors = json_and_tensors.read(require_path("path", path), MODEL_FILE)
     try:
-        return _restore(document, tensors, {**TYPES, **types}, kind), document
+        return _restore(document, tensors, {**TYPES, **types}, kinds), document
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _restore(document: Mapping[str, Any], tensors: dict[str, Tensor], types: Types, kind: type[nn.Module]) -> nn.Module:
+def _restore(
+    document: Mapping[str, Any], tensors: dict[str, Tensor], types: Types, kinds: tuple[type[nn.Module], ...]
+) -> nn.Module:
     """Return the model with its tensors; InputError if the two do not belong together."""
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES.values():
@@ -115,10 +119,12 @@ def _restore(document: Mapping[str, Any], tensors: dict[str, Tensor], types: Typ
         specification = format_1.translated(specification, tensors)
     check_specification(specification)
     model = build(specification, types, tensors, place=called(specification))
-    if not isinstance(model, kind):
+    if not isinstance(model, kinds):
         found = next((each for each in MODELS if isinstance(model, each)), None)
         remedy = f"in Python: pf.load(path, kind={MODELS[found]})" if found else SAVE_AGAIN
-        raise InputError(f"it holds a {type(model).__name__}, not a {kind.__name__} ({remedy})")
+        if found is RowDensity:
+            remedy = "in Python: pf.TableModel.load(path)"
+        raise InputError(f"it holds a {type(model).__name__}, not a {kinds[0].__name__} ({remedy})")
     if document["format_version"] == 1:
         tensors = format_1.kept(model, tensors)
     _check_tensors(stored(model), tensors)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pushforward import bases, nets, transforms, vae
+from pushforward import bases, nets, rows, transforms, vae
 from pushforward.flows import Flow
 from pushforward.flows.dequantization import VariationalDequantization
 
@@ -25,6 +25,9 @@ TYPES: dict[str, Callable[..., Any]] = {
         nets.MaskedMLP,
         nets.ResidualMLP,
         nets.TimeMLP,
+        rows.Joint,
+        rows.Questions,
+        rows.RowDensity,
         transforms.ActNorm,
         transforms.Additive,
         transforms.Affine,

@@ -1,7 +1,6 @@
 """What DATA names: a file, or a built-in data set as a table with its true density."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,16 +8,26 @@ from torch import Tensor
 
 from pushforward.data import TOYS, Density
 from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
-from pushforward.tables.for_fitting import table_for_fitting
-from pushforward.tables.from_anything import as_table
+from pushforward.tables.for_fitting import ForFitting, for_fitting, of_numbers, problems_with
+from pushforward.tables.from_anything import as_cells
+from pushforward.tables.table_checks import check_for_fitting
 
 TOY_POINTS = 1_000_000
 
 
 def table_to_fit(
-    data: str, *, context: str = "", columns: str = "", drop: str = "", seed: int = 0
-) -> tuple[Table, Density | None]:
+    data: str,
+    *,
+    context: str = "",
+    columns: str = "",
+    drop: str = "",
+    missing: str = "",
+    strict: bool = False,
+    recipe: str = "auto",
+    seed: int = 0,
+) -> tuple[ForFitting, Density | None]:
     """Return the table that DATA names, and its true density where it is a built-in data set.
 
     Args:
@@ -26,26 +35,36 @@ def table_to_fit(
         context: Names of the context columns, separated by commas.
         columns: Names of the columns to take besides; "" for all.
         drop: Names of the columns to leave out.
+        missing: Words that stand for missing cells besides the usual ones, separated by commas.
+        strict: Refuse a table of which a column would be left out.
+        recipe: The recipe asked for.
         seed: Seed of the built-in data.
     """
     if not _is_built_in(data):
-        return table_for_fitting(data, context=context, columns=columns or None, drop=drop), None
+        table = for_fitting(
+            data, context=context, columns=columns or None, drop=drop, missing=missing, recipe=recipe, strict=strict
+        )
+        if table.numbers is not None:
+            check_for_fitting(table.numbers)
+        problems_with(table)
+        return table, None
     if columns or drop:
         raise InputError(f"{data}: a built-in data set is fitted whole (leave --columns and --drop out)")
     points, labels, density = TOYS[data](TOY_POINTS, seed=seed)
-    return _toy_table(data, points, labels if "label" in context.split(",") else None), density
+    table = _toy_table(data, points, labels if "label" in context.split(",") else None)
+    return of_numbers(table, context), density
 
 
-def rows_to_score(data: str, columns: Sequence[str]) -> tuple[Table, Density | None]:
-    """Return these columns of a file; of a built-in data set fresh points, and their true density."""
+def rows_to_score(data: str) -> tuple[Cells | Table, Density | None]:
+    """Return the cells of a file; of a built-in data set fresh points, and their true density."""
     if not _is_built_in(data):
-        return as_table(data, columns=columns), None
+        return as_cells(data), None
     density = TOYS[data](2).density
     if density.num_labels:
         points, labels = density.sample_with_labels(TOY_POINTS, 0)
     else:
         points, labels = density.sample(TOY_POINTS, 0), None
-    return _toy_table(data, points, labels).select(columns), density
+    return _toy_table(data, points, labels), density
 
 
 def _is_built_in(data: str) -> bool:

@@ -160,7 +160,7 @@ def cells_of(text: str) -> list[str]:
     return next(csv.reader([text], skipinitialspace=True), [])
 
 
-def as_cells(names: Iterable[str]) -> str:
+def as_text(names: Iterable[str]) -> str:
     """Return names as the text that `names_in` takes apart: with commas between, in quotes where a name holds any."""
     return ",".join('"' + name.replace('"', '""') + '"' if set(name) & {",", '"'} else name for name in names)
 

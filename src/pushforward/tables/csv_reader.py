@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, check_names, numbered, quoted, which
 from pushforward.tables.csv_dialect import NAMES, Lines, lines_of
 from pushforward.tables.number_text import is_number, style_of, to_numbers
@@ -22,46 +23,50 @@ FRACTION = r"^\s*[+-]?\d*(\.\d|\d[eE])"
 _NO_NAMES = {"", "na", "n/a", "nan", "null", "none", "true", "false", "inf", "-inf"}
 
 
-def parse_csv(
-    data: bytes, *, columns: str | Sequence[str] | None, source: str, drop: str | Sequence[str] = ()
-) -> Table:
-    """Turn the text of a table (see `lines_of`) into a table.
+def parse_csv(data: bytes, *, source: str) -> Cells:
+    """Turn the text of a table (see `lines_of`) into its cells, all of them text.
 
     The first row is a header unless every cell of it is a number; numbers that count the columns, 0, 1, 2, ..., are a
-    header too, which data frames without names are written with. All cells are read as text, which `Table.as_is`
-    keeps, and then cast; only when that fails are decimal commas and groups of thousands looked for, then the place.
+    header too, which data frames without names are written with.
 
     Args:
         data: The file's content.
-        columns: The columns that must be there and hold numbers; all by default.
         source: The file's name.
-        drop: Columns to leave out.
 
     Raises:
         InputError: If the text is no rectangle of cells.
+    """
+    lines = lines_of(data, source=source)
+    frame, named = name_columns(read_cells(lines, source=source), source=source)
+
+    def place(row: int) -> str:
+        line, _ = next(islice(records(lines, source=source), row - 1 + named, None))
+        return f"row {row} (line {line})"
+
+    notes = (*lines.notes, *said_of_header(frame, named))
+    return Cells(frame, source, numbers_of_text, named=named, delimiter=lines.delimiter, notes=notes, place=place)
+
+
+def numbers_of_text(cells: Cells, columns: str | Sequence[str] | None, drop: str | Sequence[str]) -> Table:
+    """Turn text into numbers; only where that fails are decimal commas and groups of thousands looked for.
+
+    Raises:
+        InputError: If a column is missing.
         TableProblems: If a cell of the columns is no finite number.
     """
     import polars as pl
 
-    lines = lines_of(data, source=source)
-    delimiter = lines.delimiter
-    frame, named = name_columns(read_cells(lines, source=source), source=source)
-    there = frame.columns
-    positions, names = which(there, columns, drop, source=source, named=named)
-
+    source, delimiter, frame, place = cells.source, cells.delimiter or ",", cells.frame, cells.place
+    positions, names = which(frame.columns, columns, drop, source=source, named=cells.named)
     text = frame[:, positions]
     cast = [to_numbers(column) for column in text]
-    notes, decimal_comma = (*lines.notes, *said_of_header(frame, named)), False
+    notes, decimal_comma = cells.notes, False
     style = style_of(text, cast, delimiter)
     if style is not None:
         cast, decimal_comma = [to_numbers(column, style) for column in text], style.decimal_comma
         notes = (*notes, f"{NAMES[delimiter]} separate the cells, {style.note}")
     numbers = pl.DataFrame(cast)
     values = numbers.to_numpy(order="c")
-
-    def place(row: int) -> str:
-        line, _ = next(islice(records(lines, source=source), row - 1 + named, None))
-        return f"row {row} (line {line})"
 
     def describe(row: int, column: int) -> str:
         cell = text[row, column] or ""
@@ -74,12 +79,13 @@ def parse_csv(
         row = int((numbers[:, column].is_null() & is_filled(text[:, column])).arg_max() or 0)
         return f'{place(row + 1)} of "{name}" holds {quoted(text[row, column])}'
 
-    words = [name for name, column, cells in zip(names, numbers, text, strict=True) if is_text(column, cells)]
+    words = [name for name, column, filled in zip(names, numbers, text, strict=True) if is_text(column, filled)]
     problems = text_problem(words, example)
     check_usable(values, names, source=source, problems=problems, describe=describe, place=place)
     return Table(
-        names, values, source, named=named, as_is=frame, delimiter=delimiter, decimal_comma=decimal_comma, notes=notes
-    )
+        names, values, source, named=cells.named, as_is=frame, delimiter=delimiter, decimal_comma=decimal_comma,
+        notes=notes,
+    )  # fmt: skip
 
 
 def read_cells(lines: Lines, *, source: str) -> "pl.DataFrame":

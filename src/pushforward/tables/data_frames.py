@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import (
     Table,
     check_names,
@@ -20,20 +21,26 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def from_frame(
-    frame: "pl.DataFrame", *, columns: str | Sequence[str] | None, source: str, drop: str | Sequence[str] = ()
-) -> Table:
-    """Turn a polars frame into a table: integers, bools, decimals and floats become float64.
-
-    Raises:
-        InputError: As `as_table`.
-    """
+def from_frame(frame: "pl.DataFrame", *, source: str) -> Cells:
+    """Take a polars frame as it is; raise InputError unless its columns have names, each another."""
     import polars as pl
 
     unnamed = frame.width > 0 and frame.columns[0] == "" and frame.dtypes[0].is_numeric()
     if unnamed and labels_rows(frame[:, 0].cast(pl.Float64).fill_null(-1).to_numpy()):
         frame = frame.rename({"": UNNAMED})
     check_names(frame.columns, source=source)
+    return Cells(frame, source, numbers_of_frame)
+
+
+def numbers_of_frame(cells: Cells, columns: str | Sequence[str] | None, drop: str | Sequence[str]) -> Table:
+    """Turn typed cells into numbers: integers, bools, decimals and floats become float64.
+
+    Raises:
+        InputError: As `as_table`.
+    """
+    import polars as pl
+
+    frame, source = cells.frame, cells.source
     wanted, _ = which(frame.columns, columns, drop, source=source)
     chosen = frame[:, wanted]
     text = [c.name for c in chosen if not (c.dtype.is_numeric() or c.dtype in (pl.Boolean, pl.Null))]
@@ -50,15 +57,17 @@ def from_frame(
         return "missing value" if chosen[row, column] is None else not_finite(values[row, column])
 
     check_usable(values, chosen.columns, source=source, problems=problems, describe=describe)
-    return Table(tuple(chosen.columns), values, source, as_is=frame)
+    return Table(tuple(chosen.columns), values, source, as_is=frame, kind=cells.kind, notes=cells.notes)
 
 
-def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str, drop: str | Sequence[str] = ()) -> Table:
-    """Turn an array or tensor, (rows,) or (rows, columns), into a table whose columns are called x1, x2, ...
+def from_array(data: Any, *, source: str) -> Cells:
+    """Take an array or tensor, (rows,) or (rows, columns), whose columns are called x1, x2, ...
 
     Raises:
-        InputError: As `as_table`, or if the array has another shape or holds no numbers.
+        InputError: If it has another shape or holds no numbers.
     """
+    import polars as pl
+
     from pushforward.numerics.arrays import as_tensor
 
     if not (isinstance(data, (list, tuple)) or hasattr(data, "__array__")):
@@ -73,33 +82,47 @@ def from_array(data: Any, *, columns: str | Sequence[str] | None, source: str, d
     array = np.ascontiguousarray(array)
     there = numbered(array.shape[1])
     check_names(there, source=source)
-    positions, names = which(there, columns, drop, source=source, named=False)
+    frame = pl.from_numpy(array, schema=list(there))
+    return Cells(frame, source, numbers_of_array, named=False, array=array, kind="array")
+
+
+def numbers_of_array(cells: Cells, columns: str | Sequence[str] | None, drop: str | Sequence[str]) -> Table:
+    """Return columns of an array; raise as `as_table`."""
+    array, there = cells.array, cells.frame.columns
+    assert array is not None
+    positions, names = which(there, columns, drop, source=cells.source, named=False)
     values = array if positions == list(range(len(there))) else array[:, positions]
-    check_usable(values, names, source=source)
-    return Table(names, values, source, named=False, as_is=array)
+    check_usable(values, names, source=cells.source)
+    return Table(names, values, cells.source, named=False, as_is=array, kind=cells.kind)
 
 
 LIBRARIES = ("pandas", "polars", "pyarrow", "modin", "cudf")
 KINDS = ("array", "tensor", *LIBRARIES)
 
 
-def of_kind(kind: str, columns: Sequence[str], values: np.ndarray) -> Any:
+def of_kind(kind: str, frame: "pl.DataFrame") -> Any:
     """Return rows as a user handed theirs over: the one place where frames are made.
 
     Args:
-        kind: A `Table.kind`. Where its library is not known or not installed, the frame is a polars one.
-        columns: The columns' names; arrays and tensors lose them.
-        values: (rows, columns), float64.
+        kind: A `Table.kind`. Where its library is not known or not installed, the frame is a polars one. Arrays and
+            tensors hold numbers alone, and lose the names: of other columns an array is one of objects.
+        frame: The rows.
     """
     import narwhals as nw
     import torch
 
-    if kind == "array":
-        return values
-    if kind == "tensor":
-        return torch.from_numpy(values)
-    data = {name: values[:, position] for position, name in enumerate(columns)}
+    if kind in ("array", "tensor"):
+        numbers = all(dtype.is_numeric() or str(dtype) == "Boolean" for dtype in frame.dtypes)
+        values = frame.to_numpy().astype(np.float64 if numbers else object)
+        return torch.from_numpy(values) if kind == "tensor" and numbers else values
     try:
-        return nw.from_dict(data, backend=kind if kind in LIBRARIES else "polars").to_native()  # type: ignore[arg-type]
+        if kind == "pandas":
+            return frame.to_pandas()
+        if kind == "pyarrow":
+            return frame.to_arrow()
+        if kind in LIBRARIES and kind != "polars":
+            data = {column.name: column.to_numpy() for column in frame}
+            return nw.from_dict(data, backend=kind).to_native()  # type: ignore[arg-type]
     except ImportError:
-        return nw.from_dict(data, backend="polars").to_native()
+        pass
+    return frame

@@ -4,7 +4,8 @@ import gzip
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -12,10 +13,11 @@ from typing import IO, Any
 import numpy as np
 
 from pushforward.errors import InputError, require_path
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, check_names, listing
 from pushforward.tables.csv_reader import parse_csv
 from pushforward.tables.data_frames import from_array, from_frame
-from pushforward.tables.several_files import below_one_another, files_of
+from pushforward.tables.several_files import below_one_another, cells_below_one_another, files_of
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data")
 WRITTEN = (*TEXTS, *(f"{suffix}.gz" for suffix in TEXTS), ".jsonl", ".parquet", ".arrow", ".feather", ".npy", ".npz")
@@ -46,12 +48,36 @@ def read_table(
             column, the row counted from 1, the cell and the remedy.
     """
     path = require_path("path", path)
-    if files := files_of(path):
-        return below_one_another([read_table(file, columns=columns, drop=drop) for file in files], source=str(path))
+    with _guarded(path):
+        files = files_of(path)
+        if files:
+            return below_one_another([_read(file).numbers(columns, drop) for file in files], source=str(path))
+        return _read(path).numbers(columns, drop)
+
+
+def read_cells(path: str | os.PathLike[str]) -> Cells:
+    """Read a file as `read_table` does, every cell as it stands.
+
+    Raises:
+        InputError: If the file cannot be read, or is no table.
+    """
+    path = require_path("path", path)
+    with _guarded(path):
+        files = files_of(path)
+        return cells_below_one_another([_read(file) for file in files], source=str(path)) if files else _read(path)
+
+
+def _read(path: Path) -> Cells:
     suffix = suffix_of(path)
+    with _guarded(path), path.open("rb") as handle:
+        return _READERS[suffix](handle, source=str(path))
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Say in one sentence why a file or folder cannot be read."""
     try:
-        with path.open("rb") as handle:
-            return _READERS[suffix](handle, columns=columns, drop=drop, source=str(path))
+        yield
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file (check the name and the folder)") from error
     except PermissionError as error:
@@ -78,19 +104,19 @@ def damaged(source: str, error: Exception) -> InputError:
     return InputError(f"{source}: is damaged, cut short or of another type: {reason} (write it again)")
 
 
-def _read_csv(handle: IO[bytes], **options: Any) -> Table:
-    return parse_csv(handle.read(), **options)
+def _read_csv(handle: IO[bytes], *, source: str) -> Cells:
+    return parse_csv(handle.read(), source=source)
 
 
-def _read_csv_gz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+def _read_csv_gz(handle: IO[bytes], *, source: str) -> Cells:
     try:
         data = gzip.GzipFile(fileobj=handle).read()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise damaged(source, error) from error
-    return parse_csv(data, source=source, **options)
+    return parse_csv(data, source=source)
 
 
-def _read_csv_zip(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+def _read_csv_zip(handle: IO[bytes], *, source: str) -> Cells:
     try:
         with zipfile.ZipFile(handle) as archive:
             names = [name for name in archive.namelist() if not name.startswith("__MACOSX/") and name[-1] != "/"]
@@ -99,20 +125,20 @@ def _read_csv_zip(handle: IO[bytes], *, source: str, **options: Any) -> Table:
         raise damaged(source, error) from error
     if len(names) != 1:
         raise InputError(f"{source}: holds {len(names)} files (pack one table in it)")
-    return parse_csv(data, source=source, **options)
+    return parse_csv(data, source=source)
 
 
-def _read_jsonl(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+def _read_jsonl(handle: IO[bytes], *, source: str) -> Cells:
     import polars as pl
 
     try:
         frame = pl.read_ndjson(handle, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise damaged(source, error) from error
-    return from_frame(frame, source=source, **options)
+    return from_frame(frame, source=source)
 
 
-def _read_xlsx(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+def _read_xlsx(handle: IO[bytes], *, source: str) -> Cells:
     import polars as pl
 
     try:
@@ -128,26 +154,25 @@ def _read_xlsx(handle: IO[bytes], *, source: str, **options: Any) -> Table:
     note = (
         (f'the sheet "{name}" is read, {listing(others)} {"is" if len(others) == 1 else "are"} not',) if others else ()
     )
-    table = from_frame(sheets[name], source=source, **options)
-    return replace(table, notes=(*table.notes, *note))
+    return replace(from_frame(sheets[name], source=source), notes=note)
 
 
-def _read_parquet(handle: IO[bytes], **options: Any) -> Table:
+def _read_parquet(handle: IO[bytes], *, source: str) -> Cells:
     import pyarrow.parquet
 
-    return _from_arrow(lambda: pyarrow.parquet.ParquetFile(handle).read(), **options)
+    return _from_arrow(lambda: pyarrow.parquet.ParquetFile(handle).read(), source=source)
 
 
-def _read_arrow(handle: IO[bytes], **options: Any) -> Table:
+def _read_arrow(handle: IO[bytes], *, source: str) -> Cells:
     import pyarrow.ipc
 
     is_file = handle.read(6) == b"ARROW1"
     handle.seek(0)
     open_ = pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream
-    return _from_arrow(lambda: open_(handle).read_all(), **options)
+    return _from_arrow(lambda: open_(handle).read_all(), source=source)
 
 
-def _from_arrow(read: Callable[[], Any], *, source: str, **options: Any) -> Table:
+def _from_arrow(read: Callable[[], Any], *, source: str) -> Cells:
     import polars as pl
     import pyarrow
 
@@ -168,11 +193,11 @@ def _from_arrow(read: Callable[[], Any], *, source: str, **options: Any) -> Tabl
             raise InputError(
                 f'{source}: column "{field.name}" is of type {field.type} (write it as numbers)'
             ) from error
-    return from_frame(pl.DataFrame(columns), source=source, **options)
+    return from_frame(pl.DataFrame(columns), source=source)
 
 
-def _read_npy(handle: IO[bytes], *, source: str, **options: Any) -> Table:
-    return from_array(_load_array(handle, source=source), source=source, **options)
+def _read_npy(handle: IO[bytes], *, source: str) -> Cells:
+    return from_array(_load_array(handle, source=source), source=source)
 
 
 def _load_array(handle: IO[bytes], *, source: str) -> np.ndarray:
@@ -184,7 +209,7 @@ def _load_array(handle: IO[bytes], *, source: str) -> np.ndarray:
         raise damaged(source, error) from error
 
 
-def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
+def _read_npz(handle: IO[bytes], *, source: str) -> Cells:
     import polars as pl
 
     try:
@@ -198,7 +223,7 @@ def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
     except Exception as error:  # a damaged archive shows in all kinds of errors too
         raise damaged(source, error) from error
     if len(arrays) == 1 and next(iter(arrays.values())).ndim != 1:
-        return from_array(next(iter(arrays.values())), source=source, **options)
+        return from_array(next(iter(arrays.values())), source=source)
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         found = ", ".join(f'"{name}" {shape}' for name, shape in list(shapes.items())[:10])
@@ -206,10 +231,10 @@ def _read_npz(handle: IO[bytes], *, source: str, **options: Any) -> Table:
             f"{source}: arrays of shapes {found} are no table (store one array of (rows, columns), or one array of the"
             " same length for each column)"
         )
-    return from_frame(pl.DataFrame(arrays), source=source, **options)
+    return from_frame(pl.DataFrame(arrays), source=source)
 
 
-_READERS: dict[str, Callable[..., Table]] = {
+_READERS: dict[str, Callable[..., Cells]] = {
     **dict.fromkeys(TEXTS, _read_csv),
     **dict.fromkeys((f"{suffix}.gz" for suffix in TEXTS), _read_csv_gz),
     **dict.fromkeys((f"{suffix}.zip" for suffix in TEXTS), _read_csv_zip),

@@ -1,29 +1,107 @@
-"""The table that a flow is to be fitted to, out of whatever was handed over: all that is wrong with it in one error."""
+"""What is to be fitted, out of whatever was handed over: the columns, what each is, and what is left out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
+from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out
 from pushforward.tables.columns import Table, names_in
-from pushforward.tables.from_anything import as_table
+from pushforward.tables.encoders import ATOM_SHARE, FEWEST_OF_AN_ATOM, TIED
+from pushforward.tables.from_anything import as_cells, as_table
+from pushforward.tables.kinds import Kind
 from pushforward.tables.problems import TableProblems
 from pushforward.tables.row_numbers import without_row_numbers
 from pushforward.tables.table_checks import fitting_problems
 
 
-def table_for_fitting(
+@dataclass(frozen=True, eq=False)
+class ForFitting:
+    """A table that is to be fitted.
+
+    Attributes:
+        source: What messages call it.
+        columns: Its columns as they were read, in the table's order.
+        left_out: Columns that are not used, and why.
+        context: Names of those to condition on.
+        notes: What was taken for what where a file left a choice.
+        kind: As `Table.kind`.
+        missing: Words that stand for missing cells besides the usual ones.
+        numbers: The same as numbers, where a flow over real columns is to be fitted; None for mixed columns.
+    """
+
+    source: str
+    columns: tuple[ReadColumn, ...]
+    left_out: tuple[LeftOut, ...]
+    context: tuple[str, ...]
+    notes: tuple[str, ...]
+    kind: str
+    missing: tuple[str, ...]
+    numbers: Table | None
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.columns[0].values)
+
+
+def for_fitting(
+    data: Any,
+    *,
+    context: str | Sequence[str] = (),
+    columns: str | Sequence[str] | Mapping[str, str] | None = None,
+    drop: str | Sequence[str] = (),
+    missing: str | Collection[str] = (),
+    recipe: str = "auto",
+    strict: bool = False,
+) -> ForFitting:
+    """Return what is to be fitted; the arguments are those of `TableModel.fit`.
+
+    Raises:
+        InputError: If there is no such table or column, a column cannot be of the kind that is asked for, nothing is
+            left to fit, or `strict` and something would be left out.
+        TableProblems: All that keeps columns from being fitted by a recipe that takes numbers only.
+    """
+    if isinstance(data, ForFitting):
+        return data
+    wanted, kinds = _wanted(columns)
+    words = tuple(names_in(missing, ())) if isinstance(missing, str) else tuple(str(word) for word in missing)
+    if recipe != "auto":
+        if kinds or words:
+            raise InputError(f'recipe="{recipe}" takes numbers only: kinds and missing= are for recipe="auto"')
+        table = tableof_numbers(data, context=context, columns=wanted, drop=drop)
+        return of_numbers(table, context)
+    cells = as_cells(data)
+    given = names_in(context, cells.frame.columns)
+    asked = None if wanted is None else list(dict.fromkeys([*names_in(wanted, cells.frame.columns), *given]))
+    read, left_out = read_columns(cells, columns=asked, drop=drop, kinds=kinds, missing=words, keep=given)
+    if strict and left_out:
+        raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
+    order = cells.frame.columns if cells.named else [one.name for one in read]
+    read = sorted(read, key=lambda one: order.index(one.name))
+    modelled = [one for one in read if one.name not in given]
+    if not modelled:
+        raise InputError(f"{cells.source}: every column is context, none is left to fit (name fewer context columns)")
+    numbers = None
+    if not kinds and all(_is_real(one) for one in modelled) and all(_is_number(one) for one in read):
+        numbers = cells.numbers([one.name for one in read])
+    return ForFitting(
+        cells.source, tuple(read), tuple(left_out), tuple(given), cells.notes if numbers is None else numbers.notes,
+        cells.kind, words, numbers,
+    )  # fmt: skip
+
+
+def tableof_numbers(
     data: Any,
     *,
     context: str | Sequence[str] = (),
     columns: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
 ) -> Table:
-    """Return the columns to be fitted, in the order in which they were read; one that counts the rows is left out.
-
-    Args:
-        data: What `as_table` takes; a table that nothing is to be left out of is returned as it is.
-        context: Columns to condition on: they are there beside `columns`.
-        columns: The columns to take, and nothing else; all by default.
-        drop: Columns to leave out.
+    """Return columns as numbers, in the order in which they were read; one that counts the rows is left out.
 
     Raises:
         InputError: If there is no such table or column.
@@ -41,3 +119,55 @@ def table_for_fitting(
             raise
         raise found.and_others(fitting_problems(found.usable)) from None
     return table if wanted is not None else without_row_numbers(table, keep=names_in(context, table.columns))
+
+
+def of_numbers(table: Table, context: str | Sequence[str]) -> ForFitting:
+    """Return a table of numbers as what is to be fitted by a flow."""
+    cells: Cells = as_cells(table)
+    kind = Kind("real", "numbers, as the recipe takes them")
+    columns = tuple(ReadColumn(name, kind, cells.frame[name], "Float64") for name in table.columns)
+    given = tuple(names_in(context, table.columns))
+    return ForFitting(table.source, columns, (), given, table.notes, table.kind, (), table)
+
+
+def _wanted(columns: Any) -> tuple[Any, dict[str, str]]:
+    """Return the columns to take, None for all, and kinds by name: a mapping, or "a,b,zip=category", holds both."""
+    if isinstance(columns, Mapping):
+        return None, {str(name): str(kind) for name, kind in columns.items()}
+    if columns is None:
+        return None, {}
+    names, kinds = [], {}
+    for entry in names_in(columns, ()):
+        name, sign, kind = entry.rpartition("=")
+        if sign:
+            kinds[name.strip()] = kind.strip()
+        else:
+            names.append(entry)
+    return (names or None) and [*names, *kinds], kinds
+
+
+def _is_real(column: ReadColumn) -> bool:
+    """Whether a column has a density: numbers that seldom repeat, none of them missing."""
+    if column.kind.name != "real" or column.kind.form or column.values.null_count():
+        return False
+    _, counts = np.unique(column.values.to_numpy(), return_counts=True)
+    rows = len(column.values)
+    return counts[counts > 1].sum() < TIED * rows and counts.max() < max(FEWEST_OF_AN_ATOM, ATOM_SHARE * rows)
+
+
+def _is_number(column: ReadColumn) -> bool:
+    return column.kind.name in ("real", "integer", "boolean") and not (
+        column.kind.form.strip("1/0") or column.values.null_count()
+    )
+
+
+def problems_with(table: ForFitting) -> None:
+    """Raise InputError unless there are rows enough to show a density."""
+    if table.num_rows < 3:
+        rows = table.num_rows
+        raise InputError(f"{table.source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
+
+
+def left_out_in_words(table: ForFitting) -> list[str]:
+    """Say what is left out, one line each; columns of one reason in one line where they are many."""
+    return said_of_left_out(table.left_out) if table.left_out else []

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, names_in, which
 from pushforward.tables.data_frames import from_array, from_frame
-from pushforward.tables.file_reader import read_table
+from pushforward.tables.file_reader import read_cells, read_table
 
 
 def as_table(
@@ -36,15 +37,34 @@ def as_table(
         >>> pf.tables.as_table([[1, 2], [3, 4]]).columns
         ('x1', 'x2')
     """
-    import narwhals as nw
-
     if columns is not None and not names_in(columns, ()):
         raise InputError("columns= names no column (leave it out to take all)")
     if isinstance(data, Table):
         _, names = which(data.columns, columns, drop, source=data.source)
         return data if columns is None and len(names) == len(data.columns) else data.select(names)
+    if isinstance(data, Cells):
+        return data.numbers(columns, drop)
     if isinstance(data, (str, os.PathLike)):
         return read_table(data, columns=columns, drop=drop)
+    return as_cells(data, source=source).numbers(columns, drop)
+
+
+def as_cells(data: Any, *, source: str | None = None) -> Cells:
+    """Turn what `as_table` takes into its cells, as they stand.
+
+    Raises:
+        InputError: If it is no table.
+    """
+    import narwhals as nw
+    import polars as pl
+
+    if isinstance(data, Cells):
+        return data
+    if isinstance(data, Table):
+        frame = pl.from_numpy(data.values, schema=list(data.columns))
+        return replace(from_frame(frame, source=data.source), named=data.named, kind=data.kind, notes=data.notes)
+    if isinstance(data, (str, os.PathLike)):
+        return read_cells(data)
     try:
         frame = nw.from_native(data, pass_through=True)
     except nw.exceptions.DuplicateError as error:
@@ -52,12 +72,11 @@ def as_table(
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     if not isinstance(frame, nw.DataFrame):
-        table = from_array(data, columns=columns, drop=drop, source=source or "array")
-        return replace(table, kind="tensor" if hasattr(data, "detach") else "array")
+        cells = from_array(data, source=source or "array")
+        return replace(cells, kind="tensor" if hasattr(data, "detach") else "array")
     source = source or "data frame"
     frame = frame.with_columns(nw.selectors.categorical().cast(nw.String))  # numbers that are codes are no numbers
-    native = _to_polars(frame, source)
-    return replace(from_frame(native, columns=columns, drop=drop, source=source), kind=frame.implementation.value)
+    return replace(from_frame(_to_polars(frame, source), source=source), kind=frame.implementation.value)
 
 
 def _to_polars(frame: Any, source: str) -> Any:

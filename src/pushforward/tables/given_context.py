@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.errors import InputError
-from pushforward.tables.columns import Table, as_cells
+from pushforward.tables.columns import Table, as_text
 from pushforward.tables.from_anything import as_table
 from pushforward.tables.schema import Schema
 
@@ -31,7 +31,7 @@ def context_table(given: Any, schema: Schema, *, called: str = "given") -> Table
         return None
     if not context:
         raise InputError(f"the model takes no context, and only context can be given (leave {called} out)")
-    example = as_cells(f"{name}=0" for name in context)
+    example = as_text(f"{name}=0" for name in context)
     if called.startswith("--"):
         example = shlex.quote(example) if '"' in example or " " in example else example
     if given is None:

@@ -27,6 +27,14 @@ def labels_rows(values: np.ndarray) -> bool:
     return len(values) > 1 and counts and len(np.unique(values)) == len(values)
 
 
+def numbers_the_rows(name: str, values: np.ndarray) -> str | None:
+    """Say that a column numbers the rows, by its name and its values (rows,); None if it does not."""
+    unasked = name.lower() in UNASKED and labels_rows(values)
+    if not (unasked or (name.lower() in NAMES and counts_rows(values))):
+        return None
+    return "counts the rows" if counts_rows(values) else "holds row numbers, each once,"
+
+
 def without_row_numbers(table: Table, *, keep: Sequence[str] = ()) -> Table:
     """Return a table without a column that has such a name and counts the rows, with a note that says so.
 
@@ -38,11 +46,10 @@ def without_row_numbers(table: Table, *, keep: Sequence[str] = ()) -> Table:
         return table
     # pandas writes its index behind the columns
     place = len(table.columns) - 1 if table.columns[-1] == "__index_level_0__" else 0
-    name, values = table.columns[place], table.values[:, place]
-    unasked = name.lower() in UNASKED and labels_rows(values)
-    if name in keep or not (unasked or (name.lower() in NAMES and counts_rows(values))):
+    name = table.columns[place]
+    what = None if name in keep else numbers_the_rows(name, table.values[:, place])
+    if what is None:
         return table
-    what = "counts the rows" if counts_rows(values) else "holds row numbers, each once,"
     note = f'column {place + 1}, "{name}", {what} and is left out (name it in --columns or columns= to keep it)'
     others = (*table.columns[:place], *table.columns[place + 1 :])
     return replace(table.select(others), notes=(*table.notes, note))

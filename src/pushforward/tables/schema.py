@@ -18,14 +18,25 @@ class Column:
     Attributes:
         name: Its name.
         role: "modelled" or "context".
-        low: Its least value in the table that was fitted; None where a model file does not say.
+        low: Its least value in the table that was fitted; None where it has none, or a model file does not say. Dates
+            count days since 1970, times seconds of the day, moments seconds since 1970.
         high: Its greatest.
+        kind: "real", "integer", "category", "boolean", "date", "time", "moment" (date and time) or "duration".
+        why: What it was read so for.
+        missing: Share of the rows in which its cell is missing.
+        decimals: With how many its numbers are recorded; None where they are more than 9, or it holds none.
+        categories: What it holds, where it holds no numbers.
     """
 
     name: str
     role: str
     low: float | None
     high: float | None
+    kind: str = "real"
+    why: str = ""
+    missing: float = 0.0
+    decimals: int | None = None
+    categories: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,9 @@ class Schema:
         Raises:
             InputError: If `stored` is anything else.
         """
-        if not isinstance(stored, dict) or set(stored) != {"columns", "context"}:
+        if not isinstance(stored, dict) or set(stored) - {"cells"} != {"columns", "context"}:
             raise InputError(f"a column schema holds `columns` and `context`; got {stored!r:.80}")
-        for names in stored.values():
+        for names in (stored["columns"], stored["context"]):
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or repeated(names):
                 raise InputError(f"a column schema holds lists of unique names; got {names!r:.80}")
         if not stored["columns"] or not set(stored["context"]) < set(stored["columns"]):

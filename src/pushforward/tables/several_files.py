@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, listing
 
 PIECES = ".parquet"  # what a folder is searched for
@@ -40,15 +41,50 @@ def below_one_another(tables: Sequence[Table], *, source: str) -> Table:
         InputError: If they do not have the same columns.
     """
     first = tables[0]
-    for table in tables[1:]:
-        if apart := set(first.columns) ^ set(table.columns):
-            name = sorted(apart)[0]
-            has, lacks = (first, table) if name in first.columns else (table, first)
-            there = f"columns: {listing(lacks.columns)}"
-            raise InputError(f'{lacks.source}: there is no column "{name}", which {has.source} has ({there})')
+    _check_alike([(table.source, table.columns) for table in tables])
     values = np.concatenate([table.select(first.columns).values for table in tables])
-    notes = tuple(dict.fromkeys(f"{table.source}: {note}" for table in tables for note in table.notes))
+    notes = _notes(tables)
     return replace(first, values=values, source=source, as_is=_as_is(tables, first), notes=notes)
+
+
+def cells_below_one_another(parts: Sequence[Cells], *, source: str) -> Cells:
+    """Return the rows of all files as one, the columns in the order of the first.
+
+    Raises:
+        InputError: If they do not have the same columns, or a column holds text in one file and numbers in another.
+    """
+    import polars as pl
+
+    first = parts[0]
+    _check_alike([(part.source, part.frame.columns) for part in parts])
+    try:
+        frame = pl.concat([part.frame.select(first.frame.columns) for part in parts], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{source}: the files do not fit below one another: {reason} (give them one type)") from error
+    return Cells(
+        frame,
+        source,
+        first.to_numbers,
+        named=first.named,
+        kind=first.kind,
+        delimiter=first.delimiter,
+        notes=_notes(parts),
+    )
+
+
+def _check_alike(sources: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Raise InputError unless all files have the columns of the first."""
+    first, there = sources[0]
+    for source, columns in sources[1:]:
+        if apart := set(there) ^ set(columns):
+            name = sorted(apart)[0]
+            has, (lacks, its) = (first, (source, columns)) if name in there else (source, (first, there))
+            raise InputError(f'{lacks}: there is no column "{name}", which {has} has (columns: {listing(its)})')
+
+
+def _notes(parts: Sequence[Table] | Sequence[Cells]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{part.source}: {note}" for part in parts for note in part.notes))
 
 
 def _as_is(tables: Sequence[Table], first: Table) -> object:

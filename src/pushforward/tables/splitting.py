@@ -58,6 +58,18 @@ class Split:
         return self.test is not self.train
 
 
+def split_positions(num_rows: int, *, seed: int, test: float = 0.1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the positions of the rows that train, validate and test: see `split_rows`."""
+    test = require_number("test", test, least=0, most=LARGEST_TEST)
+    order = np.random.default_rng(seed).permutation(num_rows)
+    num_test = max(min(int(test * num_rows), MOST_TEST_ROWS), 2) if test else 0
+    num_validation = min(num_rows // 10, max(num_rows // 20, ENOUGH_VALIDATION_ROWS), MOST_VALIDATION_ROWS)
+    if num_rows < FEWEST_ROWS_TO_SPLIT:
+        num_test = num_validation = 0
+    first, last = num_rows - num_validation - num_test, num_rows - num_test
+    return order[:first], order[first:last], order[last:]
+
+
 def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float = 0.1) -> Split:
     """Cut a permutation of the rows in three: test, by default a tenth, at its end, validation before it, the rest.
 
@@ -73,22 +85,15 @@ def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float =
     Raises:
         InputError: If the share is another, or a column is constant in the training rows.
     """
-    test = require_number("test", test, least=0, most=LARGEST_TEST)
-    num_rows = len(modelled.values)
-    order = np.random.default_rng(seed).permutation(num_rows)
-    num_test = max(min(int(test * num_rows), MOST_TEST_ROWS), 2) if test else 0
-    num_validation = min(num_rows // 10, max(num_rows // 20, ENOUGH_VALIDATION_ROWS), MOST_VALIDATION_ROWS)
-    if num_rows < FEWEST_ROWS_TO_SPLIT:
-        num_test = num_validation = 0
-    first, last = num_rows - num_validation - num_test, num_rows - num_test
-    train = Part.of(modelled, given, order[:first])
+    train_rows, validation_rows, test_rows = split_positions(len(modelled.values), seed=seed, test=test)
+    train = Part.of(modelled, given, train_rows)
     _check_varies(train.x, modelled)
     if train.context is not None and given is not None:
         _check_varies(train.context, given)
     return Split(
         train=train,
-        validation=Part.of(modelled, given, order[first:last]) if num_validation else None,
-        test=Part.of(modelled, given, order[last:]) if num_test else train,
+        validation=Part.of(modelled, given, validation_rows) if len(validation_rows) else None,
+        test=Part.of(modelled, given, test_rows) if len(test_rows) else train,
     )
 
 

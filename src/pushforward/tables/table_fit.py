@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,8 @@ from pushforward.metrics import Score, gain, nll
 from pushforward.report.wording import number, verdict
 from pushforward.tables.baselines import fit_baselines
 from pushforward.tables.columns import Table
-from pushforward.tables.flow_for_table import build, check_recipe, fresh_points, training_of
+from pushforward.tables.flow_for_table import build, fresh_points, training_of
+from pushforward.tables.for_fitting import ForFitting, left_out_in_words
 from pushforward.tables.model_folder import remove_model
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.schema import Schema
@@ -64,6 +65,11 @@ class TableFit:
     def plan(self) -> dict[str, Any]:
         """What training was to do, as a model file keeps it."""
         return {"num_steps": self.history.num_steps, "changes": [list(change) for change in self.history.plan]}
+
+    @property
+    def training_seconds(self) -> float:
+        """Of training alone."""
+        return self.history.seconds
 
     def summary(self, table: Table) -> dict[str, Any]:
         """Return what a model file keeps of the fit to this table."""
@@ -126,9 +132,8 @@ class TableFit:
 
 
 def fit_flow(
-    table: Table,
+    table: ForFitting,
     *,
-    context: str | Sequence[str],
     recipe: str,
     max_seconds: float | None,
     num_steps: int | None,
@@ -141,22 +146,23 @@ def fit_flow(
     progress: bool,
     notify: Callable[[str], None],
 ) -> TableFit:
-    """Train a flow on a table; the arguments are those of `TableModel.fit`.
+    """Train a flow on a table of real columns; the arguments are those of `TableModel.fit`.
 
     Columns are scaled inside the flow (asinh of robustly standardized values), so densities are in the table's units.
     """
-    check_recipe(recipe)
     resume = require_flag("resume", resume)  # before the model of an earlier fit is taken away
     seed, num_steps = require_seed(seed), None if num_steps is None else require_count("num_steps", num_steps)
     if max_seconds is not None or num_steps is None:
         max_seconds = require_number("max_seconds", MAX_SECONDS if max_seconds is None else max_seconds, above=0)
-    modelled, given = table.split(context)
-    check_for_fitting(table)
-    schema = Schema(table.columns, () if given is None else given.columns)
+    numbers = table.numbers
+    assert numbers is not None
+    modelled, given = numbers.split(table.context)
+    check_for_fitting(numbers)
+    schema = Schema(numbers.columns, () if given is None else given.columns)
     split = split_rows(modelled, given, seed=seed, test=test)
-    warnings = [*table.notes, *column_warnings(table, context=schema.context)]
+    warnings = [*table.notes, *left_out_in_words(table), *column_warnings(numbers, context=schema.context)]
     if not split.held_out:
-        few = f"only {len(table.values)} rows: none could be held out" if test else "no rows are held out (test=0)"
+        few = f"only {table.num_rows} rows: none could be held out" if test else "no rows are held out (test=0)"
         warnings.append(f"{few}, so the figures are those of the training rows and flatter the flow")
     for warning in warnings:
         notify(warning)

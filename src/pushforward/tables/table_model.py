@@ -1,10 +1,10 @@
-"""A table and the flow fitted to it as one object: fit, score, sample, evaluate, report, save, load."""
+"""A table and the law fitted to its rows as one object: fit, score, sample, ask, evaluate, report, save, load."""
 
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,36 @@ from pushforward.display import in_notebook
 from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.metrics import Score
-from pushforward.report.table_report import write_report
+from pushforward.rows import RowDensity
+from pushforward.tables.columns import names_in
 from pushforward.tables.data_frames import KINDS, of_kind
-from pushforward.tables.fit_report import report_of
-from pushforward.tables.flow_for_table import fresh_points
-from pushforward.tables.for_fitting import table_for_fitting
-from pushforward.tables.from_anything import as_table
-from pushforward.tables.given_context import context_table
+from pushforward.tables.flow_for_table import check_recipe
+from pushforward.tables.flow_law import FlowLaw, fitted_or_refused
+from pushforward.tables.for_fitting import ForFitting, for_fitting
 from pushforward.tables.in_words import InWords
 from pushforward.tables.model_folder import MODEL, model_in
-from pushforward.tables.quality import Evaluation, evaluate
-from pushforward.tables.sampler import Sampler
+from pushforward.tables.quality import Evaluation
+from pushforward.tables.row_fit import RowFit, fit_rows
+from pushforward.tables.row_law import RowLaw
+from pushforward.tables.row_quality import RowEvaluation
 from pushforward.tables.schema import Column, Schema
-from pushforward.tables.splitting import Part
 from pushforward.tables.table_fit import TableFit, fit_flow
 
 
 class TableModel(InWords):
-    """The density of a table's columns, or of some columns given the others, as a flow fitted to the rows.
+    """The law of a table's rows: densities and probabilities of whole rows, of some columns given others, samples.
 
-    Densities are in nats, over all modelled columns together and per unit of each as it stands in the table: metres
-    instead of kilometres lower every log_prob by ln 1000. All columns are taken as real: where one holds integers,
-    codes or often repeated values, its density reflects rounding, and `summary["warnings"]` says so.
+    A table whose columns are all real gets a flow. Any other gets a density of rows of mixed cells: categories, truth
+    values, counts, dates, numbers with frequent single values, missing cells.
+
+    log_prob is in nats and states its measure: a density per unit of each real column as it stands in the table (metres
+    instead of kilometres lower it by ln 1000), a probability of a category, a truth value, a count, a date, of a single
+    value with a share of its own, and of a number that is recorded in steps so coarse that most values repeat. Missing
+    cells are left out of the event. `columns` says what each column was read as, and why.
 
     Made by `TableModel.fit` and `TableModel.load`.
 
     Attributes:
-        flow: The flow, data -> latent, of the modelled columns in the table's order, its context those of
-            `schema.context`. It is finished: `sample` draws from a copy in float64, made once.
         schema: Names of the columns.
         kind: What `sample` returns, as the fitted data were: "polars", "pandas", "pyarrow", "array", ... May be
             set, and is kept in the model file.
@@ -54,28 +56,28 @@ class TableModel(InWords):
         fitted: Rows, history and all else that only the model made by `fit` has; None for one from a file.
 
     Example:
-        >>> import numpy as np, pushforward as pf
-        >>> data = np.random.default_rng(0).normal(size=(200, 2)) * [1.0, 1000.0]
-        >>> model = pf.TableModel.fit(data, recipe="nice", max_seconds=0.2, progress=False)
-        >>> model.columns[1].name, model.log_prob(data).shape, model.sample(5, seed=0).shape
-        ('x2', (200,), (5, 2))
-        >>> model.evaluate().nll.num_rows
-        20
+        >>> import polars as pl, pushforward as pf
+        >>> rows, law = pf.data.mixed_table(300, missing=0.1)
+        >>> model = pf.TableModel.fit(rows, num_steps=20, progress=False)
+        >>> [column.kind for column in model.columns]
+        ['category', 'integer', 'real', 'real', 'real']
+        >>> model.log_prob(rows).shape, model.sample(5, given={"kind": "van"}, seed=0)["kind"].to_list()[:2]
+        ((300,), ['van', 'van'])
+        >>> model.impute(rows, seed=0).null_count().sum_horizontal().item()
+        0
     """
 
     def __init__(
         self,
-        flow: Flow,
-        schema: Schema,
+        law: FlowLaw | RowLaw,
         *,
         seed: int | None = None,
         plan: Mapping[str, Any] | None = None,
-        summary: Mapping[str, Any] | None = None,
-        fitted: TableFit | None = None,
+        summary: dict[str, Any] | None = None,
+        fitted: TableFit | RowFit | None = None,
     ) -> None:
-        self.flow, self.schema, self.seed, self.plan, self.fitted = flow, schema, seed, plan, fitted
-        self.summary: dict[str, Any] = dict(summary or {})
-        self._sampler = Sampler(flow, schema)
+        self.law, self.schema, self.seed, self.plan, self.fitted = law, law.schema, seed, plan, fitted
+        self.summary: dict[str, Any] = {} if summary is None else summary
 
     @classmethod
     def fit(
@@ -83,8 +85,10 @@ class TableModel(InWords):
         data: Any,
         *,
         context: str | Sequence[str] = (),
-        columns: str | Sequence[str] | None = None,
+        columns: str | Sequence[str] | Mapping[str, str] | None = None,
         drop: str | Sequence[str] = (),
+        missing: str | Collection[str] = (),
+        strict: bool = False,
         recipe: str = "auto",
         max_seconds: float | None = None,
         num_steps: int | None = None,
@@ -97,16 +101,22 @@ class TableModel(InWords):
         progress: bool = True,
         notify: Callable[[str], None] | None = None,
     ) -> "TableModel":
-        """Fit a flow to the columns of a table; nothing is measured before it is asked for.
+        """Fit the law of a table's rows; nothing is measured before it is asked for.
+
+        What cannot be modelled (row numbers, identifiers, free text, constants, copies of a column) is left out, and
+        said.
 
         Args:
-            data: A file (csv or other text, parquet, arrow, npy, npz), a data frame of any library, an array, a tensor.
+            data: A file or several (csv or other text, jsonl, xlsx, parquet, arrow, npy, npz), a data frame of any
+                library, an array, a tensor.
             context: Names of the columns to condition on (or one string, separated by commas): the density is then that
                 of the other columns given these.
-            columns: The columns to use besides the context, by name likewise; all by default, but for a first one, such
-                as "index" or "id", that counts the rows. Others may hold anything.
+            columns: The columns to use besides the context, by name likewise; all by default. Or kinds of some columns,
+                {"zip": "category"}: "real", "integer", "category", "boolean", "date", "time", "moment", "duration".
             drop: Columns to leave out, by name likewise.
-            recipe: "auto", which chooses recipe and sizes from rows and columns, or a name in `pf.recipes.RECIPES`.
+            missing: Words or numbers, such as "-999", that stand for missing cells besides the usual ones (NA, ?, ...).
+            strict: Refuse a table of which a column would be left out.
+            recipe: "auto", or a name in `pf.recipes.RECIPES`, which takes all columns as real and no missing cells.
             max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
                 depends on the machine and what else it does, so two such runs differ.
             num_steps: Number of training steps: the run is then the same each time, on one machine.
@@ -128,23 +138,43 @@ class TableModel(InWords):
                 range, or `out` cannot be written to.
             RunError: If the training fails.
         """
-        table = table_for_fitting(data, context=context, columns=columns, drop=drop)
-        fitted = fit_flow(
-            table, context=context, recipe=recipe, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
-            truth=truth, out=out, resume=resume, device=device, progress=progress,
-            notify=notify or (print if in_notebook() else partial(warnings.warn, stacklevel=3)),
-        )  # fmt: skip
-        model = cls(
-            fitted.flow, fitted.schema, seed=seed, plan=fitted.plan, summary=fitted.summary(table), fitted=fitted
+        check_recipe(recipe)
+        table = for_fitting(
+            data, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict
+        )
+        options: dict[str, Any] = {
+            "max_seconds": max_seconds, "num_steps": num_steps, "seed": seed, "test": test, "out": out,
+            "resume": resume, "device": device, "progress": progress,
+            "notify": notify or (print if in_notebook() else partial(warnings.warn, stacklevel=3)),
+        }  # fmt: skip
+        model = (
+            cls._of_flow(table, recipe, truth, options) if table.numbers is not None else cls._of_rows(table, options)
         )
         if out is not None:
             model.save(Path(out) / MODEL)
         return model
 
+    @classmethod
+    def _of_flow(cls, table: ForFitting, recipe: str, truth: Density | None, options: dict[str, Any]) -> "TableModel":
+        fitted = fit_flow(table, recipe=recipe, truth=truth, **options)
+        summary = fitted.summary(table.numbers)  # type: ignore[arg-type]
+        law = FlowLaw(fitted.flow, fitted.schema, summary)
+        return cls(law, seed=fitted.seed, plan=fitted.plan, summary=summary, fitted=fitted)
+
+    @classmethod
+    def _of_rows(cls, table: ForFitting, options: dict[str, Any]) -> "TableModel":
+        fitted = fit_rows(table, **options)
+        return cls(fitted.law, seed=fitted.seed, plan=fitted.plan, summary=fitted.summary(), fitted=fitted)
+
+    @property
+    def flow(self) -> Flow | RowDensity:
+        """The module that was trained: a flow where all columns are real, data -> latent, in the table's order."""
+        return self.law.module
+
     @property
     def columns(self) -> tuple[Column, ...]:
         """What is known of each column, in the table's order."""
-        return self.schema.describe(self.summary.get("ranges", {}))
+        return self.law.columns
 
     @property
     def kind(self) -> str:  # noqa: D102
@@ -156,83 +186,99 @@ class TableModel(InWords):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
         self.summary["kind"] = kind
 
-    def log_prob(self, data: Any) -> np.ndarray:
-        """Return log p(modelled columns | context columns) of each row in nats, in the units of the table.
+    def log_prob(self, data: Any, *, given: str | Sequence[str] | None = None) -> np.ndarray:
+        """Return the log probability of each row in nats: of the modelled columns given the context.
 
         Args:
             data: Whatever `fit` takes, with the model's columns, those of the context included, in any order; others
                 are ignored. What has no column names holds the model's columns, or the fitted table's, in their order.
+            given: Names of columns whose cells are given: log p(the others | given).
 
         Returns:
-            (rows,), float64. -inf outside the flow's support.
+            (rows,), float64. -inf outside the support: a category that the fitted table never had.
 
         Raises:
-            InputError: If a column is missing, or a cell is no finite number.
+            InputError: If a column is missing, or a cell is not of its column's kind.
         """
-        rows = Part.of(*as_table(data, columns=self.schema.columns).split(self.schema.context))
-        with torch.no_grad():
-            return self.flow.log_prob(rows.x, rows.context).double().numpy()
+        return self.law.log_prob(data, None if given is None else names_in(given, self.schema.columns))
 
     def sample(self, n: int, *, given: Any = None, temperature: float = 1.0, seed: int | None = None) -> Any:
-        """Draw rows, with the digits of float64.
+        """Draw rows of the table: its types, categories, decimals, and nothing beyond the range of a column.
 
         Args:
-            n: Number of rows, for each row of context where there are several.
-            given: The context, for a model that has one: a mapping from each context column to its value, or rows of
-                the context columns in whatever `fit` takes. A modelled column cannot be given.
-            temperature: Scales the base's standard deviation; below 1 gives rows nearer the mode.
+            n: Number of rows, for each row of what is given where there are several.
+            given: Cells of some columns, those of the context included: a mapping from names to values, or rows of them
+                in whatever `fit` takes.
+            temperature: Below 1 gives rows nearer the mode.
             seed: Decides the rows; by default torch's global generator does.
 
         Returns:
-            A frame of the model's `kind` with all its columns, in the table's order; the draws of each row of context
-            follow one another.
+            A frame of the model's `kind` with all its columns, in the table's order; the draws of each row that is
+            given follow one another.
 
         Raises:
-            InputError: If a context column is missing, a modelled one is given, or a value is no finite number.
+            InputError: If context is missing, or a value is not of its column's kind.
             ValueError: If `n` or `temperature` is out of range.
         """
-        context = context_table(given, self.schema)
-        rows = None if context is None else context.values
-        return of_kind(self.kind, self.schema.columns, self._sampler.draw(n, rows, temperature=temperature, seed=seed))
+        return of_kind(self.kind, self.law.sample(n, given, temperature=temperature, seed=seed))
+
+    def impute(self, data: Any, *, num: int = 1, seed: int | None = None) -> Any:
+        """Draw the missing cells of rows given the others; cells that are there stay as they are.
+
+        Args:
+            data: Rows as in `log_prob`.
+            num: Draws of each row, which follow one another.
+            seed: Decides them.
+
+        Returns:
+            A frame of the model's `kind` with the model's columns, (rows * num).
+        """
+        return of_kind(self.kind, self.law.impute(data, num=num, seed=seed))
+
+    def predict(self, data: Any, column: str) -> Any:
+        """Return the law of one column given all other cells of each row, directly: nothing is drawn.
+
+        Args:
+            data: Rows as in `log_prob`; the column itself need not be there, and is not looked at.
+            column: Its name.
+
+        Returns:
+            A frame of the model's `kind`: of numbers mean, std and the quantiles q5, q25, q50, q75, q95 (dates in days
+            since 1970, times in seconds); else the most probable value, and P(value) of each.
+        """
+        return of_kind(self.kind, self.law.predict(data, column))
 
     def preview(self) -> Any:
         """Return up to 10,000 samples to look at, drawn once: given context, one at that of each held-out row."""
-        return of_kind(self.kind, self.schema.columns, self._preview)
+        return of_kind(self.kind, self.law.preview(fitted_or_refused(self.fitted)))
 
     def verify(self, *, seed: int = 0) -> verification.Verification:
-        """Check on points of its own that the flow is invertible and its log_det true, as `pf.verify` does.
+        """Check the law on draws of its own: a flow's invertibility and log_det, as `pf.verify` does; that the
+        probabilities of mixed cells sum to one, and that cells are what their codes stand for.
 
         Args:
-            seed: Decides the points, at most 64 draws from the flow, and their context.
+            seed: Decides the draws, at most 64, and their context.
         """
-        return verification.verify(self.flow, *self._sampler.points_to_check(seed))
+        return self.law.verify(seed)
 
-    def evaluate(self, data: Any = None, *, truth: Density | None = None, seed: int = 0) -> Evaluation:
-        """Measure the model on rows that no one trained on: likelihood, latent normality, invertibility.
+    def evaluate(self, data: Any = None, *, truth: Density | None = None, seed: int = 0) -> Evaluation | RowEvaluation:
+        """Measure the model on rows that no one trained on: likelihood; latent normality and invertibility of a flow.
 
         Args:
             data: Rows as in `log_prob`, at least 2; by default those that `fit` held out (the training rows where none
                 were), with the truth and seed that it was given: measured once, and then part of `summary`.
-            truth: The true density, where it is known.
+            truth: The true density, where it is known, of a flow.
             seed: Seed of the tests and fresh points.
 
         Raises:
             InputError: If there are no such rows, or they do not fit.
         """
         if data is None and truth is None:
-            evaluation = self._fit.evaluation
+            evaluation = fitted_or_refused(self.fitted).evaluation
             for key, value in (("nll", evaluation.nll.mean), ("nll_standard_error", evaluation.nll.standard_error)):
                 self.summary[key] = value if math.isfinite(value) else None  # what JSON can hold
             return evaluation
-        if data is None:
-            rows = self._fit.split.test
-        else:
-            table = as_table(data, columns=self.schema.columns)
-            if len(table.values) < 2:
-                raise InputError(f"{table.source}: 1 row tells no mean from chance (give 2 or more, or score it)")
-            rows = Part.of(*table.split(self.schema.context))
-        scale, points = self.summary.get("log_scale"), fresh_points(self.summary.get("recipe", ""))
-        return evaluate(self.flow, rows, log_scale=scale, truth=truth, fresh_points=points, seed=seed)
+        return self.law.evaluate(data, self.fitted, truth=truth, seed=seed)  # type: ignore[arg-type]
 
     def baselines(self) -> dict[str, Score]:
         """Return the NLL of simple densities, fitted to the same rows, on the held-out rows, by name; measured once.
@@ -240,7 +286,7 @@ class TableModel(InWords):
         Raises:
             InputError: If the model comes from a file, which holds no rows.
         """
-        return self._fit.baselines
+        return fitted_or_refused(self.fitted).baselines
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write one HTML page that needs no other file: what was fitted, how well, what to doubt. Replaces one.
@@ -249,7 +295,7 @@ class TableModel(InWords):
             InputError: If the model comes from a file, which holds no rows, or the folder cannot be written to.
             RunError: If writing fails.
         """
-        write_report(report_of(self._fit, self._preview, command=self.summary.get("command", "")), path)
+        self.law.report(fitted_or_refused(self.fitted), path, self.summary.get("command", ""))
 
     # ---- files ---------------------------------------------------------------------------------------------------
 
@@ -261,7 +307,12 @@ class TableModel(InWords):
             RunError: If writing fails.
         """
         model_file.save(
-            self.flow, path, schema=self.schema.to_dict(), seed=self.seed, plan=self.plan, summary=self.summary
+            self.law.module,
+            path,
+            schema=self.law.schema_to_store(),
+            seed=self.seed,
+            plan=self.plan,
+            summary=self.summary,
         )
 
     @classmethod
@@ -274,24 +325,14 @@ class TableModel(InWords):
             InputError: If there is no such file, or it is damaged or of another kind.
         """
         file = model_in(path)
-        flow, stored = model_file.load_with_metadata(file, types)
+        module, stored = model_file.load_with_metadata(file, types, kind=(Flow, RowDensity))
+        summary = dict(stored["summary"] or {})
+        law: FlowLaw | RowLaw
         try:
-            schema = Schema.of_flow(flow, stored["schema"])
+            if isinstance(module, RowDensity):
+                law = RowLaw.of_file(module, stored["schema"], summary)
+            else:
+                law = FlowLaw(module, Schema.of_flow(module, stored["schema"]), summary)
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
-        return cls(flow, schema, seed=stored["seed"], plan=stored["plan"], summary=stored["summary"])
-
-    # ---- inside --------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _preview(self) -> np.ndarray:
-        return self._sampler.preview(self._fit.split.test.context, seed=self._fit.seed)
-
-    @property
-    def _fit(self) -> TableFit:
-        if self.fitted is None:
-            raise InputError(
-                "the model comes from a file, which holds no rows (give some to evaluate; baselines, preview and report"
-                " need the model that fit returned)"
-            )
-        return self.fitted
+        return cls(law, seed=stored["seed"], plan=stored["plan"], summary=summary)

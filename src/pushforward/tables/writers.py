@@ -3,13 +3,16 @@
 import gzip
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from pushforward.errors import InputError, require_path
 from pushforward.storage.atomic_files import replacing
+from pushforward.tables.cells import Cells
+from pushforward.tables.column_kinds import style_of_text
 from pushforward.tables.columns import Table, check_names, numbered
 from pushforward.tables.file_reader import TEXTS, WRITTEN, suffix_of
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_table(
-    path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray, *, like: Table | None = None
+    path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray, *, like: Table | Cells | None = None
 ) -> None:
     """Write columns to a file, whole or not at all: a file that was there before stays until the new one is complete.
 
@@ -36,14 +39,20 @@ def write_table(
     path = require_path("path", path)
     suffix = suffix_of(path, WRITTEN)
     frame = _assemble(columns, values, like, as_text=suffix.startswith(TEXTS), source=str(path))
+    style: dict[str, Any] = {}
+    if like is not None and like.delimiter:
+        style = {"separator": like.delimiter, "decimal_comma": _has_decimal_comma(like)}
+    _write(path, frame, suffix, **style)
+
+
+def _write(path: Path, frame: "pl.DataFrame", suffix: str, **style: Any) -> None:
+    """Write a frame in the format of a suffix; `style` is that of a text."""
     if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
         text = next(c.name for c in frame if not c.dtype.is_numeric())
         raise InputError(
             f'{path}: an NPY file holds numbers only, column "{text}" holds others (write .csv or .parquet)'
         )
-    style: dict[str, Any] = {"separator": "\t" if suffix.startswith(".tsv") else ","}
-    if like is not None and like.delimiter:
-        style = {"separator": like.delimiter, "decimal_comma": like.decimal_comma}
+    style = style or {"separator": "\t" if suffix.startswith(".tsv") else ","}
     with replacing(path) as handle:
         if suffix in TEXTS:
             frame.write_csv(handle, **style)
@@ -64,8 +73,17 @@ def write_table(
             _write_npz(frame, handle)
 
 
+def write_rows(
+    path: str | os.PathLike[str], rows: "pl.DataFrame", in_text: "Callable[[pl.DataFrame], pl.DataFrame]"
+) -> None:
+    """Write a frame to a file as `write_table` does; `in_text` turns it into what a text is to hold."""
+    path = require_path("path", path)
+    suffix = suffix_of(path, WRITTEN)
+    _write(path, in_text(rows) if suffix.startswith(TEXTS) else rows, suffix)
+
+
 def _assemble(
-    columns: Sequence[str], values: np.ndarray, like: Table | None, *, as_text: bool, source: str
+    columns: Sequence[str], values: np.ndarray, like: Table | Cells | None, *, as_text: bool, source: str
 ) -> "pl.DataFrame":
     """Return what is to be written as one polars frame."""
     import polars as pl
@@ -74,6 +92,9 @@ def _assemble(
     if like is None:
         check_names(columns, source=source)
         return new
+    if isinstance(like, Cells):
+        check_names([*like.frame.columns, *columns], source=source)
+        return like.frame.hstack(new)
     old = like.as_is
     if old is None:
         old = pl.from_numpy(like.values, schema=list(like.columns))
@@ -83,6 +104,13 @@ def _assemble(
         old = old.with_columns(pl.Series(name, like.values[:, p]) for p, name in enumerate(like.columns))
     check_names([*old.columns, *columns], source=source)
     return old.hstack(new)
+
+
+def _has_decimal_comma(table: Table | Cells) -> bool:
+    if isinstance(table, Table):
+        return table.decimal_comma
+    style = style_of_text(table.frame, table.delimiter)
+    return style is not None and style.decimal_comma
 
 
 def _write_npz(frame: "pl.DataFrame", handle: IO[bytes]) -> None:

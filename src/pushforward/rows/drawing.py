@@ -1,0 +1,81 @@
+"""Rows drawn column by column from a network in order, each unit computed once: the cost of one pass."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+from pushforward.rows.network import RowNetwork
+
+Cell = tuple[Tensor, Tensor]  # code and z, (n,)
+
+
+def draw_in_order(
+    network: RowNetwork, code: Tensor, z: Tensor, first: int, draw: Callable[[int, Tensor, Tensor], Cell]
+) -> None:
+    """Fill the columns from `first` on, in place.
+
+    A unit sees the columns up to its last one, and units of lesser last columns: it is computed when that column is
+    there, from what is there, and never again.
+
+    Args:
+        network: In order, in eval().
+        code: (n, D), integers; the columns before `first` hold their cells, -1 where there is none.
+        z: (n, D).
+        first: The first column to draw.
+        draw: Given a column, its logits and its mixture, (n, size) each, returns a cell for each row.
+    """
+    state = _Units(network, len(code), z)
+    for column in range(first):
+        state.see(column, code[:, column], z[:, column])
+    for column in range(first, code.shape[1]):
+        logits, mixture = (state.params(place) for place in network.heads.params_of(column))
+        code[:, column], z[:, column] = draw(column, logits, mixture)
+        state.see(column, code[:, column], z[:, column])
+
+
+class _Units:
+    """The units of a network whose columns are seen one after the other."""
+
+    def __init__(self, network: RowNetwork, rows: int, like: Tensor) -> None:
+        self.network, width = network, len(network.last_seen)
+        self.h = like.new_zeros(rows, width)  # of the entry: sums over the columns seen so far
+        if network.place is not None:
+            self.h += network.place.bias
+        num_blocks = len(network.blocks)
+        self.outer = [like.new_zeros(rows, width) for _ in range(num_blocks + 1)]  # silu(h) before each block, and last
+        self.inner = [like.new_zeros(rows, width) for _ in range(num_blocks)]
+        self.done = 0  # units computed
+
+    def see(self, column: int, code: Tensor, z: Tensor) -> None:
+        """Take a column's cells in, and compute the units whose last column it is."""
+        network, heads = self.network, self.network.heads
+        start = next((u for u, last in enumerate(network.last_seen) if last >= column), len(network.last_seen))
+        given = (code >= 0).to(z.dtype)
+        rows = network.embedding[:, start:][code.clamp(min=0) + network.first_code[column]]
+        self.h[:, start:] += rows * given[:, None]
+        if heads.numbers[column]:
+            steps = network.steps(z, given)
+            size, place = steps.shape[1], sum(heads.numbers[:column])
+            weight = network.place.weight[start:, place * size : (place + 1) * size]  # type: ignore[union-attr]
+            self.h[:, start:] += functional.linear(steps, weight)
+        end = next((u for u, last in enumerate(network.last_seen) if last > column), len(network.last_seen))
+        if end > self.done:
+            self._compute(slice(self.done, end))
+            self.done = end
+
+    def _compute(self, units: slice) -> None:
+        """Compute some units from those before them and themselves."""
+        h, end = self.h[:, units].clone(), units.stop
+        masks = self.network.mask_block[units, :end]
+        for block, (first, second) in enumerate(self.network.blocks):  # type: ignore[misc,arg-type]
+            self.outer[block][:, units] = functional.silu(h)
+            inner = functional.linear(self.outer[block][:, :end], first.weight[units, :end] * masks, first.bias[units])
+            self.inner[block][:, units] = functional.silu(inner)
+            h += functional.linear(self.inner[block][:, :end], second.weight[units, :end] * masks, second.bias[units])
+        self.outer[-1][:, units] = functional.silu(h)
+
+    def params(self, place: slice) -> Tensor:
+        """Return some of the last layer's outputs, of a column that has not been seen."""
+        last = self.network.last
+        return functional.linear(self.outer[-1][:, : self.done], last.weight[place, : self.done], last.bias[place])

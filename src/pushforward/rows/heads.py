@@ -1,0 +1,199 @@
+"""What the parameters of a column say of its cell: probabilities of its codes, a mixture of logistics over numbers."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.specification import hold_structure
+
+LEAST_LOG_SCALE = math.log(1e-4)  # of a component, in units of z
+MOST_LOG_SCALE = 5.0
+MOST_PADDED = 64  # columns of so many codes share one softmax, padded
+
+
+class Heads(nn.Module):
+    """Distributions of cells, one a column, given a row of parameters.
+
+    A cell is a code and, if the code is that of a number (the last of such a column), a place z: its log probability is
+    that of the code plus that of z under a mixture of K logistics. The mixture has a density at z, or, for a cell that
+    is recorded in steps, the probability of z - half to z + half: a difference of the cdf in closed form.
+
+    Args:
+        num_codes: Number of codes of each column; for one of numbers the last stands for "a number".
+        numbers: Whether each column holds numbers.
+        components: K.
+    """
+
+    def __init__(self, num_codes: Sequence[int], numbers: Sequence[bool], components: int) -> None:
+        super().__init__()
+        self.num_codes, self.numbers, self.components = list(num_codes), list(numbers), components
+        # A column of one code needs no logit for it. All logits come first, then the mixtures, which one view shows.
+        self.num_logits = [codes if codes > 1 else 0 for codes in num_codes]
+        self.first_logit = [sum(self.num_logits[:d]) for d in range(len(num_codes))]
+        self.all_logits = sum(self.num_logits)
+        columns = [d for d, number in enumerate(numbers) if number]
+        self.num_params = self.all_logits + 3 * components * len(columns)
+        small = [d for d, logits in enumerate(self.num_logits) if 0 < logits <= MOST_PADDED]
+        self.large = [d for d, logits in enumerate(self.num_logits) if logits > MOST_PADDED]
+        most = max((self.num_logits[d] for d in small), default=0)
+        place = torch.arange(most, device="cpu")
+        sizes, firsts = (_column([values[d] for d in small]) for values in (self.num_logits, self.first_logit))
+        there = place < sizes
+        hold_structure(
+            self, None, number_columns=_integers(columns), last_code=_integers(num_codes) - 1,
+            small=_integers(small), of_small=firsts + place * there,
+            padding=torch.zeros(there.shape, device="cpu").masked_fill(~there, -math.inf),
+        )  # fmt: skip
+
+    def column_of_param(self) -> Tensor:
+        """Return the column that each parameter belongs to, (parameters,), on the CPU."""
+        columns = torch.arange(len(self.num_codes), device="cpu")
+        of_logits = columns.repeat_interleave(_integers(self.num_logits))
+        return torch.cat((of_logits, self.number_columns.cpu().repeat_interleave(3 * self.components)))
+
+    def params_of(self, column: int) -> list[slice]:
+        """Return where the logits of a column and its mixture stand among the parameters; an empty slice for none."""
+        first = self.first_logit[column]
+        before = self.all_logits + 3 * self.components * sum(self.numbers[:column])
+        return [
+            slice(first, first + self.num_logits[column]),
+            slice(before, before + 3 * self.components * self.numbers[column]),
+        ]
+
+    def start_values(self) -> Tensor:
+        """Return parameters to begin with: equal codes, mixtures that cover a standard normal."""
+        mixture = torch.stack((
+            torch.zeros(self.components), torch.linspace(-1.5, 1.5, self.components),
+            torch.full((self.components,), math.log(0.4)),
+        ))  # fmt: skip
+        return torch.cat((torch.zeros(self.all_logits), mixture.flatten().repeat(sum(self.numbers))))
+
+    def log_prob(self, params: Tensor, code: Tensor, z: Tensor, half: Tensor) -> Tensor:
+        """Return the log probability of each cell, (n, D), and 0 where there is none (code -1).
+
+        Args:
+            params: (n, parameters).
+            code: (n, D), integers.
+            z: (n, D).
+            half: (n, D), half the width of a cell in z; 0 asks for the density.
+        """
+        there, code = code >= 0, code.clamp(min=0)
+        of_code, of_last = self._codes_log_prob(params, code)
+        if len(columns := self.number_columns):
+            mixtures = params[:, self.all_logits :].unflatten(1, (len(columns), 3, self.components))
+            half = half[:, columns]
+            number = of_last[:, columns] + mixture_log_prob(mixtures, z[:, columns], half)
+            # A number that falls into the cell of an atom is that atom's value, too.
+            atom = of_code[:, columns]
+            atom = torch.where(half > 0, torch.logaddexp(atom, number), atom)
+            is_number = code[:, columns] == self.last_code[columns]
+            of_code = of_code.index_copy(1, columns, torch.where(is_number, number, atom))
+        return torch.where(there, of_code, 0.0)
+
+    def _codes_log_prob(self, params: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log probability of each code, and that of the column's last, (n, D) each; code (n, D)."""
+        of_code = params.new_zeros(code.shape)
+        of_last = of_code
+        both = torch.stack((code, self.last_code.expand_as(code)), 2)  # (n, D, 2)
+        if len(self.small):
+            logits = (params[:, self.of_small] + self.padding).log_softmax(-1)
+            found = logits.gather(2, both[:, self.small])
+            of_code, of_last = (
+                part.index_copy(1, self.small, found[..., k]) for k, part in enumerate((of_code, of_last))
+            )
+        for d in self.large:
+            found = params[:, self.params_of(d)[0]].log_softmax(-1).gather(1, both[:, d])
+            place = self.small.new_tensor([d])
+            of_code, of_last = (
+                part.index_copy(1, place, found[:, k : k + 1]) for k, part in enumerate((of_code, of_last))
+            )
+        return of_code, of_last
+
+    def draw(
+        self,
+        column: int,
+        logits: Tensor,
+        mixture: Tensor,
+        ends: tuple[float, float],
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a cell of a column for each row of its parameters: code and z, (n,).
+
+        Args:
+            column: Its position.
+            logits: (n, codes), or (n, 0) where there is one.
+            mixture: (n, 3 K), or (n, 0) where the column holds no numbers.
+            ends: The z between which numbers are drawn.
+            temperature: Below 1 draws lie nearer the mode.
+            generator: Decides the draws.
+        """  # fmt: skip
+        code = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        if logits.shape[1]:
+            code = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+        if not self.numbers[column]:
+            return code, logits.new_zeros(len(logits))
+        z = draw_from_mixture(mixture.unflatten(1, (3, -1)), ends, temperature, generator)
+        return code, torch.where(code == self.num_codes[column] - 1, z, 0.0)
+
+
+def mixture_log_prob(mixture: Tensor, z: Tensor, half: Tensor) -> Tensor:
+    """Return the log density at z, (...), or where half > 0 the log probability of z - half to z + half.
+
+    With u = (z - mean) / s and h = half / s a logistic gives such a cell sinh(h) / (cosh(u) + cosh(h)), and has the
+    density 1 / (2 s (cosh(u) + 1)): one formula for both, in which nothing cancels however narrow the cell is.
+
+    Args:
+        mixture: (..., 3, K): logits of the weights, means, logs of the scales.
+        z: (...).
+        half: (...).
+    """
+    weights, means, log_scale = mixture.unbind(-2)
+    log_scale = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE)
+    inverse = torch.exp(-log_scale)
+    u = (z[..., None] - means).abs() * inverse
+    if not bool(half.any()):
+        log_each = -u - 2 * torch.log1p(torch.exp(-u)) - log_scale
+    else:
+        is_cell = half[..., None] > 0
+        h = half[..., None] * inverse
+        top = torch.maximum(u, h)
+        # cosh(u) + cosh(h) = e^top (1 + e^-2u + ... ) / 2, each exponent at most 0.
+        both = torch.exp(u - top) + torch.exp(-u - top) + torch.exp(h - top) + torch.exp(-h - top)
+        wide = torch.where(is_cell, h, 1.0)
+        log_each = torch.where(is_cell, wide + torch.log(-torch.expm1(-2 * wide)), -log_scale) - top - both.log()
+    return torch.logsumexp(weights.log_softmax(-1) + log_each, -1)
+
+
+def draw_from_mixture(
+    mixture: Tensor, ends: tuple[float, float], temperature: float, generator: torch.Generator | None
+) -> Tensor:
+    """Draw z between two ends, (n,), from mixtures (n, 3, K)."""
+    weights, means, log_scale = mixture.unbind(-2)
+    scale = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE).exp() * temperature
+    low, high = (torch.sigmoid((end - means) / scale) for end in ends)
+    share = (high - low).clamp(min=0) * (weights / temperature).softmax(-1) + 1e-30
+    k = torch.multinomial(share, 1, generator=generator)
+    u = torch.rand(k.shape, dtype=mixture.dtype, device=mixture.device, generator=generator)
+    p = low.gather(-1, k) + u * (high - low).gather(-1, k)
+    z = means.gather(-1, k) + scale.gather(-1, k) * torch.logit(p.clamp(1e-7, 1 - 1e-7))
+    return z[:, 0].clamp(*ends)
+
+
+def mixture_cdf(mixture: Tensor, z: Tensor) -> Tensor:
+    """Return P(Z <= z), (n, m), of mixtures (n, 3, K) at z (n, m)."""
+    weights, means, log_scale = mixture.unbind(-2)
+    scale = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE).exp()
+    each = torch.sigmoid((z[..., None] - means[:, None]) / scale[:, None])
+    return (each * weights.softmax(-1)[:, None]).sum(-1)
+
+
+def _integers(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.long, device="cpu")
+
+
+def _column(values: Sequence[int]) -> Tensor:
+    return _integers(values)[:, None]

@@ -1,0 +1,94 @@
+"""The scale that a column of numbers is modelled on: its own distribution, carried to a standard normal."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_KNOTS = 64
+FEWEST_PER_KNOT = 40  # values between two knots: fewer would put the noise of the sample into the scale
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """A monotone rational-quadratic spline through quantiles: x -> z, z about standard normal.
+
+    A column's edges, spikes and tails are in its marginal, which is learned here from ranks at once, so that a network
+    has only the dependence on other columns to learn. Beyond the outer knots the map is linear. The spline is that of
+    arXiv:1906.04032, eqs. 4-8, with the slopes at the knots from their neighbours (harmonic means).
+
+    Attributes:
+        x: Increasing knots in units of the column, at least two.
+        z: Their images, increasing.
+    """
+
+    x: np.ndarray
+    z: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Marginal":
+        """Return the scale of values, (n,), finite, at least two of them distinct."""
+        from scipy.special import ndtri
+
+        n = len(values)
+        num = int(np.clip(n / FEWEST_PER_KNOT, 2, MOST_KNOTS))
+        tail = 0.5 / n
+        # Even steps in the middle, and steps of a factor towards both ends, where densities change fastest.
+        inner = np.linspace(0, 1, num + 1)[1:-1]
+        outer = (
+            np.geomspace(tail, max(1 / num, tail), max(int(np.log2(n / num)), 1) + 1)[:-1] if n > 2 * num else [tail]
+        )
+        shares = np.unique(np.concatenate((outer, inner, 1 - np.asarray(outer))))
+        x = np.quantile(values, shares, method="hazen")
+        # Where values repeat, quantiles coincide: one knot there, at the middle of their ranks.
+        knots, where = np.unique(x, return_inverse=True)
+        middle = np.bincount(where, shares) / np.bincount(where)
+        z = ndtri(middle)
+        gap = 1e-9 * max(knots[-1] - knots[0], np.abs(knots).max() * 1e-6, 1e-300)
+        apart = np.concatenate(([True], np.diff(knots) > gap))
+        return cls(knots[apart], z[apart]) if apart.sum() > 1 else cls(*_two_knots(values))
+
+    def to_z(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return z and log(dz/dx) at x, any shape."""
+        z, slope = _spline(x, self.x, self.z, self._slopes)
+        return z, np.log(slope)
+
+    def to_x(self, z: np.ndarray) -> np.ndarray:
+        """Return the x whose image is z, any shape."""
+        return _inverse(z, self.x, self.z, self._slopes)
+
+    @property
+    def _slopes(self) -> np.ndarray:
+        s = np.diff(self.z) / np.diff(self.x)
+        if len(s) == 1:
+            return np.repeat(s, 2)
+        return np.concatenate((s[:1], 2 / (1 / s[1:] + 1 / s[:-1]), s[-1:]))
+
+
+def _two_knots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = float(values.min()), float(values.max())
+    return np.array([low, high if high > low else low + max(abs(low), 1.0)]), np.array([-1.5, 1.5])
+
+
+def _spline(x: np.ndarray, xs: np.ndarray, zs: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    k = np.clip(np.searchsorted(xs, x, side="right") - 1, 0, len(xs) - 2)
+    w, h = (xs[1:] - xs[:-1])[k], (zs[1:] - zs[:-1])[k]
+    d0, d1, s = d[k], d[k + 1], h / w
+    t = np.clip((x - xs[k]) / w, 0, 1)
+    rest = t * (1 - t)
+    below = s + (d0 + d1 - 2 * s) * rest
+    z = zs[k] + h * (s * t * t + d0 * rest) / below
+    slope = s * s * (d1 * t * t + 2 * s * rest + d0 * (1 - t) ** 2) / below**2
+    z = z + np.where(x < xs[0], (x - xs[0]) * d[0], 0) + np.where(x > xs[-1], (x - xs[-1]) * d[-1], 0)
+    return z, slope
+
+
+def _inverse(z: np.ndarray, xs: np.ndarray, zs: np.ndarray, d: np.ndarray) -> np.ndarray:
+    k = np.clip(np.searchsorted(zs, z, side="right") - 1, 0, len(zs) - 2)
+    w, h = (xs[1:] - xs[:-1])[k], (zs[1:] - zs[:-1])[k]
+    d0, d1, s = d[k], d[k + 1], h / w
+    rise = np.clip((z - zs[k]) / h, 0, 1)
+    bend = rise * (d0 + d1 - 2 * s)
+    a, b, c = s - d0 + bend, d0 - bend, -s * rise
+    t = np.clip(2 * c / (-b - np.sqrt(np.maximum(b * b - 4 * a * c, 0))), 0, 1)
+    x = xs[k] + w * t
+    return x + np.where(z < zs[0], (z - zs[0]) / d[0], 0) + np.where(z > zs[-1], (z - zs[-1]) / d[-1], 0)

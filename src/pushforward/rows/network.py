@@ -1,0 +1,96 @@
+"""A residual network with a head for each column: what the cells that are given say of the others."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.nets.mlp import zero_last
+from pushforward.rows.heads import Heads
+from pushforward.specification import hold_structure
+
+NUM_STEPS = 16  # of a number's piecewise-linear encoding: steps of equal probability on its scale
+FURTHEST = 8.0  # places beyond are told apart by no network
+
+
+class RowNetwork(nn.Module):
+    """From the cells of a row that are given to the parameters of every column's distribution.
+
+    A cell enters as the embedding of its code and, in a column of numbers, with its place z: as it is, and as the share
+    of each of 16 steps that lies below it (piecewise-linear encoding, arXiv:2203.05556). In order, weights are masked
+    (arXiv:1502.03509): the parameters of a column depend on the columns before it alone, so one pass yields them all,
+    and a row is drawn column by column at the cost of one pass.
+
+    Args:
+        heads: The distributions.
+        width: Width of the network.
+        num_blocks: Residual blocks, of two layers each.
+        dropout: Share of hidden values dropped while training.
+        num_context: The first so many columns are always given, and no one asks for their parameters.
+        in_order: Whether a column depends on those before it alone.
+    """
+
+    def __init__(
+        self, heads: Heads, *, width: int, num_blocks: int, dropout: float, num_context: int, in_order: bool
+    ) -> None:
+        super().__init__()
+        self.heads, self.in_order, columns = heads, in_order, len(heads.num_codes)
+        codes = torch.tensor(heads.num_codes, device="cpu")
+        numbers = heads.number_columns.cpu()
+        self.embedding = nn.Parameter(torch.randn(int(codes.sum()), width) / math.sqrt(columns))
+        self.place = nn.Linear(len(numbers) * (NUM_STEPS + 1), width) if len(numbers) else None
+        self.blocks = nn.ModuleList(
+            nn.ModuleList((nn.Linear(width, width), zero_last(nn.Linear(width, width)))) for _ in range(num_blocks)
+        )
+        self.last = zero_last(nn.Linear(width, heads.num_params))
+        with torch.no_grad():
+            self.last.bias.copy_(heads.start_values())
+        self.dropout = nn.Dropout(dropout)
+        shares = torch.linspace(0, 1, NUM_STEPS + 1, device="cpu").clamp(0.002, 0.998)
+        hold_structure(self, None, first_code=codes.cumsum(0) - codes, edges=torch.special.ndtri(shares))
+        # A unit sees the columns up to one, its last; units stand in the order of these.
+        first = max(num_context - 1, 0)
+        unit = first + torch.arange(width, device="cpu") * (max(columns - 1, first + 1) - first) // width
+        self.last_seen = unit.tolist()
+        if in_order:
+            of_code = torch.arange(columns, device="cpu").repeat_interleave(codes)
+            of_place = numbers.repeat_interleave(NUM_STEPS + 1)
+            hold_structure(
+                self, None,
+                mask_codes=(of_code[:, None] <= unit).float(), mask_place=(of_place <= unit[:, None]).float(),
+                mask_block=(unit <= unit[:, None]).float(), mask_last=(unit < heads.column_of_param()[:, None]).float(),
+            )  # fmt: skip
+
+    def forward(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:
+        """Return the parameters of all columns, (n, parameters).
+
+        Args:
+            code: (n, D), integers; -1 where there is no cell.
+            z: (n, D).
+            given: (n, D), 1 where the cell may be seen; cells without a code never are.
+        """
+        given = given.to(z.dtype) * (code >= 0)
+        h = self._entry(code, z, given)
+        for first, second in self.blocks:  # type: ignore[misc]
+            inner = functional.silu(self._linear(first, "block", functional.silu(h)))
+            h = h + self._linear(second, "block", self.dropout(inner))
+        return self._linear(self.last, "last", functional.silu(h))
+
+    def _entry(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:
+        table = self.embedding * self.mask_codes if self.in_order else self.embedding
+        h = functional.embedding_bag(code.clamp(min=0) + self.first_code, table, mode="sum", per_sample_weights=given)
+        if self.place is None:
+            return h
+        columns = self.heads.number_columns
+        return h + self._linear(self.place, "place", self.steps(z[:, columns], given[:, columns]).flatten(1))
+
+    def steps(self, z: Tensor, given: Tensor) -> Tensor:
+        """Return z and the share of each step below it, (..., steps + 1), zero where it is not given."""
+        low, high = self.edges[:-1], self.edges[1:]
+        shares = ((z[..., None] - low) / (high - low)).clamp(0, 1)
+        return torch.cat((z.clamp(-FURTHEST, FURTHEST)[..., None], shares), -1) * given[..., None]
+
+    def _linear(self, layer: nn.Linear, mask: str, x: Tensor) -> Tensor:
+        weight = layer.weight * getattr(self, f"mask_{mask}") if self.in_order else layer.weight
+        return functional.linear(x, weight, layer.bias)

@@ -1,0 +1,130 @@
+"""Any cells of a row given any others: one network over columns in every order."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.losses import Batch
+from pushforward.rows.cells import CHUNK, in_chunks, split
+from pushforward.rows.heads import Heads
+from pushforward.rows.network import RowNetwork
+from pushforward.specification import Specified
+
+IN_ORDER = 0.3  # share of the questions that ask for a column given all before it
+
+
+class Questions(Specified, nn.Module):
+    """The law of each column given any others, and so of any columns given any others.
+
+    Rows and arguments are those of `Joint`. The network has learned from columns given random others (arXiv:1310.1757;
+    30 % of the time given all before them); several columns are asked one after the other, in their order. Every
+    answer is a law whose probabilities sum to one; two answers agree as far as training took them.
+    """
+
+    def __init__(
+        self, num_codes: Sequence[int], numbers: Sequence[bool], *, num_context: int = 0, components: int = 10,
+        width: int = 256, num_blocks: int = 2, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.num_codes, self.numbers, self.num_context = list(num_codes), list(numbers), num_context
+        self.components, self.width, self.num_blocks, self.dropout = components, width, num_blocks, dropout
+        self.network = RowNetwork(
+            Heads(num_codes, numbers, components), width=width, num_blocks=num_blocks, dropout=dropout,
+            num_context=num_context, in_order=False,
+        )  # fmt: skip
+
+    def log_prob(self, rows: Tensor, given: Sequence[int] = ()) -> Tensor:
+        """Return the log probability of each row's cells given some, (n,), in nats; missing cells are left out.
+
+        Args:
+            rows: (n, 3 D).
+            given: Positions of the columns whose cells are given; the context always is.
+        """
+        return in_chunks(lambda part: self._given(part, {*range(self.num_context), *given}), rows)
+
+    def _given(self, rows: Tensor, given: set[int]) -> Tensor:
+        code, z, half = split(rows)
+        seen, total = torch.zeros_like(z), torch.zeros_like(z[:, 0])
+        seen[:, sorted(given)] = 1.0
+        for column in (d for d in range(code.shape[1]) if d not in given):
+            total = total + self.network.heads.log_prob(self.network(code, z, seen), code, z, half)[:, column]
+            seen[:, column] = 1.0
+        return total
+
+    def law_of(self, column: int, code: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the law of a column given all other cells that are there: logits (n, codes) and mixture (n, 3 K).
+
+        Args:
+            column: Its position.
+            code: (n, D), -1 where there is no cell; the column's own is not looked at.
+            z: (n, D).
+        """
+        seen = torch.ones_like(z)
+        seen[:, column] = 0.0
+        params = self.network(code, z, seen)
+        logits, mixture = (params[:, place] for place in self.network.heads.params_of(column))
+        return logits, mixture
+
+    @torch.no_grad()
+    def fill(
+        self,
+        rows: Tensor,
+        ends: Sequence[tuple[float, float]],
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the missing cells given the others, one after the other: codes and z, (n, D) each.
+
+        Args:
+            rows: (n, 3 D); missing context stays missing.
+            ends: The z between which each column's numbers are drawn.
+            temperature: Below 1 draws lie nearer the mode.
+            generator: Decides the draws.
+        """  # fmt: skip
+        code, z, _ = split(rows)
+        code, z = code.clone(), z.clone()
+        for start in range(0, len(code), CHUNK):
+            codes, places = code[start : start + CHUNK], z[start : start + CHUNK]
+            for column in range(self.num_context, code.shape[1]):
+                gaps = (codes[:, column] < 0).nonzero()[:, 0]
+                if not len(gaps):
+                    continue
+                logits, mixture = self.law_of(column, codes[gaps], places[gaps])
+                codes[gaps, column], places[gaps, column] = self.network.heads.draw(
+                    column, logits, mixture, ends[column], temperature=temperature, generator=generator
+                )
+        return code, z
+
+
+def question_nll(model: Questions, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+    """Negative log-likelihood of each row, (size,), in nats, estimated at one place of a random order of its columns.
+
+    The columns from that place on are each asked given those before it, and weighted so that the mean over places is
+    the likelihood in that order (arXiv:1310.1757, eq. 8). In eval() orders and places are the same each time.
+
+    Args:
+        model: A `Questions`.
+        batch: Its rows, (size, 3 D).
+        generator: Decides orders and places.
+    """
+    code, z, half = split(batch.x)  # type: ignore[arg-type]
+    size, context = len(z), model.num_context
+    left = z.shape[1] - context
+    if not model.training:
+        generator = torch.Generator(z.device).manual_seed(size)
+
+    def random(columns: int) -> Tensor:
+        return torch.rand(size, columns, generator=generator, dtype=z.dtype, device=z.device)
+
+    place = (random(1) * left).long().clamp(max=left - 1)  # so many columns come before
+    in_order = torch.arange(left, device=z.device).expand(size, left)
+    order = torch.where(random(1) < IN_ORDER, in_order, random(left).argsort(1).argsort(1))
+    before = order < place
+    seen = torch.cat((torch.ones_like(z[:, :context]), before.to(z.dtype)), 1)
+    answers = model.network.heads.log_prob(model.network(code, z, seen), code, z, half)[:, context:]
+    return -torch.where(before, 0.0, answers).sum(1) * (left / (left - place[:, 0]))
+
+
+question_nll.needs = "law_of"  # type: ignore[attr-defined]

@@ -1,0 +1,20 @@
+"""A joint density of rows and the answers to questions about them, as one module in one file."""
+
+from torch import nn
+
+from pushforward.rows.joint import Joint
+from pushforward.rows.questions import Questions
+from pushforward.specification import Specified
+
+
+class RowDensity(Specified, nn.Module):
+    """What a table of mixed columns is modelled by.
+
+    Args:
+        joint: Scores and draws whole rows.
+        questions: Answers whatever is asked about some columns given others.
+    """
+
+    def __init__(self, joint: Joint, questions: Questions) -> None:
+        super().__init__()
+        self.joint, self.questions = joint, questions

@@ -1,0 +1,217 @@
+"""From the cells of a column to the codes and places that a density of rows is learned on, and back."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pushforward.rows.marginal import FEWEST_PER_KNOT, Marginal
+from pushforward.tables.number_cells import decimals_of, from_numbers, grid_of, to_numbers
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_ATOMS = 256
+FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
+ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values
+TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
+UNITS = {"date": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}  # that are counted: days, microseconds
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The cells of a column, (n,) each.
+
+    Attributes:
+        code: Which category or atom, or the last code, "a number"; -1 where the cell is missing.
+        z: The place of a number, and of an atom, on the column's scale.
+        half: Half the width of its cell in z; 0 where the column has a density.
+        log_slope: log(dz/dx) of cells with a density, else 0: what a log density in z needs to be one in x.
+    """
+
+    code: np.ndarray
+    z: np.ndarray
+    half: np.ndarray
+    log_slope: np.ndarray
+
+
+@dataclass(frozen=True)
+class CategoryEncoder:
+    """A column of categories, each a code.
+
+    Attributes:
+        kind: "category" or "boolean".
+        values: The categories, as they stand in the table.
+    """
+
+    kind: str
+    values: tuple[Any, ...]
+    is_number: ClassVar[bool] = False
+    ends: ClassVar[tuple[float, float]] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, kind: str, cells: "pl.Series") -> "CategoryEncoder":
+        """Return the encoder of a column's cells: its categories are all that occur, in their order."""
+        values = cells.drop_nulls().unique().sort().to_list()
+        return cls(kind, (False, True) if kind == "boolean" else tuple(values))
+
+    @property
+    def num_codes(self) -> int:
+        """Number of categories."""
+        return len(self.values)
+
+    def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
+        """Return the codes, and which cells hold a value that no code stands for, (n,)."""
+        import polars as pl
+
+        if self.kind == "boolean":
+            code = cells.cast(pl.Int64)
+        else:
+            code = cells.cast(pl.Enum(self.values), strict=False).to_physical().cast(pl.Int64)
+        found = code.fill_null(-1).to_numpy()
+        nothing = np.zeros(len(found))
+        return Encoded(found, nothing, nothing, nothing), (found < 0) & cells.is_not_null().to_numpy()
+
+    def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":
+        """Return cells with these codes, null for -1."""
+        import polars as pl
+
+        places = pl.Series(code).cast(pl.Int64)
+        return pl.Series(self.values).gather(places.set(places < 0, None))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"kind": self.kind, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class NumberEncoder:
+    """A column of numbers: frequent single values are atoms with codes of their own, the others have places.
+
+    Dates are counted in days, times, moments and durations in seconds.
+
+    Attributes:
+        kind: "real", "integer", "date", "time", "moment" or "duration".
+        decimals: With how many the values of a real column are recorded; None where these are more than 9.
+        step: Between neighbouring values: a value then is the cell around it, with a probability; 0: it has a density.
+        low: Least value.
+        high: Greatest value.
+        atoms: Frequent values, in order.
+        marginal: The scale.
+    """
+
+    kind: str
+    decimals: int | None
+    step: float
+    low: float
+    high: float
+    atoms: np.ndarray = field(repr=False)
+    marginal: Marginal = field(repr=False)
+    is_number: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, kind: str, cells: "pl.Series", training: np.ndarray | None = None) -> "NumberEncoder":
+        """Return the encoder of a column's cells.
+
+        Args:
+            kind: Its kind.
+            cells: All of them: they give range, decimals and step.
+            training: Positions of the rows that atoms and scale are learned from; all by default.
+        """
+        everything = to_numbers(kind, cells)
+        values = everything if training is None else everything[training]
+        everything, values = (part[~np.isnan(part)] for part in (everything, values))
+        values = values if len(values) else everything
+        all_values = np.unique(everything)
+        distinct, counts = np.unique(values, return_counts=True)
+        decimals = decimals_of(all_values) if kind == "real" else None
+        unit = 1.0 if kind == "integer" else UNITS.get(kind, 0.0 if decimals is None else 10.0**-decimals)
+        tied = counts[counts > 1].sum() >= TIED * len(values)
+        step = grid_of(all_values, unit) if unit and (kind != "real" or tied) else 0.0
+        frequent = counts >= FEWEST_OF_AN_ATOM
+        if not step or len(distinct) > MOST_ATOMS:
+            frequent &= counts >= ATOM_SHARE * len(values)
+        atoms = distinct[frequent]
+        others = values[~np.isin(values, atoms)]
+        marginal = Marginal.of(others if len(others) > FEWEST_PER_KNOT else values)
+        return cls(kind, decimals, step, float(all_values[0]), float(all_values[-1]), atoms, marginal)
+
+    @property
+    def num_codes(self) -> int:
+        """One for each atom, and one for "a number"."""
+        return len(self.atoms) + 1
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The z between which numbers lie."""
+        edges = np.array([self.low - self.step / 2, self.high + self.step / 2])
+        low, high = self.marginal.to_z(edges)[0].tolist()
+        return low, high
+
+    def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
+        """Return codes and places, and which cells no code stands for: none."""
+        values = to_numbers(self.kind, cells)
+        missing = np.isnan(values)
+        values[missing] = self.low
+        code = np.full(len(values), len(self.atoms))
+        if len(self.atoms):
+            place = np.searchsorted(self.atoms, values).clip(max=len(self.atoms) - 1)
+            code = np.where(self.atoms[place] == values, place, code)
+        code[missing] = -1
+        if self.step:
+            low, high = (self.marginal.to_z(values + side * self.step / 2)[0] for side in (-1, 1))
+            z, half, log_slope = (low + high) / 2, (high - low) / 2, np.zeros(len(values))
+        else:
+            z, log_slope = self.marginal.to_z(values)
+            half, log_slope = np.zeros(len(values)), np.where(code == len(self.atoms), log_slope, 0.0)
+        return Encoded(code, z, half, log_slope), np.zeros(len(values), dtype=bool)
+
+    def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":
+        """Return cells with these codes and places, null for -1: as exact as the column, nothing beyond its range."""
+        values = self.values_at(z.astype(float))
+        if len(self.atoms):
+            values = np.where(code < len(self.atoms), self.atoms[code.clip(0, len(self.atoms) - 1)], values)
+        return from_numbers(self.kind, np.where(code < 0, np.nan, values))
+
+    def values_at(self, z: np.ndarray) -> np.ndarray:
+        """Return the numbers at places, any shape, as exact as the column is recorded."""
+        values = self.marginal.to_x(z)
+        if self.step:
+            values = self.low + np.round((values - self.low) / self.step) * self.step
+        if self.decimals is not None:
+            values = np.round(values, self.decimals)
+        return np.clip(values, self.low, self.high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "kind": self.kind, "decimals": self.decimals, "step": self.step, "low": self.low, "high": self.high,
+            "atoms": self.atoms.tolist(), "x": self.marginal.x.tolist(), "z": self.marginal.z.tolist(),
+        }  # fmt: skip
+
+
+Encoder = CategoryEncoder | NumberEncoder
+
+
+def encoder_of(kind: str, cells: "pl.Series", training: np.ndarray | None = None) -> Encoder:
+    """Return the encoder of a column of a kind; `training` as in `NumberEncoder.of`."""
+    if kind in ("category", "boolean"):
+        return CategoryEncoder.of(kind, cells)
+    return NumberEncoder.of(kind, cells, training)
+
+
+def encoder_from(stored: dict[str, Any]) -> Encoder:
+    """Return the encoder that `to_dict` stored."""
+    if "values" in stored:
+        values = tuple(stored["values"])
+        if len(set(values)) != len(values) or not values or len({type(value) for value in values} - {str, bool}):
+            raise ValueError("categories are different words")
+        return CategoryEncoder(str(stored["kind"]), values)
+    x, z, atoms = (np.array(stored[name], dtype=float) for name in ("x", "z", "atoms"))
+    low, high, step = (float(stored[name]) for name in ("low", "high", "step"))
+    decimals = stored["decimals"]
+    steep = len(x) == len(z) >= 2 and (np.diff(x) > 0).all() and (np.diff(z) > 0).all()
+    finite = np.isfinite([low, high, step, *x, *z, *atoms]).all() and (np.diff(atoms) > 0).all()
+    if not (steep and finite and step >= 0 and low <= high and (decimals is None or 0 <= int(decimals) <= 15)):
+        raise ValueError("scale and atoms increase, and all numbers are finite")
+    return NumberEncoder(str(stored["kind"]), decimals, step, low, high, atoms, Marginal(x, z))

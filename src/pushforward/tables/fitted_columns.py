@@ -1,0 +1,79 @@
+"""What a model of mixed columns keeps of each column: its kind, its encoder, and how its cells are written."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pushforward.errors import InputError
+from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
+from pushforward.tables.kinds import Kind
+from pushforward.tables.schema import Column
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class FittedColumn:
+    """A column of the table that was fitted.
+
+    Attributes:
+        name: Its name.
+        kind: What it was read as, why, and how its cells are written.
+        dtype: The type of its cells where the table had types; "" where all were text.
+        missing: Share of the rows in which its cell is missing.
+        encoder: From its cells to codes and places.
+    """
+
+    name: str
+    kind: Kind
+    dtype: str
+    missing: float
+    encoder: Encoder
+
+    def column(self, role: str) -> Column:
+        """Return what a user is told of it."""
+        one = self.encoder
+        numbers = isinstance(one, NumberEncoder)
+        return Column(
+            self.name, role, *((one.low, one.high) if isinstance(one, NumberEncoder) else (None, None)),
+            kind=self.kind.name, why=self.kind.why, missing=self.missing,
+            decimals=one.decimals if isinstance(one, NumberEncoder) else None,
+            categories=() if numbers else one.values,  # type: ignore[union-attr]
+        )  # fmt: skip
+
+    def typed(self, cells: "pl.Series") -> "pl.Series":
+        """Return cells in the type that the table had."""
+        import polars as pl
+
+        own = getattr(pl, self.dtype, None) if self.dtype else None
+        if own is None or cells.dtype == own:
+            return cells
+        return cells.cast(own, strict=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, the name left out."""
+        kind = {"name": self.kind.name, "why": self.kind.why, "form": self.kind.form}
+        return {"kind": kind, "dtype": self.dtype, "missing": self.missing, "encoder": self.encoder.to_dict()}
+
+    @classmethod
+    def from_dict(cls, name: str, stored: Any) -> "FittedColumn":
+        """Return the column that `to_dict` stored.
+
+        Raises:
+            InputError: If `stored` is anything else.
+        """
+        try:
+            kind = Kind(**{key: str(stored["kind"][key]) for key in ("name", "why", "form")})
+            missing = float(stored["missing"])
+            if not (isinstance(stored["dtype"], str) and math.isfinite(missing)):
+                raise ValueError("a type is text, a share finite")
+            return cls(name, kind, stored["dtype"], missing, encoder_from(stored["encoder"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f'what is stored of column "{name}" cannot be read: {error!r:.120}') from error
+
+
+def columns_from(stored: Mapping[str, Any]) -> dict[str, FittedColumn]:
+    """Return columns by name from what `FittedColumn.to_dict` stored of each."""
+    return {name: FittedColumn.from_dict(name, one) for name, one in stored.items()}

@@ -1,0 +1,78 @@
+"""What the report of a fitted table of mixed columns says, gathered from the fit."""
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pushforward.flows.in_words import num_parameters
+from pushforward.report.plots.marginals import Marginal
+from pushforward.report.row_report import ColumnFacts, RowReport, write
+from pushforward.tables.encoders import NumberEncoder
+from pushforward.tables.number_cells import from_numbers, to_numbers
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pushforward.tables.fitted_columns import FittedColumn
+    from pushforward.tables.row_fit import RowFit
+
+
+def write_row_report(
+    fitted: "RowFit", samples: "pl.DataFrame", path: str | os.PathLike[str], *, command: str = ""
+) -> None:
+    """Write the page about a fit; what has not been measured yet is measured."""
+    law, split, evaluation = fitted.law, fitted.split, fitted.evaluation
+    report = RowReport(
+        source=fitted.source,
+        columns=[
+            ColumnFacts(
+                one.name, one.role, one.kind, one.why, range_in_words(law.fitted[one.name]), one.missing,
+                evaluation.columns.get(one.name),
+            )
+            for one in law.columns
+        ],
+        left_out={one.name: one.why for one in fitted.table.left_out},
+        num_rows={
+            "training": len(split.train),
+            "validation": len(split.validation) if split.validation else 0,
+            "held out": len(split.test) if split.held_out else 0,
+        },
+        seed=fitted.seed,
+        command=command,
+        num_parameters=(num_parameters(law.density.joint), num_parameters(law.density.questions)),
+        histories={"the joint": fitted.history, "questions": fitted.questions},
+        warnings=fitted.warnings,
+        held_out=split.held_out,
+        marginals=[
+            marginal_of(law.fitted[name], fitted.test_frame[name], samples[name]) for name in law.schema.columns
+        ],
+        scores={"this model": evaluation.nll, **fitted.baselines},
+        verdict=fitted.verdict,
+        seconds=fitted.seconds,
+    )  # fmt: skip
+    write(report, path)
+
+
+def range_in_words(column: "FittedColumn") -> str:
+    """Return the ends of a column of numbers, dates or times, or how many categories it has."""
+    one = column.encoder
+    if not isinstance(one, NumberEncoder):
+        return f"{one.num_codes:,} values"
+    low, high = from_numbers(one.kind, np.array([one.low, one.high])).to_list()
+    return f"{low:.6g} to {high:.6g}" if one.kind in ("real", "integer") else f"{low} to {high}"
+
+
+def marginal_of(column: "FittedColumn", data: "pl.Series", samples: "pl.Series") -> Marginal:
+    """Return a column of data and samples to be drawn."""
+    one = column.encoder
+    if not isinstance(one, NumberEncoder):
+        return Marginal(
+            column.name, *(np.array(part.drop_nulls().cast(str).to_list(), dtype=str) for part in (data, samples))
+        )
+    values = [to_numbers(one.kind, part.drop_nulls()) for part in (data, samples)]
+    labels: tuple[str, str] | tuple[()] = ()
+    if one.kind not in ("real", "integer") and len(values[0]):
+        low, high = from_numbers(one.kind, np.quantile(values[0], (0.005, 0.995))).to_list()
+        labels = (str(low)[:10], str(high)[:10])
+    return Marginal(column.name, *values, one.step, labels)

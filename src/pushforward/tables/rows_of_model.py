@@ -1,0 +1,75 @@
+"""The columns of a fitted model in a new table, read as they were read when it was fitted."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
+from pushforward.tables.column_kinds import style_of_text
+from pushforward.tables.columns import choose, quoted
+from pushforward.tables.fitted_columns import FittedColumn
+from pushforward.tables.kinds import kind_of
+from pushforward.tables.number_text import NumberStyle
+from pushforward.tables.text_kinds import MISSING, read_again, without_missing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def values_of(
+    cells: Cells, columns: Mapping[str, FittedColumn], wanted: Sequence[str], *, missing: Collection[str] = ()
+) -> "pl.DataFrame":
+    """Return the wanted columns of a table, values of their kinds, null where a cell is missing.
+
+    Args:
+        cells: The table; columns that are not wanted may hold anything.
+        columns: The model's, by name.
+        wanted: Those that must be there.
+        missing: Words that stood for missing cells when the model was fitted.
+
+    Raises:
+        InputError: If a column is missing, or a cell is not of its column's kind: names the cell.
+    """
+    import polars as pl
+
+    positions = choose(cells.frame.columns, list(wanted), source=cells.source, named=cells.named)
+    frame = cells.frame[:, positions]
+    frame.columns = list(wanted)
+    style = style_of_text(frame, cells.delimiter)
+    return pl.DataFrame([_values(frame[name], columns[name], missing, style, cells).alias(name) for name in wanted])
+
+
+def _values(
+    cells: "pl.Series", column: FittedColumn, missing: Collection[str], style: NumberStyle | None, table: Cells
+) -> "pl.Series":
+    import polars as pl
+
+    if cells.dtype == pl.String:
+        text = without_missing(cells, MISSING | {word.strip().lower() for word in missing})
+        values = read_again(text, column.kind.name, column.kind.form, style)
+        if values is not None:
+            bad = values.is_null() & text.is_not_null()
+            if values.dtype.is_float():
+                bad = bad | (values.is_infinite() | values.is_nan()).fill_null(False)
+            if bad.any():
+                row = int(bad.arg_max() or 0)
+                written = f" written {column.kind.form}" if column.kind.form else ""
+                raise InputError(
+                    f'{table.source}: column "{column.name}", {table.place(row + 1)}: {quoted(cells[row])} is no'
+                    f" {column.kind.name}{written}, as the column was when the model was fitted"
+                )
+            return values.cast(pl.Int64) if column.kind.name == "integer" and _whole(values) else values
+    try:
+        return kind_of(cells, missing=missing, style=style, asked=_asked(column, cells))[1]
+    except InputError as error:
+        raise InputError(f"{table.source}: {error}") from error
+
+
+def _asked(column: FittedColumn, cells: "pl.Series") -> str:
+    """Return the kind to read cells as: decimals in a column of whole numbers are numbers all the same."""
+    name = column.kind.name
+    return "real" if name == "integer" and cells.dtype.is_float() else name
+
+
+def _whole(values: "pl.Series") -> bool:
+    return bool((values.drop_nulls() % 1 == 0).all())
