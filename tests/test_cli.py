@@ -201,7 +201,7 @@ def test_a_missing_context_is_shown_as_the_shell_takes_it(run):
     assert run("fit", "t.csv", "--context", '"a,b"', "--recipe", "realnvp", "--steps", 5)[0] == 0
     code, _, err = run("sample", "pushforward-out", "--num", 5)
     assert code == 2
-    one_line(err, "the model needs context (--context: '\"a,b=0\"', or rows of it)")
+    one_line(err, "the model needs context (--given: '\"a,b=0\"', or rows of it)")
 
 
 def test_the_label_of_a_built_in_data_set_can_be_the_context(run, monkeypatch):
@@ -306,17 +306,12 @@ GOOD = "a,b\n" + "".join(f"{a},{b}\n" for a, b in RNG.normal(size=(20, 2)))
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", GOOD.replace("\n", "\nnan,1\n", 1), 'column "a", row 1 (line 2): "nan" is not a'),
-        ("t.csv", GOOD + "inf,1\n", 'column "a", row 21 (line 22): "inf" is not a finite number'),
-        ("t.csv", GOOD + "oak,1\n", 'column "a", row 21 (line 22): "oak" is not a number'),
-        ("t.csv", GOOD + ",1\n", "missing value"),
-        ("t.csv", "name,b\n" + "oak,1\nelm,2\nfir,3\n" * 4, 'column "name" is text'),
+        ("t.csv", GOOD + "inf,1\n", 'column "a", row 21: "inf" is not a finite number'),
+        ("t.csv", "a\n" + "7\n" * 9, "no column is left to fit"),
         ("t.csv", "", "the file is empty"),
         ("t.csv", "a,b\n", "has a header but no rows"),
         ("t.csv", "a,b\n1,2\n", "1 row cannot show a density (give 3 or more)"),
         ("t.csv", "a,b\n1,2\n3,4\n", "2 rows cannot show a density"),
-        ("t.csv", "a,b\n" + "".join(f"{k},7\n" for k in range(20)), 'column "b" is constant (every row is 7)'),
-        ("t.csv", "a,b\n" + "".join(f"{k},{k}\n" for k in range(20)), 'columns "a" and "b" are identical'),
         ("t.csv", GOOD + "1,2,3\n", "line 22 has 3 cells, line 1 has 2"),
         ("t.csv", GOOD.encode("utf-16-le"), "(save it as CSV in UTF-8)"),
         ("t.parquet", b"PAR1 and no more", "is damaged, cut short or of another type"),
@@ -339,7 +334,7 @@ def test_a_column_constant_in_the_training_rows_is_refused_and_the_folder_taken_
     b = np.zeros(100)
     b[np.random.default_rng(0).permutation(100)[-1]] = 1.0
     pl.DataFrame({"a": np.arange(100.0), "b": b}).write_csv("t.csv")
-    code, _, err = run("fit", "t.csv", "--out", "deep/out")
+    code, _, err = run("fit", "t.csv", "--recipe", "nice", "--out", "deep/out")
     assert code == 2
     one_line(err, 'column "b" is constant in the 80 rows drawn for training')
     assert os.listdir() == ["t.csv"]
@@ -451,11 +446,11 @@ def test_sample_given_a_file_draws_for_every_row(run, conditional):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "the model needs context (--context: label=0,x3=0, or rows of it)"),
-        (["--context", "label=1"], "--context: x3 is missing (give label=0,x3=0)"),
-        (["--context", "label=1,x4=2"], '--context: "x4" is no context column of the model'),
-        (["--context", "label=one,x3=2"], '--context: "one" is not a number'),
-        (["--context", "label=inf,x3=2"], "--context: label must be finite; got inf"),
+        ([], "the model needs context (--given: label=0,x3=0, or rows of it)"),
+        (["--context", "label=1"], "--given: x3 is missing (give label=0,x3=0)"),
+        (["--context", "label=1,x4=2"], '--given: "x4" is no context column of the model'),
+        (["--context", "label=one,x3=2"], '--given: "one" is not a number'),
+        (["--context", "label=inf,x3=2"], "--given: label must be finite; got inf"),
         (["--context", "c.csv"], "c.csv: there is no such file"),
     ],
 )
@@ -469,7 +464,7 @@ def test_context_that_does_not_fit_is_refused(run, conditional, options, message
 def test_context_that_is_not_wanted_is_refused(run, plain):
     code, _, err = run("sample", plain / "out", "--num", 3, "--context", "age=1")
     assert code == 2
-    one_line(err, "the model takes no context, and only context can be given (leave --context out)")
+    one_line(err, "the model takes no context, and only context can be given (leave --given out)")
 
 
 @pytest.mark.parametrize(
@@ -520,9 +515,9 @@ def test_score_and_evaluate_say_how_many_rows_lie_outside_the_support(run):
     pl.DataFrame({"x1": [0.5, 2.0, 0.1, -1.0]}).write_csv("t.csv")
     code, _, err = run("score", "box.safetensors", "t.csv")
     assert code == 0
-    assert "2 of 4 rows are outside the support of the flow (log_prob -inf)" in err
+    assert "2 of 4 rows are outside the support of the model (log_prob -inf)" in err
     assert pl.read_csv("scores.csv")["log_prob"].to_list() == [0.0, -np.inf, 0.0, -np.inf]
-    assert "2 rows are outside the support of the flow" in run("evaluate", "box.safetensors", "t.csv")[2]
+    assert "2 rows are outside the support of the model" in run("evaluate", "box.safetensors", "t.csv")[2]
 
 
 def test_columns_are_found_by_name_whatever_their_order_and_others_are_ignored_aloud(run, conditional):
@@ -644,16 +639,42 @@ def test_an_interrupt_elsewhere_exits_with_130(run, plain, monkeypatch):
     assert (code, err) == (130, "interrupted\n")
 
 
-def test_all_problems_of_a_file_come_at_once_with_a_command_that_can_be_pasted(run):
+def test_what_cannot_be_modelled_is_left_out_each_in_one_line_and_strict_refuses_all_at_once(run):
+    lines = [
+        "id,first name,a,one,b,again",
+        *(f"{k},x{k},{k % 7 + k / 100},1,{k * k / 7},{k * k / 7}" for k in range(1, 41)),
+    ]
+    lines[3] = lines[3].replace("0.42857", "?")
+    Path("my table.csv").write_text("\n".join(lines) + "\n")
+    code, out, err = run("fit", "my table.csv", "--steps", 2)
+    assert code == 0, err
+    assert "2 columns; results go to" in out
+    assert [line.partition(":")[0] for line in err.splitlines() if "left out" in line] == ["warning"] * 4
+    for name, why in (
+        ("id", "counts the rows"),
+        ("first name", "identifier"),
+        ("one", "constant"),
+        ("again", 'that of "b"'),
+    ):
+        assert any(f'"{name}" is left out' in line and why in line for line in err.splitlines())
+    code, _, err = run("fit", "my table.csv", "--steps", 2, "--strict", "--out", "other")
+    assert code == 2
+    assert err.startswith("my table.csv: --strict leaves nothing out")
+    assert len(err.splitlines()) == 5
+    assert not Path("other").exists()
+
+
+def test_a_recipe_of_numbers_names_all_problems_at_once_with_a_command_that_can_be_pasted(run):
     lines = ["id,first name,a,one,b", *(f"{k},x{k},{k % 7 + k / 100},1,{k * k}" for k in range(1, 41))]
     lines[3] = lines[3].replace("9", "?")
     Path("my table.csv").write_text("\n".join(lines) + "\n")
-    code, _, err = run("fit", "my table.csv", "--steps", 2)
+    code, _, err = run("fit", "my table.csv", "--recipe", "nice", "--steps", 2)
     assert code == 2
     *problems, remedy = err.splitlines()
     assert problems[0] == "my table.csv: 3 problems"
     assert [line[:2] for line in problems[1:]] == ["  "] * 3
-    assert remedy == "to fit the others: pushforward fit 'my table.csv' --steps 2 --drop 'first name,b,one'"
+    command = "pushforward fit 'my table.csv' --recipe nice --steps 2 --drop 'first name,b,one'"
+    assert remedy == f"to fit the others: {command}"
     code, out, err = run(*shlex.split(remedy.partition("pushforward ")[2]))
     assert code == 0
     assert "1 column;" in out

@@ -13,6 +13,7 @@ from pushforward.tables import as_table
 from pushforward.tables.baselines import Gaussian, fit_baselines
 from pushforward.tables.quality import round_trip
 from pushforward.tables.splitting import split_rows
+from pushforward.tables.table_fit import TableFit
 
 RNG = np.random.default_rng(0)
 
@@ -55,7 +56,7 @@ def test_a_column_that_varies_in_held_out_rows_alone_is_refused():
     values = np.stack([np.arange(100.0), np.zeros(100)], 1)
     values[np.random.default_rng(0).permutation(100)[-1], 1] = 1.0
     with pytest.raises(InputError, match=r'array: column "x2" is constant in the 80 rows drawn for training'):
-        fit_quickly(values)
+        fit_quickly(values, recipe="nice")
 
 
 def test_an_unknown_recipe_is_refused_with_the_recipes_there_are():
@@ -130,7 +131,8 @@ def test_odd_tables_work(values):
     fitted = fit_quickly(values)
     assert math.isfinite(fitted.evaluation.nll.mean)
     assert all(math.isfinite(score.mean) for score in fitted.baselines.values())
-    assert fitted.evaluation.round_trip.high < 1e-2
+    if isinstance(fitted, TableFit):
+        assert fitted.evaluation.round_trip.high < 1e-2
 
 
 def test_one_outlier_decides_neither_the_robust_baseline_nor_the_flow():

@@ -17,7 +17,7 @@ from torch import distributions, nn
 
 import pushforward as pf
 import zoo
-from pushforward import model_file
+from pushforward import model_file, rows
 from pushforward.errors import InputError, RunError
 from pushforward.model_file import MODEL_FILE
 from pushforward.model_file.format import check_specification
@@ -214,7 +214,7 @@ def test_preprocessing_names_and_dropout_come_back(hidden, path):
 
 
 def test_the_table_of_types_knows_every_public_part():
-    parts = [getattr(room, name) for room in (pf, pf.vae, pf.transforms, pf.nets, pf.bases) for name in dir(room)]
+    parts = [getattr(room, name) for room in (pf, pf.vae, pf.transforms, pf.nets, pf.bases, rows) for name in dir(room)]
     wanted = {each.__name__ for each in parts if isinstance(each, type) and issubclass(each, Specified)}
     assert wanted - {"Specified"} == model_file.TYPES.keys()
 

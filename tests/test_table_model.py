@@ -431,8 +431,8 @@ def test_a_preview_shows_a_row_at_each_context_that_was_held_out(conditional):
 
 def test_built_in_data_are_scored_on_other_rows_than_they_are_fitted_to(monkeypatch):
     monkeypatch.setattr(built_in_data, "TOY_POINTS", 500)
-    fitted, other = (built_in_data.table_to_fit("two-moons", seed=seed)[0].values for seed in (0, 1))
-    scored = built_in_data.rows_to_score("two-moons", ["x1", "x2"])[0].values
+    fitted, other = (built_in_data.table_to_fit("two-moons", seed=seed)[0].numbers.values for seed in (0, 1))
+    scored = built_in_data.rows_to_score("two-moons")[0].select("x1,x2").values
     assert len({tuple(row) for values in (fitted, other, scored) for row in values}) == 1500
 
 

@@ -12,8 +12,8 @@ import pytest
 import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.tables import as_table, read_table, write_table
-from pushforward.tables.columns import as_cells, names_in
-from pushforward.tables.for_fitting import table_for_fitting
+from pushforward.tables.columns import as_text, names_in
+from pushforward.tables.for_fitting import table_of_numbers
 
 X = np.random.default_rng(0).normal(size=(30, 3)).round(4)
 
@@ -192,14 +192,14 @@ def test_a_column_that_counts_the_rows_is_left_out_and_said(read, name, start):
     rows = np.column_stack([np.arange(start, start + len(X)), X])
     content = text(rows, header=f"{name},a,b,c").replace(".0000,", ",", len(X))
     read(content)
-    table = table_for_fitting("t.csv")
+    table = table_of_numbers("t.csv")
     assert table.columns == ("a", "b", "c")
     np.testing.assert_array_equal(table.values, X)
     (note,) = table.notes
     assert re.match('column 1, ".*", counts the rows and is left out', note)
     kept = "Unnamed: 0" if name == "" else name
-    assert table_for_fitting("t.csv", columns=[kept, "a"]).columns == (kept, "a")
-    assert table_for_fitting("t.csv", context=kept).columns == (kept, "a", "b", "c")
+    assert table_of_numbers("t.csv", columns=[kept, "a"]).columns == (kept, "a")
+    assert table_of_numbers("t.csv", context=kept).columns == (kept, "a", "b", "c")
     assert read_table("t.csv", columns=["a", "c"]).columns == ("a", "c")
 
 
@@ -207,21 +207,21 @@ def test_a_column_that_counts_the_rows_is_left_out_and_said(read, name, start):
 def test_row_labels_that_nobody_named_are_left_out_in_any_order(read, name):
     labels = np.random.default_rng(0).permutation(3 * len(X))[: len(X)]
     read("\n".join([f"{name},a,b,c", *(f"{k}," + ",".join(map(str, row)) for k, row in zip(labels, X, strict=True))]))
-    table = table_for_fitting("t.csv")
+    table = table_of_numbers("t.csv")
     assert table.columns == ("a", "b", "c")
     assert "holds row numbers, each once, and is left out" in table.notes[0]
 
 
 @pytest.mark.parametrize("labels", [np.arange(30) // 2, np.arange(30) + 0.5, np.arange(30) - 3])
 def test_an_unnamed_column_of_anything_but_row_numbers_stays(labels):
-    assert len(table_for_fitting(pl.DataFrame({"Unnamed: 0": labels, "a": X[:, 0]})).columns) == 2
+    assert len(table_of_numbers(pl.DataFrame({"Unnamed: 0": labels, "a": X[:, 0]})).columns) == 2
 
 
 def test_the_index_that_pandas_writes_behind_the_columns_of_a_parquet_file_is_left_out():
     frame = pl.DataFrame({"a": X[:, 0], "__index_level_0__": np.arange(30)[::-1]})
-    assert table_for_fitting(frame).columns == ("a",)
-    assert table_for_fitting(frame, context="__index_level_0__").columns == ("a", "__index_level_0__")
-    assert table_for_fitting(frame.rename({"__index_level_0__": "index"})).columns == ("a", "index")
+    assert table_of_numbers(frame).columns == ("a",)
+    assert table_of_numbers(frame, context="__index_level_0__").columns == ("a", "__index_level_0__")
+    assert table_of_numbers(frame.rename({"__index_level_0__": "index"})).columns == ("a", "index")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_the_index_that_pandas_writes_behind_the_columns_of_a_parquet_file_is_le
 def test_a_first_column_that_counts_otherwise_or_has_a_name_of_its_own_stays(first):
     name, values = first
     frame = pl.DataFrame({name: values, "a": X[:, 0]})
-    assert table_for_fitting(frame).columns == (name, "a")
+    assert table_of_numbers(frame).columns == (name, "a")
 
 
 def test_a_frame_with_a_column_of_row_numbers_is_fitted_without_it():
@@ -248,7 +248,7 @@ def test_a_frame_with_a_column_of_row_numbers_is_fitted_without_it():
 
 
 def test_arrays_have_no_column_of_row_numbers():
-    assert table_for_fitting(np.column_stack([np.arange(30), X])).columns == ("x1", "x2", "x3", "x4")
+    assert table_of_numbers(np.column_stack([np.arange(30), X])).columns == ("x1", "x2", "x3", "x4")
 
 
 def test_row_numbers_beside_a_header_of_numbers_are_told_from_data(read):
@@ -268,8 +268,8 @@ def test_what_a_first_line_that_counts_was_taken_for_is_said(read):
 def test_row_names_of_r_are_read(read, mark):
     lines = [f'"{row}"{mark}' + mark.join(map(str, cells)) for row, cells in enumerate(X.tolist(), 1)]
     read("\n".join([mark.join(['"a"', '"b b"', '"c"']), *lines]) + "\n")
-    assert table_for_fitting("t.csv").columns == ("a", "b b", "c")
-    np.testing.assert_array_equal(table_for_fitting("t.csv").values, X)
+    assert table_of_numbers("t.csv").columns == ("a", "b b", "c")
+    np.testing.assert_array_equal(table_of_numbers("t.csv").values, X)
 
 
 # ---- names and problems ----------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_row_names_of_r_are_read(read, mark):
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b"], ["a,b"], ["a,b", "c"], ['say "hi"', "x y"], ["a, b", "c,d"]])
 def test_names_written_as_cells_are_taken_apart_again(names):
-    assert names_in(as_cells(names), ()) == names
+    assert names_in(as_text(names), ()) == names
 
 
 def test_columns_are_taken_and_dropped_by_name_and_with_commas_in_quotes():
@@ -299,7 +299,7 @@ def test_all_problems_of_a_table_come_in_one_error(read):
     rows[9] = rows[9].replace(",64,", ",?,")
     read("\n".join(rows) + "\n", columns=["a", "c"])
     with pytest.raises(InputError) as error:
-        table_for_fitting("t.csv")
+        table_of_numbers("t.csv")
     lines = str(error.value).splitlines()
     assert lines[0] == "t.csv: 4 problems"
     assert lines[1].startswith('  column "name" is text: row 1 (line 2) of "name" holds "x0"')
@@ -307,7 +307,7 @@ def test_all_problems_of_a_table_come_in_one_error(read):
     assert lines[3].startswith('  column "one" is constant (every row is 3)')
     assert lines[4].startswith('  columns "a" and "twin" are identical')
     assert error.value.columns == ("name", "b", "one", "twin")
-    assert table_for_fitting("t.csv", drop=error.value.columns).columns == ("a", "c")
+    assert table_of_numbers("t.csv", drop=error.value.columns).columns == ("a", "c")
 
 
 def test_the_cells_of_many_columns_are_summed_up(read):

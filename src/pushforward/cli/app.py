@@ -60,7 +60,8 @@ def fit(
     from pushforward.cli.fit_command import fit_command
 
     fit_command(
-        data, recipe=recipe, context=context, columns=columns, drop=drop, missing=missing, strict=strict, max_seconds=max_seconds, steps=steps,
+        data, recipe=recipe, context=context, columns=columns, drop=drop, missing=missing, strict=strict,
+        max_seconds=max_seconds, steps=steps,
         seed=seed, device=device, out=out, resume=resume, overwrite=overwrite,
     )  # fmt: skip
 
@@ -72,6 +73,7 @@ def sample(
     *,
     num: int,
     given: Annotated[str | None, Parameter(name=("--given", "--context"))] = None,
+    complete: Flag = False,
     out: Path = Path("samples.csv"),
     seed: int = 0,
     temperature: float = 1,
@@ -83,6 +85,7 @@ def sample(
         model: File (.safetensors) or folder of a fit.
         num: Number of samples, for each row that is given.
         given: Cells of some columns (label=1,x3=0.5), or a file of rows.
+        complete: Leave no cell missing, though the table has such.
         out: File to write; its suffix is the format.
         seed: Decides the samples.
         temperature: Below 1, samples lie nearer the mode.
@@ -90,7 +93,9 @@ def sample(
     """
     from pushforward.cli.model_commands import sample_command
 
-    sample_command(model, num=num, given=given, out=out, seed=seed, temperature=temperature, overwrite=overwrite)
+    sample_command(
+        model, num=num, given=given, complete=complete, out=out, seed=seed, temperature=temperature, overwrite=overwrite
+    )
 
 
 @app.command

@@ -21,7 +21,15 @@ from pushforward.tables.writers import write_rows
 
 
 def sample_command(
-    path: Path, *, num: int, given: str | None, out: Path, seed: int, temperature: float, overwrite: bool
+    path: Path,
+    *,
+    num: int,
+    given: str | None,
+    complete: bool,
+    out: Path,
+    seed: int,
+    temperature: float,
+    overwrite: bool,
 ) -> None:
     """Write samples of a model to a file."""
     if num < 1:
@@ -29,10 +37,9 @@ def sample_command(
     _refuse_existing(out, overwrite)
     path = model_in(path)
     model = TableModel.load(path)
-    try:
-        samples = model.law.sample(num, _read_given(given), temperature=temperature, seed=seed)
-    except InputError as error:
-        raise InputError(str(error).replace("given: ", "--given: ", 1)) from error
+    samples = model.law.sample(
+        num, _read_given(given), complete=complete, temperature=temperature, seed=seed, called="--given"
+    )
     modelled = model.schema.modelled
     write_rows(out, samples.select(*modelled, *model.schema.context), model.law.written)
     say(f"{out}: {len(samples):,} samples of {len(modelled)} column{'s' * (len(modelled) > 1)}")

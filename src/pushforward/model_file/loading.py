@@ -26,7 +26,7 @@ from pushforward.rows import RowDensity
 from pushforward.storage import json_and_tensors
 from pushforward.vae import VAE
 
-Model = TypeVar("Model", Flow, VAE, VariationalDequantization)
+Model = TypeVar("Model", Flow, VAE, VariationalDequantization, RowDensity)
 File = str | os.PathLike[str]
 Types = Mapping[str, Callable[..., Any]]
 
@@ -51,7 +51,7 @@ def load(path: File, types: Types | None = None, *, kind: Any = Flow) -> Any:
         ValueError: If `types` gives a built-in name another meaning, or `kind` is not one of the three.
         InputError: If the file cannot be read, is damaged, or is not a model of this kind that this version knows.
     """
-    return _read(path, types, kind)[0]
+    return _read(path, types, (kind,))[0]
 
 
 @overload
@@ -62,7 +62,7 @@ def load_with_metadata(
 ) -> tuple[Model, dict[str, Any]]: ...
 def load_with_metadata(path: File, types: Types | None = None, *, kind: Any = Flow) -> tuple[Any, dict[str, Any]]:
     """Return what `load` and `read_metadata` return, from one reading of the file; they say more."""
-    model, document = _read(path, types, kind)
+    model, document = _read(path, types, kind if isinstance(kind, tuple) else (kind,))
     return model, _metadata(path, document)
 
 
@@ -87,11 +87,11 @@ def _metadata(path: File, document: Mapping[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _read(path: File, types: Types | None, kind: Any) -> tuple[nn.Module, dict[str, Any]]:
+def _read(path: File, types: Types | None, kinds: tuple[Any, ...]) -> tuple[nn.Module, dict[str, Any]]:
     """Return the model of a file and its document."""
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    if not set(kinds) <= set(MODELS):
-        raise ValueError(f"kind must be one of {', '.join(MODELS.values())}; got {kind!r}.")
+    if not all(kind in tuple(MODELS) for kind in kinds):
+        public = ", ".join(MODELS.values())
+        raise ValueError(f"kind must be one of {public}; got {kinds[0]!r}.")
     types = {} if types is None else types
     if isinstance(types, type):
         raise ValueError(f"types must map names to classes; got {types.__name__}: did you mean kind=?")

@@ -26,13 +26,14 @@ from pushforward.model_file.format import (
     tensor_name,
 )
 from pushforward.model_file.types import TYPES
+from pushforward.rows import RowDensity
 from pushforward.specification import nodes
 from pushforward.storage import json_and_tensors
 from pushforward.vae import VAE
 
 
 def save(
-    flow: Flow | VAE | VariationalDequantization,
+    flow: Flow | VAE | VariationalDequantization | RowDensity,
     path: str | os.PathLike[str],
     *,
     schema: Mapping[str, Any] | None = None,

@@ -1,11 +1,27 @@
 """A row of cells as numbers, as both networks take it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 CHUNK = 4096  # rows at a time: the activations of more leave the cache
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where on its scale a column's cells lie: a cell that is drawn must look to the network as one that was read.
+
+    Attributes:
+        low: The least z of a number.
+        high: The greatest.
+        atoms: (codes of single values,), the z of each.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    atoms: tuple[float, ...] = ()
 
 
 def split(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.rows.network import RowNetwork
@@ -68,11 +68,13 @@ class _Units:
         """Compute some units from those before them and themselves."""
         h, end = self.h[:, units].clone(), units.stop
         masks = self.network.mask_block[units, :end]
-        for block, (first, second) in enumerate(self.network.blocks):  # type: ignore[misc,arg-type]
-            self.outer[block][:, units] = functional.silu(h)
-            inner = functional.linear(self.outer[block][:, :end], first.weight[units, :end] * masks, first.bias[units])
-            self.inner[block][:, units] = functional.silu(inner)
-            h += functional.linear(self.inner[block][:, :end], second.weight[units, :end] * masks, second.bias[units])
+        for block, outer, inner in zip(self.network.blocks, self.outer, self.inner, strict=False):
+            first: nn.Linear = block.first  # type: ignore[assignment]
+            second: nn.Linear = block.second  # type: ignore[assignment]
+            outer[:, units] = functional.silu(h)
+            entering = functional.linear(outer[:, :end], first.weight[units, :end] * masks, first.bias[units])
+            inner[:, units] = functional.silu(entering)
+            h += functional.linear(inner[:, :end], second.weight[units, :end] * masks, second.bias[units])
         self.outer[-1][:, units] = functional.silu(h)
 
     def params(self, place: slice) -> Tensor:

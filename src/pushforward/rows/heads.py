@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.rows.cells import Places
 from pushforward.specification import hold_structure
 
 LEAST_LOG_SCALE = math.log(1e-4)  # of a component, in units of z
 MOST_LOG_SCALE = 5.0
-MOST_PADDED = 64  # columns of so many codes share one softmax, padded
+MOST_LOGIT = 30.0
 
 
 class Heads(nn.Module):
@@ -26,6 +27,12 @@ class Heads(nn.Module):
         components: K.
     """
 
+    number_columns: Tensor
+    last_code: Tensor
+    first: Tensor
+    has_logits: Tensor
+    sums: Tensor
+
     def __init__(self, num_codes: Sequence[int], numbers: Sequence[bool], components: int) -> None:
         super().__init__()
         self.num_codes, self.numbers, self.components = list(num_codes), list(numbers), components
@@ -35,22 +42,18 @@ class Heads(nn.Module):
         self.all_logits = sum(self.num_logits)
         columns = [d for d, number in enumerate(numbers) if number]
         self.num_params = self.all_logits + 3 * components * len(columns)
-        small = [d for d, logits in enumerate(self.num_logits) if 0 < logits <= MOST_PADDED]
-        self.large = [d for d, logits in enumerate(self.num_logits) if logits > MOST_PADDED]
-        most = max((self.num_logits[d] for d in small), default=0)
-        place = torch.arange(most, device="cpu")
-        sizes, firsts = (_column([values[d] for d in small]) for values in (self.num_logits, self.first_logit))
-        there = place < sizes
+        has_logits = integers(self.num_logits) > 0
+        first = integers(self.first_logit).clamp(max=max(self.all_logits - 1, 0))
+        of_logits = torch.arange(len(num_codes), device="cpu").repeat_interleave(integers(self.num_logits))
         hold_structure(
-            self, None, number_columns=_integers(columns), last_code=_integers(num_codes) - 1,
-            small=_integers(small), of_small=firsts + place * there,
-            padding=torch.zeros(there.shape, device="cpu").masked_fill(~there, -math.inf),
+            self, None, number_columns=integers(columns), last_code=integers(num_codes) - 1, first=first,
+            has_logits=has_logits, sums=torch.nn.functional.one_hot(of_logits, len(num_codes)).float(),
         )  # fmt: skip
 
     def column_of_param(self) -> Tensor:
         """Return the column that each parameter belongs to, (parameters,), on the CPU."""
         columns = torch.arange(len(self.num_codes), device="cpu")
-        of_logits = columns.repeat_interleave(_integers(self.num_logits))
+        of_logits = columns.repeat_interleave(integers(self.num_logits))
         return torch.cat((of_logits, self.number_columns.cpu().repeat_interleave(3 * self.components)))
 
     def params_of(self, column: int) -> list[slice]:
@@ -69,6 +72,16 @@ class Heads(nn.Module):
             torch.full((self.components,), math.log(0.4)),
         ))  # fmt: skip
         return torch.cat((torch.zeros(self.all_logits), mixture.flatten().repeat(sum(self.numbers))))
+
+    def log_shares(self, code: Tensor) -> Tensor:
+        """Return the log of the share of each code among rows (n, D), as logits: half a row more of each."""
+        parts = [torch.zeros(0)]
+        for column, logits in enumerate(self.num_logits):
+            if logits:
+                there = code[:, column][code[:, column] >= 0].cpu()
+                counts = torch.bincount(there, minlength=logits).double() + 0.5
+                parts.append((counts / counts.sum()).log().float())
+        return bounded(torch.cat(parts))
 
     def log_prob(self, params: Tensor, code: Tensor, z: Tensor, half: Tensor) -> Tensor:
         """Return the log probability of each cell, (n, D), and 0 where there is none (code -1).
@@ -93,22 +106,21 @@ class Heads(nn.Module):
         return torch.where(there, of_code, 0.0)
 
     def _codes_log_prob(self, params: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log probability of each code, and that of the column's last, (n, D) each; code (n, D)."""
-        of_code = params.new_zeros(code.shape)
-        of_last = of_code
-        both = torch.stack((code, self.last_code.expand_as(code)), 2)  # (n, D, 2)
-        if len(self.small):
-            logits = (params[:, self.of_small] + self.padding).log_softmax(-1)
-            found = logits.gather(2, both[:, self.small])
-            of_code, of_last = (
-                part.index_copy(1, self.small, found[..., k]) for k, part in enumerate((of_code, of_last))
+        """Return the log probability of each code, and that of the column's last, (n, D) each; code (n, D).
+
+        The softmaxes of all columns at once: logits within 30 of 0 have exponentials that a matrix product may add up.
+        """
+        if not self.all_logits:
+            return params.new_zeros(code.shape), params.new_zeros(code.shape)
+        logits = bounded(params[:, : self.all_logits])
+        total = (logits.exp() @ self.sums + (~self.has_logits).to(logits.dtype)).log()
+        of_code, of_last = (
+            torch.where(self.has_logits, logits.gather(1, place) - total, 0.0)
+            for place in (
+                self.first + code * self.has_logits,
+                (self.first + self.last_code * self.has_logits).expand_as(code),
             )
-        for d in self.large:
-            found = params[:, self.params_of(d)[0]].log_softmax(-1).gather(1, both[:, d])
-            place = self.small.new_tensor([d])
-            of_code, of_last = (
-                part.index_copy(1, place, found[:, k : k + 1]) for k, part in enumerate((of_code, of_last))
-            )
+        )
         return of_code, of_last
 
     def draw(
@@ -116,7 +128,7 @@ class Heads(nn.Module):
         column: int,
         logits: Tensor,
         mixture: Tensor,
-        ends: tuple[float, float],
+        places: Places,
         *,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
@@ -127,17 +139,25 @@ class Heads(nn.Module):
             column: Its position.
             logits: (n, codes), or (n, 0) where there is one.
             mixture: (n, 3 K), or (n, 0) where the column holds no numbers.
-            ends: The z between which numbers are drawn.
+            places: Where numbers may lie, and where single values do.
             temperature: Below 1 draws lie nearer the mode.
             generator: Decides the draws.
         """  # fmt: skip
         code = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         if logits.shape[1]:
-            code = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+            code = torch.multinomial((bounded(logits) / temperature).softmax(-1), 1, generator=generator)[:, 0]
         if not self.numbers[column]:
             return code, logits.new_zeros(len(logits))
-        z = draw_from_mixture(mixture.unflatten(1, (3, -1)), ends, temperature, generator)
-        return code, torch.where(code == self.num_codes[column] - 1, z, 0.0)
+        z = draw_from_mixture(mixture.unflatten(1, (3, -1)), (places.low, places.high), temperature, generator)
+        if not places.atoms:
+            return code, z
+        atoms = z.new_tensor(places.atoms)
+        return code, torch.where(code < len(atoms), atoms[code.clamp(max=len(atoms) - 1)], z)
+
+
+def bounded(logits: Tensor) -> Tensor:
+    """Return logits as the softmax takes them, within 30 of 0."""
+    return logits.clamp(-MOST_LOGIT, MOST_LOGIT)
 
 
 def mixture_log_prob(mixture: Tensor, z: Tensor, half: Tensor) -> Tensor:
@@ -191,9 +211,6 @@ def mixture_cdf(mixture: Tensor, z: Tensor) -> Tensor:
     return (each * weights.softmax(-1)[:, None]).sum(-1)
 
 
-def _integers(values: Sequence[int]) -> Tensor:
+def integers(values: Sequence[int]) -> Tensor:
+    """Return integers as a tensor on the CPU, with content under the meta device too."""
     return torch.tensor(values, dtype=torch.long, device="cpu")
-
-
-def _column(values: Sequence[int]) -> Tensor:
-    return _integers(values)[:, None]

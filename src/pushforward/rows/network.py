@@ -14,6 +14,19 @@ NUM_STEPS = 16  # of a number's piecewise-linear encoding: steps of equal probab
 FURTHEST = 8.0  # places beyond are told apart by no network
 
 
+class Block(nn.Module):
+    """Two layers, the second of which starts at zero: h + second(silu(first(silu(h)))) is the identity at first.
+
+    Args:
+        width: Of both.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width)
+        self.second = zero_last(nn.Linear(width, width))
+
+
 class RowNetwork(nn.Module):
     """From the cells of a row that are given to the parameters of every column's distribution.
 
@@ -31,6 +44,11 @@ class RowNetwork(nn.Module):
         in_order: Whether a column depends on those before it alone.
     """
 
+    first_code: Tensor
+    edges: Tensor
+    mask_codes: Tensor
+    mask_block: Tensor
+
     def __init__(
         self, heads: Heads, *, width: int, num_blocks: int, dropout: float, num_context: int, in_order: bool
     ) -> None:
@@ -40,9 +58,7 @@ class RowNetwork(nn.Module):
         numbers = heads.number_columns.cpu()
         self.embedding = nn.Parameter(torch.randn(int(codes.sum()), width) / math.sqrt(columns))
         self.place = nn.Linear(len(numbers) * (NUM_STEPS + 1), width) if len(numbers) else None
-        self.blocks = nn.ModuleList(
-            nn.ModuleList((nn.Linear(width, width), zero_last(nn.Linear(width, width)))) for _ in range(num_blocks)
-        )
+        self.blocks = nn.ModuleList(Block(width) for _ in range(num_blocks))
         self.last = zero_last(nn.Linear(width, heads.num_params))
         with torch.no_grad():
             self.last.bias.copy_(heads.start_values())
@@ -62,6 +78,11 @@ class RowNetwork(nn.Module):
                 mask_block=(unit <= unit[:, None]).float(), mask_last=(unit < heads.column_of_param()[:, None]).float(),
             )  # fmt: skip
 
+    @torch.no_grad()
+    def initialize(self, code: Tensor) -> None:
+        """Let every column begin with the shares of its codes in rows (n, D): rare ones would take long to learn."""
+        self.last.bias[: self.heads.all_logits] = self.heads.log_shares(code).to(self.last.bias)
+
     def forward(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:
         """Return the parameters of all columns, (n, parameters).
 
@@ -72,9 +93,9 @@ class RowNetwork(nn.Module):
         """
         given = given.to(z.dtype) * (code >= 0)
         h = self._entry(code, z, given)
-        for first, second in self.blocks:  # type: ignore[misc]
-            inner = functional.silu(self._linear(first, "block", functional.silu(h)))
-            h = h + self._linear(second, "block", self.dropout(inner))
+        for block in self.blocks:
+            inner = functional.silu(self._linear(block.first, "block", functional.silu(h)))  # type: ignore[arg-type]
+            h = h + self._linear(block.second, "block", self.dropout(inner))  # type: ignore[arg-type]
         return self._linear(self.last, "last", functional.silu(h))
 
     def _entry(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:

@@ -6,20 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.losses import Batch
-from pushforward.rows.cells import CHUNK, in_chunks, split
-from pushforward.rows.heads import Heads
+from pushforward.rows.cells import CHUNK, Places, in_chunks, split
+from pushforward.rows.heads import Heads, bounded
 from pushforward.rows.network import RowNetwork
 from pushforward.specification import Specified
 
 IN_ORDER = 0.3  # share of the questions that ask for a column given all before it
 
 
-class Questions(Specified, nn.Module):
+class RowQuestions(Specified, nn.Module):
     """The law of each column given any others, and so of any columns given any others.
 
-    Rows and arguments are those of `Joint`. The network has learned from columns given random others (arXiv:1310.1757;
-    30 % of the time given all before them); several columns are asked one after the other, in their order. Every
-    answer is a law whose probabilities sum to one; two answers agree as far as training took them.
+    Rows and arguments are those of `RowJoint`. The network has learned from columns given random others
+    (arXiv:1310.1757; 30 % of the time given all before them); several columns are asked one after the other, in their
+    order. Every answer is a law whose probabilities sum to one; two answers agree as far as training took them.
     """
 
     def __init__(
@@ -33,6 +33,10 @@ class Questions(Specified, nn.Module):
             Heads(num_codes, numbers, components), width=width, num_blocks=num_blocks, dropout=dropout,
             num_context=num_context, in_order=False,
         )  # fmt: skip
+
+    def initialize(self, rows: Tensor, context: None = None) -> None:
+        """Let every column begin with the shares of its codes in rows (n, 3 D): `fit` calls it once."""
+        self.network.initialize(split(rows)[0])
 
     def log_prob(self, rows: Tensor, given: Sequence[int] = ()) -> Tensor:
         """Return the log probability of each row's cells given some, (n,), in nats; missing cells are left out.
@@ -64,13 +68,13 @@ class Questions(Specified, nn.Module):
         seen[:, column] = 0.0
         params = self.network(code, z, seen)
         logits, mixture = (params[:, place] for place in self.network.heads.params_of(column))
-        return logits, mixture
+        return bounded(logits), mixture
 
     @torch.no_grad()
     def fill(
         self,
         rows: Tensor,
-        ends: Sequence[tuple[float, float]],
+        places: Sequence[Places],
         *,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
@@ -79,33 +83,33 @@ class Questions(Specified, nn.Module):
 
         Args:
             rows: (n, 3 D); missing context stays missing.
-            ends: The z between which each column's numbers are drawn.
+            places: Where each column's numbers may lie, and where its single values do.
             temperature: Below 1 draws lie nearer the mode.
             generator: Decides the draws.
         """  # fmt: skip
         code, z, _ = split(rows)
         code, z = code.clone(), z.clone()
         for start in range(0, len(code), CHUNK):
-            codes, places = code[start : start + CHUNK], z[start : start + CHUNK]
+            codes, zs = code[start : start + CHUNK], z[start : start + CHUNK]
             for column in range(self.num_context, code.shape[1]):
                 gaps = (codes[:, column] < 0).nonzero()[:, 0]
                 if not len(gaps):
                     continue
-                logits, mixture = self.law_of(column, codes[gaps], places[gaps])
-                codes[gaps, column], places[gaps, column] = self.network.heads.draw(
-                    column, logits, mixture, ends[column], temperature=temperature, generator=generator
+                logits, mixture = self.law_of(column, codes[gaps], zs[gaps])
+                codes[gaps, column], zs[gaps, column] = self.network.heads.draw(
+                    column, logits, mixture, places[column], temperature=temperature, generator=generator
                 )
         return code, z
 
 
-def question_nll(model: Questions, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+def question_nll(model: RowQuestions, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
     """Negative log-likelihood of each row, (size,), in nats, estimated at one place of a random order of its columns.
 
     The columns from that place on are each asked given those before it, and weighted so that the mean over places is
     the likelihood in that order (arXiv:1310.1757, eq. 8). In eval() orders and places are the same each time.
 
     Args:
-        model: A `Questions`.
+        model: A `RowQuestions`.
         batch: Its rows, (size, 3 D).
         generator: Decides orders and places.
     """

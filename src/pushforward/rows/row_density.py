@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from pushforward.rows.joint import Joint
-from pushforward.rows.questions import Questions
+from pushforward.rows.joint import RowJoint
+from pushforward.rows.questions import RowQuestions
 from pushforward.specification import Specified
 
 
@@ -15,6 +15,6 @@ class RowDensity(Specified, nn.Module):
         questions: Answers whatever is asked about some columns given others.
     """
 
-    def __init__(self, joint: Joint, questions: Questions) -> None:
+    def __init__(self, joint: RowJoint, questions: RowQuestions) -> None:
         super().__init__()
         self.joint, self.questions = joint, questions

@@ -51,8 +51,8 @@ def table_to_fit(
     if columns or drop:
         raise InputError(f"{data}: a built-in data set is fitted whole (leave --columns and --drop out)")
     points, labels, density = TOYS[data](TOY_POINTS, seed=seed)
-    table = _toy_table(data, points, labels if "label" in context.split(",") else None)
-    return of_numbers(table, context), density
+    toy = _toy_table(data, points, labels if "label" in context.split(",") else None)
+    return of_numbers(toy, context), density
 
 
 def rows_to_score(data: str) -> tuple[Cells | Table, Density | None]:

@@ -73,7 +73,8 @@ def read_columns(
     )
     asked = {*kinds, *keep, *(names if columns is not None else ())}
     style = style_of_text(frame.select(name for name in there if name in names), cells.delimiter)
-    used, left_out = [], []
+    used: list[ReadColumn] = []
+    left_out: list[LeftOut] = []
     for place, name in enumerate(name for name in there if name in names):
         if not cells.frame.height:
             raise InputError(f"{source}: there are no rows")

@@ -41,8 +41,7 @@ def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -
 
 def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.ndarray:
     """Return mean, standard deviation and quantiles, (n, 2 + quantiles)."""
-    low, high = encoder.ends
-    atoms = encoder.marginal.to_z(encoder.atoms)[0] if len(encoder.atoms) else np.zeros(0)
+    low, high, atoms = encoder.places.low, encoder.places.high, np.array(encoder.places.atoms)
     n = len(share)
     ends = mixture_cdf(mixture, torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2)).numpy()
     inside = np.maximum(ends[:, 1:] - ends[:, :1], 1e-12)

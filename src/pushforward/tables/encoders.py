@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pushforward.rows.cells import Places
 from pushforward.rows.marginal import FEWEST_PER_KNOT, Marginal
 from pushforward.tables.number_cells import decimals_of, from_numbers, grid_of, to_numbers
 
@@ -47,7 +48,7 @@ class CategoryEncoder:
     kind: str
     values: tuple[Any, ...]
     is_number: ClassVar[bool] = False
-    ends: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    places: ClassVar[Places] = Places()
 
     @classmethod
     def of(cls, kind: str, cells: "pl.Series") -> "CategoryEncoder":
@@ -142,11 +143,17 @@ class NumberEncoder:
         return len(self.atoms) + 1
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The z between which numbers lie."""
-        edges = np.array([self.low - self.step / 2, self.high + self.step / 2])
-        low, high = self.marginal.to_z(edges)[0].tolist()
-        return low, high
+    def places(self) -> Places:
+        """Where its numbers may lie, and its atoms do."""
+        low, high = self.marginal.to_z(np.array([self.low - self.step / 2, self.high + self.step / 2]))[0].tolist()
+        return Places(low, high, tuple(self._cells(self.atoms)[0].tolist()))
+
+    def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the middles and halves of the cells around values, in z; of a column with a density z and 0."""
+        if not self.step:
+            return self.marginal.to_z(values)[0], np.zeros(len(values))
+        low, high = (self.marginal.to_z(values + side * self.step / 2)[0] for side in (-1, 1))
+        return (low + high) / 2, (high - low) / 2
 
     def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
         """Return codes and places, and which cells no code stands for: none."""
@@ -158,12 +165,9 @@ class NumberEncoder:
             place = np.searchsorted(self.atoms, values).clip(max=len(self.atoms) - 1)
             code = np.where(self.atoms[place] == values, place, code)
         code[missing] = -1
-        if self.step:
-            low, high = (self.marginal.to_z(values + side * self.step / 2)[0] for side in (-1, 1))
-            z, half, log_slope = (low + high) / 2, (high - low) / 2, np.zeros(len(values))
-        else:
-            z, log_slope = self.marginal.to_z(values)
-            half, log_slope = np.zeros(len(values)), np.where(code == len(self.atoms), log_slope, 0.0)
+        z, half = self._cells(values)
+        has_density = (code == len(self.atoms)) & (half == 0)
+        log_slope = np.where(has_density, self.marginal.to_z(values)[1], 0.0) if not self.step else half * 0.0
         return Encoded(code, z, half, log_slope), np.zeros(len(values), dtype=bool)
 
     def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":

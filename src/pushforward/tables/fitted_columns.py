@@ -35,13 +35,10 @@ class FittedColumn:
     def column(self, role: str) -> Column:
         """Return what a user is told of it."""
         one = self.encoder
-        numbers = isinstance(one, NumberEncoder)
-        return Column(
-            self.name, role, *((one.low, one.high) if isinstance(one, NumberEncoder) else (None, None)),
-            kind=self.kind.name, why=self.kind.why, missing=self.missing,
-            decimals=one.decimals if isinstance(one, NumberEncoder) else None,
-            categories=() if numbers else one.values,  # type: ignore[union-attr]
-        )  # fmt: skip
+        about: dict[str, Any] = {"kind": self.kind.name, "why": self.kind.why, "missing": self.missing}
+        if isinstance(one, NumberEncoder):
+            return Column(self.name, role, one.low, one.high, decimals=one.decimals, **about)
+        return Column(self.name, role, None, None, categories=one.values, **about)
 
     def typed(self, cells: "pl.Series") -> "pl.Series":
         """Return cells in the type that the table had."""

@@ -11,6 +11,7 @@ from pushforward import verification
 from pushforward.data import Density
 from pushforward.errors import InputError
 from pushforward.flows import Flow
+from pushforward.flows.in_words import headline
 from pushforward.report.table_report import write_report
 from pushforward.tables.columns import Table, as_text
 from pushforward.tables.fit_report import report_of
@@ -53,6 +54,11 @@ class FlowLaw:
         return self.flow
 
     @property
+    def headline(self) -> str:
+        """Size, context and number of parameters."""
+        return headline(self.flow)
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """What is known of each column."""
         return self.schema.describe(self.summary.get("ranges", {}))
@@ -69,9 +75,11 @@ class FlowLaw:
         with torch.no_grad():
             return self.flow.log_prob(rows.x, rows.context).double().numpy()
 
-    def sample(self, n: int, given: Any, *, temperature: float, seed: int | None) -> "pl.DataFrame":
+    def sample(
+        self, n: int, given: Any, *, complete: bool, temperature: float, seed: int | None, called: str = "given"
+    ) -> "pl.DataFrame":
         """See `TableModel.sample`."""
-        context = context_table(given, self.schema)
+        context = context_table(given, self.schema, called=called)
         rows = None if context is None else context.values
         return self._frame(self._sampler.draw(n, rows, temperature=temperature, seed=seed))
 

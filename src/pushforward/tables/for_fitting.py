@@ -72,10 +72,12 @@ def for_fitting(
     if recipe != "auto":
         if kinds or words:
             raise InputError(f'recipe="{recipe}" takes numbers only: kinds and missing= are for recipe="auto"')
-        table = tableof_numbers(data, context=context, columns=wanted, drop=drop)
+        table = table_of_numbers(data, context=context, columns=wanted, drop=drop)
         return of_numbers(table, context)
     cells = as_cells(data)
     given = names_in(context, cells.frame.columns)
+    if wanted is not None and not names_in(wanted, cells.frame.columns):
+        raise InputError("columns= names no column (leave it out to take all)")
     asked = None if wanted is None else list(dict.fromkeys([*names_in(wanted, cells.frame.columns), *given]))
     read, left_out = read_columns(cells, columns=asked, drop=drop, kinds=kinds, missing=words, keep=given)
     if strict and left_out:
@@ -94,7 +96,7 @@ def for_fitting(
     )  # fmt: skip
 
 
-def tableof_numbers(
+def table_of_numbers(
     data: Any,
     *,
     context: str | Sequence[str] = (),
@@ -143,7 +145,7 @@ def _wanted(columns: Any) -> tuple[Any, dict[str, str]]:
             kinds[name.strip()] = kind.strip()
         else:
             names.append(entry)
-    return (names or None) and [*names, *kinds], kinds
+    return [*names, *kinds] if names or not kinds else None, kinds
 
 
 def _is_real(column: ReadColumn) -> bool:

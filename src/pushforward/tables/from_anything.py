@@ -61,8 +61,8 @@ def as_cells(data: Any, *, source: str | None = None) -> Cells:
     if isinstance(data, Cells):
         return data
     if isinstance(data, Table):
-        frame = pl.from_numpy(data.values, schema=list(data.columns))
-        return replace(from_frame(frame, source=data.source), named=data.named, kind=data.kind, notes=data.notes)
+        numbers = pl.from_numpy(data.values, schema=list(data.columns))
+        return replace(from_frame(numbers, source=data.source), named=data.named, kind=data.kind, notes=data.notes)
     if isinstance(data, (str, os.PathLike)):
         return read_cells(data)
     try:

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from pushforward.display import table
-from pushforward.flows.in_words import headline
 from pushforward.tables.columns import listing
 
 if TYPE_CHECKING:
@@ -19,5 +18,5 @@ class InWords:
 
     def _repr_html_(self: "TableModel") -> str:  # type: ignore[misc]
         ends = ([f"{end:.6g}" if end is not None else "" for end in (one.low, one.high)] for one in self.columns)
-        rows = [(one.name, one.role, *both) for one, both in zip(self.columns, ends, strict=True)]
-        return table(headline(self.flow), rows, ("column", "role", "least", "greatest"))
+        rows = [(one.name, one.role, one.kind, *both) for one, both in zip(self.columns, ends, strict=True)]
+        return table(self.law.headline, rows, ("column", "role", "kind", "least", "greatest"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError
 from pushforward.tables.columns import quoted
@@ -155,7 +155,12 @@ def _asked_of_values(cells: "pl.Series", asked: str) -> tuple[Kind, "pl.Series"]
             raise InputError(f'column "{cells.name}" holds more than two values (ask for category)')
         if asked == "date" and cells.dtype.is_numeric():
             return _asked_of_text(cells.cast(pl.Int64).cast(pl.String), asked, None)
-        types = {"date": pl.Date, "time": pl.Time, "moment": pl.Datetime("us"), "duration": pl.Duration("us")}
+        types: dict[str, Any] = {
+            "date": pl.Date,
+            "time": pl.Time,
+            "moment": pl.Datetime("us"),
+            "duration": pl.Duration("us"),
+        }
         return Kind(asked, why), cells.cast(types[asked])
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]

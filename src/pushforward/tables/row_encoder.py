@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.rows.cells import Places
 from pushforward.tables.encoders import Encoder
 
 if TYPE_CHECKING:
@@ -51,10 +53,10 @@ class RowEncoder:
         """Their names."""
         return list(self.encoders)
 
-    @property
-    def ends(self) -> list[tuple[float, float]]:
-        """The z between which each column's numbers lie."""
-        return [encoder.ends for encoder in self.encoders.values()]
+    @cached_property
+    def places(self) -> list[Places]:
+        """Where each column's numbers may lie, and where its single values do."""
+        return [encoder.places for encoder in self.encoders.values()]
 
     def encode(self, frame: "pl.DataFrame", columns: Sequence[str] | None = None) -> Rows:
         """Return the rows of a frame of values: columns that it lacks, or that are not asked for, are missing cells."""

@@ -15,7 +15,7 @@ from pushforward.metrics import Score
 from pushforward.metrics.likelihood import score_of
 from pushforward.numerics.default_device import on_the_cpu
 from pushforward.report.wording import number, verdict
-from pushforward.rows import Joint, Questions, RowDensity, joint_nll, question_nll
+from pushforward.rows import RowDensity, RowJoint, RowQuestions, joint_nll, question_nll
 from pushforward.tables.encoders import encoder_of
 from pushforward.tables.fitted_columns import FittedColumn
 from pushforward.tables.for_fitting import ForFitting, left_out_in_words
@@ -36,7 +36,8 @@ QUESTIONS = "questions"  # the folder of their checkpoint, in that of the joint'
 SHARE_OF_JOINT = 0.6  # of the time
 FEW_ROWS = 2_000
 HURRIED_SECONDS = 20
-LEARNING_RATE = 2e-3
+MANY_ROWS = 200_000
+LEARNING_RATE = 5e-3
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,8 @@ def fit_rows(
     options: dict[str, Any] = {
         "num_steps": num_steps, "seed": seed, "resume": resume, "device": device, "progress": progress,
         "validation": None if split.validation is None else split.validation.cells, "optimizer": "adamw",
-        "learning_rate": LEARNING_RATE, "raise_dropout": split.validation is not None,
+        "learning_rate": LEARNING_RATE, "batch_size": _batch_size(len(train)),
+        "raise_dropout": split.validation is not None,
     }  # fmt: skip
     shares = [None, None] if max_seconds is None else [max_seconds * SHARE_OF_JOINT, max_seconds * (1 - SHARE_OF_JOINT)]
     history = fit(density.joint, split.train.cells, loss=joint_nll, max_seconds=shares[0], out=out, **options)
@@ -215,6 +217,11 @@ def fit_rows(
     )  # fmt: skip
     seconds = {"training": time.perf_counter() - started}
     return RowFit(law, table, history, questions, split, frame[test_rows], seed, warnings, seconds)
+
+
+def _batch_size(rows: int) -> int:
+    """Return how many rows a step learns from: more steps are worth more than larger ones until rows are many."""
+    return max(32, min(rows // 10, 256)) if rows < MANY_ROWS else 512
 
 
 def _density(
@@ -227,8 +234,8 @@ def _density(
         "num_codes": [one.num_codes for one in encoders], "numbers": [one.is_number for one in encoders],
         "num_context": num_context, "width": 128 if few or hurried else 256,
     }  # fmt: skip
+    marked = [d for d, one in enumerate(columns.values()) if one.missing and d >= num_context]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return RowDensity(
-            Joint(**options, dropout=0.3 if few else 0.1), Questions(**options, dropout=0.2 if few else 0.0)
-        )
+        joint = RowJoint(**options, marked=marked, dropout=0.3 if few else 0.0)
+        return RowDensity(joint, RowQuestions(**options, dropout=0.2 if few else 0.0))

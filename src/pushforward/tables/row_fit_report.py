@@ -67,12 +67,11 @@ def marginal_of(column: "FittedColumn", data: "pl.Series", samples: "pl.Series")
     """Return a column of data and samples to be drawn."""
     one = column.encoder
     if not isinstance(one, NumberEncoder):
-        return Marginal(
-            column.name, *(np.array(part.drop_nulls().cast(str).to_list(), dtype=str) for part in (data, samples))
-        )
+        words = [np.array(part.drop_nulls().cast(str).to_list(), dtype=str) for part in (data, samples)]
+        return Marginal(column.name, words[0], words[1])
     values = [to_numbers(one.kind, part.drop_nulls()) for part in (data, samples)]
     labels: tuple[str, str] | tuple[()] = ()
     if one.kind not in ("real", "integer") and len(values[0]):
         low, high = from_numbers(one.kind, np.quantile(values[0], (0.005, 0.995))).to_list()
         labels = (str(low)[:10], str(high)[:10])
-    return Marginal(column.name, *values, one.step, labels)
+    return Marginal(column.name, values[0], values[1], one.step, labels)

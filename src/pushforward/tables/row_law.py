@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from pushforward.errors import InputError, require_count, require_number, require_seed
+from pushforward.flows.in_words import num_parameters
 from pushforward.rows import RowDensity
 from pushforward.rows.cells import split
 from pushforward.tables.cells import Cells
 from pushforward.tables.column_law import law_of_numbers
 from pushforward.tables.columns import as_text
-from pushforward.tables.encoders import NumberEncoder
+from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
 from pushforward.tables.fitted_columns import FittedColumn, columns_from
 from pushforward.tables.flow_law import fitted_or_refused
 from pushforward.tables.from_anything import as_cells
@@ -75,6 +76,14 @@ class RowLaw:
         return self.density
 
     @property
+    def headline(self) -> str:
+        """Size, context and number of parameters."""
+        given = f" given {len(self.schema.context)} of context" if self.schema.context else ""
+        modelled = len(self.schema.modelled)
+        size = num_parameters(self.density)
+        return f"Density of {modelled} column{'s' * (modelled != 1)}{given}, {size:,} parameters"
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """What is known of each column, in the table's order."""
         roles = {name: "context" if name in self.schema.context else "modelled" for name in self.fitted}
@@ -125,16 +134,21 @@ class RowLaw:
 
     # ---- rows ----------------------------------------------------------------------------------------------------
 
-    def sample(self, n: int, given: Any, *, temperature: float, seed: int | None) -> "pl.DataFrame":
+    def sample(
+        self, n: int, given: Any, *, complete: bool, temperature: float, seed: int | None, called: str = "given"
+    ) -> "pl.DataFrame":
         """See `TableModel.sample`."""
         n, temperature = require_count("n", n), require_number("temperature", temperature, above=0)
         if given is None and self.schema.context:
-            raise InputError(f"the model needs context (given: {self._example(self.schema.context)}, or rows of it)")
-        known = None if given is None else self._given(given)
+            raise InputError(f"the model needs context ({called}: {self._example(self.schema.context)}, or rows of it)")
+        known = None if given is None else self._given(given, called)
         rows = self.encoder.encode(_empty(n)) if known is None else self._known_rows(known, n)
         only_context = known is None or set(known.columns) <= set(self.schema.context)
-        draw = self.density.joint.draw if only_context else self.density.questions.fill
-        code, z = draw(rows.cells, self.encoder.ends, temperature=temperature, generator=_generator(seed))
+        options: dict[str, Any] = {"temperature": temperature, "generator": _generator(seed)}
+        if only_context:
+            code, z = self.density.joint.draw(rows.cells, self.encoder.places, complete=complete, **options)
+        else:
+            code, z = self.density.questions.fill(rows.cells, self.encoder.places, **options)
         drawn = self.encoder.decode(code, z)
         if known is not None:  # as they were given, whatever the columns hold
             drawn = drawn.with_columns(known[np.repeat(np.arange(known.height), n)])
@@ -146,7 +160,7 @@ class RowLaw:
         frame = frame[np.repeat(np.arange(frame.height), require_count("num", num))]
         rows = self._encode_known(frame)
         filled = self.encoder.decode(
-            *self.density.questions.fill(rows.cells, self.encoder.ends, generator=_generator(seed))
+            *self.density.questions.fill(rows.cells, self.encoder.places, generator=_generator(seed))
         )
         modelled = self.schema.modelled
         return self._typed(
@@ -175,7 +189,7 @@ class RowLaw:
         if self._preview is None:
             context = fitted.test_frame.head(PREVIEW_ROWS).select(self.schema.context) if self.schema.context else None
             n = 1 if self.schema.context else PREVIEW_ROWS
-            self._preview = self.sample(n, context, temperature=1.0, seed=fitted.seed)
+            self._preview = self.sample(n, context, complete=False, temperature=1.0, seed=fitted.seed)
         return self._preview
 
     def example_of_context(self, fitted: Any) -> str:
@@ -207,7 +221,7 @@ class RowLaw:
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
-    def _given(self, given: Any) -> "pl.DataFrame":
+    def _given(self, given: Any, called: str) -> "pl.DataFrame":
         """Return the cells that are given, of one row or several."""
         import polars as pl
 
@@ -215,14 +229,14 @@ class RowLaw:
             for name in given:
                 self.position(name)
             frame = pl.DataFrame({name: [value] for name, value in given.items()}, strict=False)
-            known, cells = list(given), as_cells(frame, source="given")
+            known, cells = list(given), as_cells(frame, source=called)
         else:
-            cells = as_cells(given, source="given")
+            cells = as_cells(given, source=called)
             known = [name for name in cells.frame.columns if name in self.fitted]
         if missing := [name for name in self.schema.context if name not in known]:
-            raise InputError(f"given: {', '.join(missing)} is missing (give {self._example(self.schema.context)})")
+            raise InputError(f"{called}: {', '.join(missing)} is missing (give {self._example(self.schema.context)})")
         if not known:
-            raise InputError(f"given: holds no column of the model (columns: {', '.join(self.fitted)})")
+            raise InputError(f"{called}: holds no column of the model (columns: {', '.join(self.fitted)})")
         return values_of(cells, self.fitted, known, missing=self.missing)
 
     def _example(self, names: Sequence[str]) -> str:
@@ -255,11 +269,12 @@ class RowLaw:
             return
         row = int(rows.unknown.argmax())
         for name, column in self.fitted.items():
-            if name in frame.columns and not column.encoder.is_number and frame[name][row] is not None:
+            encoder = column.encoder
+            if name in frame.columns and isinstance(encoder, CategoryEncoder) and frame[name][row] is not None:
                 value = frame[name][row]
-                if value not in column.encoder.values:
-                    some = ", ".join(str(one) for one in column.encoder.values[:10])
-                    more = f" and {len(column.encoder.values) - 10} more" if len(column.encoder.values) > 10 else ""
+                if value not in encoder.values:
+                    some = ", ".join(str(one) for one in encoder.values[:10])
+                    more = f" and {len(encoder.values) - 10} more" if len(encoder.values) > 10 else ""
                     raise InputError(
                         f'"{value}" is no value of "{name}" in the table that was fitted (it has: {some}{more})'
                     )

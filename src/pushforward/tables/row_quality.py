@@ -81,15 +81,15 @@ def verify_rows(density: RowDensity, encoder: RowEncoder, *, seed: int) -> Verif
     width = len(encoder.columns)
     nothing = torch.zeros(CHECKED_ROWS, 3 * width)
     nothing[:, :width] = -1
-    code, z = density.questions.fill(nothing, encoder.ends, generator=generator)
+    code, z = density.questions.fill(nothing, encoder.places, generator=generator)
     drawn = encoder.decode(code, z)
     rows = encoder.encode(drawn)
     report = Verification("RowDensity", (CHECKED_ROWS, width), rows.cells.dtype, TOLERANCE)
     again = encoder.decode(*split(rows.cells)[:2])
     for name in encoder.columns:
         if drawn[name].dtype.is_float():
-            spread = float(drawn[name].std() or 1.0) or 1.0
-            error = float((drawn[name] - again[name]).abs().max() or 0.0) / spread  # type: ignore[arg-type]
+            spread = float(drawn[name].to_numpy().std()) or 1.0
+            error = float(np.abs(drawn[name].to_numpy() - again[name].to_numpy()).max()) / spread
         else:
             error = float((drawn[name] != again[name]).sum() or 0)
         report.round_trip_error = max(error, 0.0 if np.isnan(report.round_trip_error) else report.round_trip_error)
@@ -97,10 +97,12 @@ def verify_rows(density: RowDensity, encoder: RowEncoder, *, seed: int) -> Verif
             report.problems.append(
                 f'cells of "{name}" do not come back from their codes (by {number(error)} of a spread)'
             )
-    for called, network in (("the joint", density.joint.network), ("the questions", density.questions.network)):
-        codes, places, _ = split(rows.cells)
+    for called, part in (("the joint", density.joint), ("the questions", density.questions)):
+        network = part.network
+        codes, places, _ = density.joint.with_marks(rows.cells) if part is density.joint else split(rows.cells)
+        of_columns = density.joint.place.tolist() if part is density.joint else range(width)
         params = network(codes, places, torch.ones_like(places))
-        for d, name in enumerate(encoder.columns):
+        for d, name in zip(of_columns, encoder.columns, strict=True):
             logits, mixture = (params[:, place].double() for place in network.heads.params_of(d))
             mass = logits.softmax(1).sum(1) if logits.shape[1] else torch.ones(len(params)).double()
             if mixture.shape[1]:

@@ -8,32 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pushforward import model_file, verification
 from pushforward.data import Density
 from pushforward.display import in_notebook
-from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.metrics import Score
 from pushforward.rows import RowDensity
-from pushforward.tables.columns import names_in
+from pushforward.tables.asked import Asked
 from pushforward.tables.data_frames import KINDS, of_kind
 from pushforward.tables.flow_for_table import check_recipe
-from pushforward.tables.flow_law import FlowLaw, fitted_or_refused
-from pushforward.tables.for_fitting import ForFitting, for_fitting
+from pushforward.tables.flow_law import fitted_or_refused
+from pushforward.tables.for_fitting import for_fitting
 from pushforward.tables.in_words import InWords
-from pushforward.tables.model_folder import MODEL, model_in
+from pushforward.tables.laws import Fitted, Law, fitted_law, law_in
+from pushforward.tables.model_folder import MODEL
 from pushforward.tables.quality import Evaluation
-from pushforward.tables.row_fit import RowFit, fit_rows
-from pushforward.tables.row_law import RowLaw
 from pushforward.tables.row_quality import RowEvaluation
-from pushforward.tables.schema import Column, Schema
-from pushforward.tables.table_fit import TableFit, fit_flow
+from pushforward.tables.schema import Column
 
 
-class TableModel(InWords):
+class TableModel(InWords, Asked):
     """The law of a table's rows: densities and probabilities of whole rows, of some columns given others, samples.
 
     A table whose columns are all real gets a flow. Any other gets a density of rows of mixed cells: categories, truth
@@ -69,12 +65,12 @@ class TableModel(InWords):
 
     def __init__(
         self,
-        law: FlowLaw | RowLaw,
+        law: Law,
         *,
         seed: int | None = None,
         plan: Mapping[str, Any] | None = None,
         summary: dict[str, Any] | None = None,
-        fitted: TableFit | RowFit | None = None,
+        fitted: Fitted | None = None,
     ) -> None:
         self.law, self.schema, self.seed, self.plan, self.fitted = law, law.schema, seed, plan, fitted
         self.summary: dict[str, Any] = {} if summary is None else summary
@@ -142,29 +138,15 @@ class TableModel(InWords):
         table = for_fitting(
             data, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict
         )
-        options: dict[str, Any] = {
-            "max_seconds": max_seconds, "num_steps": num_steps, "seed": seed, "test": test, "out": out,
-            "resume": resume, "device": device, "progress": progress,
-            "notify": notify or (print if in_notebook() else partial(warnings.warn, stacklevel=3)),
-        }  # fmt: skip
-        model = (
-            cls._of_flow(table, recipe, truth, options) if table.numbers is not None else cls._of_rows(table, options)
-        )
+        law, fitted, summary = fitted_law(
+            table, recipe=recipe, truth=truth, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
+            out=out, resume=resume, device=device, progress=progress,
+            notify=notify or (print if in_notebook() else partial(warnings.warn, stacklevel=4)),
+        )  # fmt: skip
+        model = cls(law, seed=fitted.seed, plan=fitted.plan, summary=summary, fitted=fitted)
         if out is not None:
             model.save(Path(out) / MODEL)
         return model
-
-    @classmethod
-    def _of_flow(cls, table: ForFitting, recipe: str, truth: Density | None, options: dict[str, Any]) -> "TableModel":
-        fitted = fit_flow(table, recipe=recipe, truth=truth, **options)
-        summary = fitted.summary(table.numbers)  # type: ignore[arg-type]
-        law = FlowLaw(fitted.flow, fitted.schema, summary)
-        return cls(law, seed=fitted.seed, plan=fitted.plan, summary=summary, fitted=fitted)
-
-    @classmethod
-    def _of_rows(cls, table: ForFitting, options: dict[str, Any]) -> "TableModel":
-        fitted = fit_rows(table, **options)
-        return cls(fitted.law, seed=fitted.seed, plan=fitted.plan, summary=fitted.summary(), fitted=fitted)
 
     @property
     def flow(self) -> Flow | RowDensity:
@@ -185,68 +167,6 @@ class TableModel(InWords):
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
         self.summary["kind"] = kind
-
-    def log_prob(self, data: Any, *, given: str | Sequence[str] | None = None) -> np.ndarray:
-        """Return the log probability of each row in nats: of the modelled columns given the context.
-
-        Args:
-            data: Whatever `fit` takes, with the model's columns, those of the context included, in any order; others
-                are ignored. What has no column names holds the model's columns, or the fitted table's, in their order.
-            given: Names of columns whose cells are given: log p(the others | given).
-
-        Returns:
-            (rows,), float64. -inf outside the support: a category that the fitted table never had.
-
-        Raises:
-            InputError: If a column is missing, or a cell is not of its column's kind.
-        """
-        return self.law.log_prob(data, None if given is None else names_in(given, self.schema.columns))
-
-    def sample(self, n: int, *, given: Any = None, temperature: float = 1.0, seed: int | None = None) -> Any:
-        """Draw rows of the table: its types, categories, decimals, and nothing beyond the range of a column.
-
-        Args:
-            n: Number of rows, for each row of what is given where there are several.
-            given: Cells of some columns, those of the context included: a mapping from names to values, or rows of them
-                in whatever `fit` takes.
-            temperature: Below 1 gives rows nearer the mode.
-            seed: Decides the rows; by default torch's global generator does.
-
-        Returns:
-            A frame of the model's `kind` with all its columns, in the table's order; the draws of each row that is
-            given follow one another.
-
-        Raises:
-            InputError: If context is missing, or a value is not of its column's kind.
-            ValueError: If `n` or `temperature` is out of range.
-        """
-        return of_kind(self.kind, self.law.sample(n, given, temperature=temperature, seed=seed))
-
-    def impute(self, data: Any, *, num: int = 1, seed: int | None = None) -> Any:
-        """Draw the missing cells of rows given the others; cells that are there stay as they are.
-
-        Args:
-            data: Rows as in `log_prob`.
-            num: Draws of each row, which follow one another.
-            seed: Decides them.
-
-        Returns:
-            A frame of the model's `kind` with the model's columns, (rows * num).
-        """
-        return of_kind(self.kind, self.law.impute(data, num=num, seed=seed))
-
-    def predict(self, data: Any, column: str) -> Any:
-        """Return the law of one column given all other cells of each row, directly: nothing is drawn.
-
-        Args:
-            data: Rows as in `log_prob`; the column itself need not be there, and is not looked at.
-            column: Its name.
-
-        Returns:
-            A frame of the model's `kind`: of numbers mean, std and the quantiles q5, q25, q50, q75, q95 (dates in days
-            since 1970, times in seconds); else the most probable value, and P(value) of each.
-        """
-        return of_kind(self.kind, self.law.predict(data, column))
 
     def preview(self) -> Any:
         """Return up to 10,000 samples to look at, drawn once: given context, one at that of each held-out row."""
@@ -324,15 +244,5 @@ class TableModel(InWords):
         Raises:
             InputError: If there is no such file, or it is damaged or of another kind.
         """
-        file = model_in(path)
-        module, stored = model_file.load_with_metadata(file, types, kind=(Flow, RowDensity))
-        summary = dict(stored["summary"] or {})
-        law: FlowLaw | RowLaw
-        try:
-            if isinstance(module, RowDensity):
-                law = RowLaw.of_file(module, stored["schema"], summary)
-            else:
-                law = FlowLaw(module, Schema.of_flow(module, stored["schema"]), summary)
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from error
-        return cls(law, seed=stored["seed"], plan=stored["plan"], summary=summary)
+        law, stored = law_in(path, types)
+        return cls(law, seed=stored["seed"], plan=stored["plan"], summary=stored["summary"])

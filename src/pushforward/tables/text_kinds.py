@@ -79,7 +79,7 @@ def as_dates(
 ) -> tuple[str, "pl.Series", str, str] | None:
     """Return "date", "moment" or "time", the values, their format, and what else they could be; None for others."""
     some = distinct.head(TRIED_FIRST)
-    if not some.str.contains(r"\d").all() or some.str.len_chars().max() > 35:  # type: ignore[operator]
+    if not some.str.contains(r"\d").all() or some.str.len_chars().to_numpy().max() > 35:
         return None
     if some.str.contains(r"^\d{8}$").all() and len(distinct) >= fewest:
         formats = [("date", "%Y%m%d")]
@@ -168,9 +168,9 @@ def read_again(cells: "pl.Series", kind: str, form: str, style: NumberStyle | No
 
 def looks_like_prose(distinct: "pl.Series") -> bool:
     """Whether words are sentences rather than names."""
-    return bool(
-        (distinct.str.len_chars().mean() or 0) > 30 or (distinct.str.contains(r"\S\s+\S+\s+\S").mean() or 0) > 0.5
-    )
+    length = distinct.str.len_chars().to_numpy().mean()
+    sentences = distinct.str.contains(r"\S\s+\S+\s+\S").to_numpy().mean()
+    return bool(length > 30 or sentences > 0.5)
 
 
 IDENTIFIER = re.compile(r"(^|[_ .])(id|ids|uuid|guid|key|index|rownames?|row_?id|nr|no|number)$|^x?1?$", re.IGNORECASE)

@@ -1,0 +1,99 @@
+"""What is asked of a fitted table: how probable rows are, rows like its own, missing cells, the law of a column."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.errors import require_flag
+from pushforward.tables.columns import names_in
+from pushforward.tables.data_frames import of_kind
+
+if TYPE_CHECKING:
+    from pushforward.tables.laws import Law
+    from pushforward.tables.schema import Schema
+
+
+class Asked:
+    """The questions of a `TableModel`, which its law answers."""
+
+    law: "Law"
+    schema: "Schema"
+    kind: Any
+
+    def log_prob(self, data: Any, *, given: str | Sequence[str] | None = None) -> np.ndarray:
+        """Return the log probability of each row in nats: of the modelled columns given the context.
+
+        Args:
+            data: Whatever `fit` takes, with the model's columns, those of the context included, in any order; others
+                are ignored. What has no column names holds the model's columns, or the fitted table's, in their order.
+            given: Names of columns whose cells are given: log p(the others | given).
+
+        Returns:
+            (rows,), float64. -inf outside the support: a category that the fitted table never had.
+
+        Raises:
+            InputError: If a column is missing, or a cell is not of its column's kind.
+        """
+        return self.law.log_prob(data, None if given is None else names_in(given, self.schema.columns))
+
+    def sample(
+        self,
+        n: int,
+        *,
+        given: Any = None,
+        complete: bool = False,
+        temperature: float = 1.0,
+        seed: int | None = None,
+    ) -> Any:
+        """Draw rows of the table: its types, categories, decimals, and nothing beyond the range of a column.
+
+        Where cells of the table are missing, so are cells of its rows, in the table's manner; not in rows of which
+        cells of modelled columns are given.
+
+        Args:
+            n: Number of rows, for each row of what is given where there are several.
+            given: Cells of some columns, those of the context included: a mapping from names to values, or rows of them
+                in whatever `fit` takes.
+            complete: Leave no cell missing.
+            temperature: Below 1 gives rows nearer the mode.
+            seed: Decides the rows; by default torch's global generator does.
+
+        Returns:
+            A frame of the model's `kind` with all its columns, in the table's order; the draws of each row that is
+            given follow one another.
+
+        Raises:
+            InputError: If context is missing, or a value is not of its column's kind.
+            ValueError: If `n` or `temperature` is out of range.
+        """
+        return of_kind(
+            self.kind,
+            self.law.sample(n, given, complete=require_flag("complete", complete), temperature=temperature, seed=seed),
+        )
+
+    def impute(self, data: Any, *, num: int = 1, seed: int | None = None) -> Any:
+        """Draw the missing cells of rows given the others; cells that are there stay as they are.
+
+        Args:
+            data: Rows as in `log_prob`.
+            num: Draws of each row, which follow one another.
+            seed: Decides them.
+
+        Returns:
+            A frame of the model's `kind` with the model's columns, (rows * num).
+        """
+        return of_kind(self.kind, self.law.impute(data, num=num, seed=seed))
+
+    def predict(self, data: Any, column: str) -> Any:
+        """Return the law of one column given all other cells of each row, directly: nothing is drawn.
+
+        Args:
+            data: Rows as in `log_prob`; the column itself need not be there, and is not looked at.
+            column: Its name.
+
+        Returns:
+            A frame of the model's `kind`: of numbers mean, std and the quantiles q5, q25, q50, q75, q95 (dates in days
+            since 1970, times in seconds); else the most probable value, and P(value) of each.
+        """
+        return of_kind(self.kind, self.law.predict(data, column))
