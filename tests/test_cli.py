@@ -24,20 +24,6 @@ RNG = np.random.default_rng(0)
 WRITTEN = {"checkpoint.safetensors", "history.jsonl", "model.safetensors", "report.html", "samples.csv"}
 
 
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in a folder of its own; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
 def quick_fit(folder, frame, *options):
     frame.write_csv(folder / "t.csv")
     arguments = [

@@ -10,7 +10,7 @@ from pushforward.data import TOYS, Density
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
-from pushforward.tables.for_fitting import ForFitting, for_fitting, of_numbers, problems_with
+from pushforward.tables.for_fitting import ForFitting, for_fitting, of_numbers
 from pushforward.tables.from_anything import as_cells
 from pushforward.tables.table_checks import check_for_fitting
 
@@ -46,7 +46,6 @@ def table_to_fit(
         )
         if table.numbers is not None:
             check_for_fitting(table.numbers)
-        problems_with(table)
         return table, None
     if columns or drop:
         raise InputError(f"{data}: a built-in data set is fitted whole (leave --columns and --drop out)")

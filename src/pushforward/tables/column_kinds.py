@@ -93,8 +93,9 @@ def read_columns(
         else:
             left_out.append(LeftOut(name, why))
     if not used:
-        reasons = "".join(f"\n  {one}" for one in left_out)
-        raise InputError(f"{source}: no column is left to fit{reasons}")
+        gap = " " if len(left_out) == 1 else "\n  "
+        reasons = "".join(f"{gap}{one}" for one in left_out)
+        raise InputError(f"{source}: no column is left to fit:{reasons}")
     if unusable := [one for one in left_out if one.name in asked]:
         raise InputError(f'{source}: column "{unusable[0].name}" cannot be modelled: {unusable[0].why} (leave it out)')
     return used, left_out

@@ -75,6 +75,7 @@ def for_fitting(
         table = table_of_numbers(data, context=context, columns=wanted, drop=drop)
         return of_numbers(table, context)
     cells = as_cells(data)
+    check_rows(cells.frame.height, cells.source)
     given = names_in(context, cells.frame.columns)
     if wanted is not None and not names_in(wanted, cells.frame.columns):
         raise InputError("columns= names no column (leave it out to take all)")
@@ -163,11 +164,10 @@ def _is_number(column: ReadColumn) -> bool:
     )
 
 
-def problems_with(table: ForFitting) -> None:
+def check_rows(rows: int, source: str) -> None:
     """Raise InputError unless there are rows enough to show a density."""
-    if table.num_rows < 3:
-        rows = table.num_rows
-        raise InputError(f"{table.source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
+    if rows < 3:
+        raise InputError(f"{source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
 
 
 def left_out_in_words(table: ForFitting) -> list[str]:
