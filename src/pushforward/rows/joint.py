@@ -12,7 +12,7 @@ from pushforward.rows.heads import Heads, integers
 from pushforward.rows.network import RowNetwork
 from pushforward.specification import Specified, hold_structure
 
-MOST_HIDDEN = 0.2  # share of a row's cells that are hidden in training, drawn from 0 to this for each row
+MOST_HIDDEN = 0.3  # share of a row's cells that are hidden in training, drawn from 0 to this for each row
 
 
 class RowJoint(Specified, nn.Module):

@@ -38,6 +38,7 @@ FEW_ROWS = 2_000
 HURRIED_SECONDS = 20
 MANY_ROWS = 200_000
 LEARNING_RATE = 5e-3
+WEIGHT_DECAY = 0.3  # what keeps networks of this size from learning rows by heart
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def fit_rows(
     options: dict[str, Any] = {
         "num_steps": num_steps, "seed": seed, "resume": resume, "device": device, "progress": progress,
         "validation": None if split.validation is None else split.validation.cells, "optimizer": "adamw",
-        "learning_rate": LEARNING_RATE, "batch_size": _batch_size(len(train)),
+        "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "batch_size": _batch_size(len(train)),
         "raise_dropout": split.validation is not None,
     }  # fmt: skip
     shares = [None, None] if max_seconds is None else [max_seconds * SHARE_OF_JOINT, max_seconds * (1 - SHARE_OF_JOINT)]
@@ -237,5 +238,5 @@ def _density(
     marked = [d for d, one in enumerate(columns.values()) if one.missing and d >= num_context]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        joint = RowJoint(**options, marked=marked, dropout=0.3 if few else 0.0)
-        return RowDensity(joint, RowQuestions(**options, dropout=0.2 if few else 0.0))
+        joint = RowJoint(**options, marked=marked, dropout=0.3 if few else 0.1)
+        return RowDensity(joint, RowQuestions(**options, dropout=0.3 if few else 0.1))

@@ -1,0 +1,1 @@
+"""Studies of tables as people have them."""
