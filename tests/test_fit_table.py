@@ -60,7 +60,7 @@ def test_a_column_that_varies_in_held_out_rows_alone_is_refused():
 
 
 def test_an_unknown_recipe_is_refused_with_the_recipes_there_are():
-    with pytest.raises(InputError, match=r'there is no recipe "glw" \(recipes: auto, nice, realnvp'):
+    with pytest.raises(InputError, match=r'there is no recipe "glw" \(recipes: auto, flow, nice, realnvp'):
         fit_quickly(RNG.normal(size=(50, 2)), recipe="glw")
 
 

@@ -19,8 +19,8 @@ def test_the_readmes_table_in_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(shorter, "README.md", "exec"), names)
-    assert names["table"].columns == ["east", "north", "log_prob"]
-    assert {path.name for path in tmp_path.iterdir()} == {"hexagon.safetensors", "report.html"}
+    assert names["table"].columns == ["kind", "trips", "paid", "speed", "load", "log_prob"]
+    assert {path.name for path in tmp_path.iterdir()} == {"vans.safetensors", "report.html"}
     assert "NLL, nats" in capsys.readouterr().out
 
 

@@ -43,7 +43,7 @@ def fit(
 
     Args:
         data: File (csv, tsv, txt, dat, jsonl, xlsx, parquet, arrow, npy, npz) or built-in name.
-        recipe: auto; or nice, realnvp, maf, iaf, nsf, planar, cnf: numbers only.
+        recipe: auto; or flow, nice, realnvp, maf, iaf, nsf, planar, cnf: all real.
         context: Columns to condition on, separated by commas.
         columns: Columns to fit besides, all by default; or kinds (zip=category).
         drop: Columns to leave out.

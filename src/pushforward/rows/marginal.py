@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST_KNOTS = 64
+MOST_BEYOND = 700.0  # of z beyond the outer knots, so that x stays finite
 FEWEST_PER_KNOT = 40  # values between two knots: fewer would put the noise of the sample into the scale
 
 
@@ -13,7 +14,8 @@ class Marginal:
     """A monotone rational-quadratic spline through quantiles: x -> z, z about standard normal.
 
     A column's edges, spikes and tails are in its marginal, which is learned here from ranks at once, so that a network
-    has only the dependence on other columns to learn. Beyond the outer knots the map is linear. The spline is that of
+    has only the dependence on other columns to learn. Beyond the outer knots z grows with the logarithm: tails of
+    the density are powers, and no outlier decides a likelihood. The spline is that of
     arXiv:1906.04032, eqs. 4-8, with the slopes at the knots from their neighbours (harmonic means).
 
     Attributes:
@@ -49,8 +51,7 @@ class Marginal:
 
     def to_z(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return z and log(dz/dx) at x, any shape."""
-        z, slope = _spline(x, self.x, self.z, self._slopes)
-        return z, np.log(slope)
+        return _spline(x, self.x, self.z, self._slopes)
 
     def to_x(self, z: np.ndarray) -> np.ndarray:
         """Return the x whose image is z, any shape."""
@@ -70,25 +71,28 @@ def _two_knots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spline(x: np.ndarray, xs: np.ndarray, zs: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return z and log(dz/dx); slopes are counted in units of the bin's own, so that no scale is too small or large."""
     k = np.clip(np.searchsorted(xs, x, side="right") - 1, 0, len(xs) - 2)
     w, h = (xs[1:] - xs[:-1])[k], (zs[1:] - zs[:-1])[k]
-    d0, d1, s = d[k], d[k + 1], h / w
+    s = h / w
+    r0, r1 = d[k] / s, d[k + 1] / s
     t = np.clip((x - xs[k]) / w, 0, 1)
     rest = t * (1 - t)
-    below = s + (d0 + d1 - 2 * s) * rest
-    z = zs[k] + h * (s * t * t + d0 * rest) / below
-    slope = s * s * (d1 * t * t + 2 * s * rest + d0 * (1 - t) ** 2) / below**2
-    z = z + np.where(x < xs[0], (x - xs[0]) * d[0], 0) + np.where(x > xs[-1], (x - xs[-1]) * d[-1], 0)
-    return z, slope
+    below = 1 + (r0 + r1 - 2) * rest
+    z = zs[k] + h * (t * t + r0 * rest) / below
+    log_slope = np.log(s) + np.log(r1 * t * t + 2 * rest + r0 * (1 - t) ** 2) - 2 * np.log(below)
+    outside = np.log1p(np.maximum(xs[0] - x, 0) * d[0] + np.maximum(x - xs[-1], 0) * d[-1])
+    return z + np.where(x < xs[0], -outside, outside), log_slope - outside
 
 
 def _inverse(z: np.ndarray, xs: np.ndarray, zs: np.ndarray, d: np.ndarray) -> np.ndarray:
     k = np.clip(np.searchsorted(zs, z, side="right") - 1, 0, len(zs) - 2)
     w, h = (xs[1:] - xs[:-1])[k], (zs[1:] - zs[:-1])[k]
-    d0, d1, s = d[k], d[k + 1], h / w
+    s = h / w
+    r0, r1 = d[k] / s, d[k + 1] / s
     rise = np.clip((z - zs[k]) / h, 0, 1)
-    bend = rise * (d0 + d1 - 2 * s)
-    a, b, c = s - d0 + bend, d0 - bend, -s * rise
+    bend = rise * (r0 + r1 - 2)
+    a, b, c = 1 - r0 + bend, r0 - bend, -rise
     t = np.clip(2 * c / (-b - np.sqrt(np.maximum(b * b - 4 * a * c, 0))), 0, 1)
-    x = xs[k] + w * t
-    return x + np.where(z < zs[0], (z - zs[0]) / d[0], 0) + np.where(z > zs[-1], (z - zs[-1]) / d[-1], 0)
+    low, high = (np.expm1(np.clip(beyond, 0, MOST_BEYOND)) for beyond in (zs[0] - z, z - zs[-1]))
+    return xs[k] + w * t - low / d[0] + high / d[-1]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import choose, listing, which
+from pushforward.tables.fitted_columns import type_of
 from pushforward.tables.kinds import MODELLED, Kind, kind_of
 from pushforward.tables.number_text import NumberStyle, style_of, to_numbers
 from pushforward.tables.row_numbers import numbers_the_rows
@@ -89,7 +90,7 @@ def read_columns(
         if why is None and twin is not None and name not in asked:
             why = f'every cell is that of "{twin.name}"'
         if why is None:
-            used.append(ReadColumn(name, kind, values, "" if cells.delimiter else _type(frame[name])))
+            used.append(ReadColumn(name, kind, values, "" if cells.delimiter else type_of(frame[name])))
         else:
             left_out.append(LeftOut(name, why))
     if not used:
@@ -142,10 +143,6 @@ def _row_numbers(cells: "pl.Series", place: int, width: int, table: Cells) -> st
 
 def _identical(one: "pl.Series", other: "pl.Series") -> bool:
     return one.dtype == other.dtype and one.null_count() == other.null_count() and one.equals(other, null_equal=True)
-
-
-def _type(cells: "pl.Series") -> str:
-    return str(cells.dtype.base_type())
 
 
 def said_of(columns: Sequence[ReadColumn]) -> list[str]:

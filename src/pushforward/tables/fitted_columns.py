@@ -6,12 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError
-from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
+from pushforward.tables.encoders import CategoryEncoder, Encoder, NumberEncoder, encoder_from
 from pushforward.tables.kinds import Kind
 from pushforward.tables.schema import Column
 
 if TYPE_CHECKING:
     import polars as pl
+
+PLAIN_TYPES = {
+    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64", "Boolean", "String",
+    "Categorical", "Date", "Time",
+}  # fmt: skip
+
+
+def type_of(cells: "pl.Series") -> str:
+    """Return what a file keeps of the type of cells: its name, of moments unit and zone, too."""
+    import polars as pl
+
+    dtype = cells.dtype
+    if isinstance(dtype, pl.Datetime):
+        return f"Datetime|{dtype.time_unit}|{dtype.time_zone or ''}"
+    return str(dtype.base_type())
 
 
 @dataclass(frozen=True)
@@ -44,10 +59,14 @@ class FittedColumn:
         """Return cells in the type that the table had."""
         import polars as pl
 
-        own = getattr(pl, self.dtype, None) if self.dtype else None
-        if own is None or cells.dtype == own:
-            return cells
-        return cells.cast(own, strict=False)
+        if self.dtype == "Enum" and isinstance(self.encoder, CategoryEncoder):
+            return cells.cast(pl.Enum(self.encoder.values))
+        if self.dtype.startswith("Datetime") and cells.dtype == pl.Datetime:
+            _, unit, zone = self.dtype.split("|")
+            cells = cells.dt.cast_time_unit(unit)  # type: ignore[arg-type]
+            return cells.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else cells
+        own = getattr(pl, self.dtype, None) if self.dtype in PLAIN_TYPES else None
+        return cells if own is None or cells.dtype == own else cells.cast(own, strict=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, the name left out."""

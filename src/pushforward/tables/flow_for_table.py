@@ -13,13 +13,14 @@ from pushforward.numerics.default_device import on_the_cpu
 from pushforward.tables.splitting import Part
 from pushforward.transforms import Asinh
 
+FLOW = "flow"  # what auto takes for real columns, whatever the columns are
 FEW_FEATURES = 8
 FRESH_POINTS = 100_000
 
 
 def check_recipe(recipe: str) -> None:
     """Raise InputError unless there is such a recipe."""
-    names = ["auto", *recipes.RECIPES]
+    names = ["auto", FLOW, *recipes.RECIPES]
     if recipe not in names:
         raise InputError(f'there is no recipe "{recipe}" (recipes: {", ".join(names)})')
 
@@ -29,7 +30,7 @@ def build(recipe: str, train: Part, *, max_seconds: float | None, seed: int) -> 
     """Return a new flow for these rows; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if recipe == "auto":
+        if recipe in ("auto", FLOW):
             return recipes.auto(train.x, train.context, max_seconds=max_seconds)
         features, context_features = train.x.shape[1], 0 if train.context is None else train.context.shape[1]
         options: dict[str, Any] = {"context_features": context_features, "preprocessing": [Asinh(features)]}
@@ -43,7 +44,7 @@ def build(recipe: str, train: Part, *, max_seconds: float | None, seed: int) -> 
 def training_of(recipe: str, flow: Flow, *, validated: bool) -> dict[str, Any]:
     """Return the options that a recipe's flow is trained with; `validated`: there are held-out rows to go by."""
     options: dict[str, Any] = {"loss": loss_of(recipe)}
-    if recipe == "auto":
+    if recipe in ("auto", FLOW):
         has_dropout = any(isinstance(module, nn.Dropout) for module in flow.modules())  # one column needs no networks
         options |= {"optimizer": "adamw", "raise_dropout": validated and has_dropout}
     return options

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 NO_QUESTIONS = (
-    "the model is a flow over real columns, which answers no questions about some of them (fit with questions=True)"
+    "the model is a flow over real columns, which answers no questions about some of them (give those that are to be"
+    " known as context= when it is fitted)"
 )
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
-from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out
+from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out, style_of_text
 from pushforward.tables.columns import Table, names_in
+from pushforward.tables.csv_dialect import NAMES
 from pushforward.tables.encoders import ATOM_SHARE, FEWEST_OF_AN_ATOM, TIED
 from pushforward.tables.from_anything import as_cells, as_table
 from pushforward.tables.kinds import Kind
@@ -80,6 +81,9 @@ def for_fitting(
     if wanted is not None and not names_in(wanted, cells.frame.columns):
         raise InputError("columns= names no column (leave it out to take all)")
     asked = None if wanted is None else list(dict.fromkeys([*names_in(wanted, cells.frame.columns), *given]))
+    notes = cells.notes
+    if (style := style_of_text(cells.frame, cells.delimiter)) is not None:
+        notes = (*notes, f"{NAMES[cells.delimiter or ',']} separate the cells, {style.note}")
     read, left_out = read_columns(cells, columns=asked, drop=drop, kinds=kinds, missing=words, keep=given)
     if strict and left_out:
         raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
@@ -92,7 +96,7 @@ def for_fitting(
     if not kinds and all(_is_real(one) for one in modelled) and all(_is_number(one) for one in read):
         numbers = cells.numbers([one.name for one in read])
     return ForFitting(
-        cells.source, tuple(read), tuple(left_out), tuple(given), cells.notes if numbers is None else numbers.notes,
+        cells.source, tuple(read), tuple(left_out), tuple(given), notes if numbers is None else numbers.notes,
         cells.kind, words, numbers,
     )  # fmt: skip
 

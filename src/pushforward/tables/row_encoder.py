@@ -71,7 +71,7 @@ class RowEncoder:
             cells[:, 0, d], cells[:, 1, d], cells[:, 2, d] = encoded.code, encoded.z, encoded.half
             log_slope[:, d] = np.where(encoded.code < 0, 0.0, encoded.log_slope)
             unknown |= strange
-        return Rows(torch.from_numpy(cells.reshape(n, -1)), log_slope, unknown)
+        return Rows(torch.from_numpy(cells.reshape(n, 3 * width)), log_slope, unknown)
 
     def decode(self, code: Tensor, z: Tensor) -> "pl.DataFrame":
         """Return codes and places, (n, D) each, as a frame of values."""

@@ -151,7 +151,13 @@ class RowLaw:
             code, z = self.density.questions.fill(rows.cells, self.encoder.places, **options)
         drawn = self.encoder.decode(code, z)
         if known is not None:  # as they were given, whatever the columns hold
-            drawn = drawn.with_columns(known[np.repeat(np.arange(known.height), n)])
+            known = known[np.repeat(np.arange(known.height), n)]
+            drawn = drawn.with_columns(
+                known[name]
+                if name in self.schema.context
+                else known[name].fill_null(drawn[name].cast(known[name].dtype))
+                for name in known.columns
+            )
         return self._typed(drawn)
 
     def impute(self, data: Any, *, num: int, seed: int | None) -> "pl.DataFrame":

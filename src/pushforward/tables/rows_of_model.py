@@ -15,6 +15,8 @@ from pushforward.tables.text_kinds import MISSING, read_again, without_missing
 if TYPE_CHECKING:
     import polars as pl
 
+NAMES = {"real": "number", "integer": "number", "boolean": "truth value", "moment": "date and time"}
+
 
 def values_of(
     cells: Cells, columns: Mapping[str, FittedColumn], wanted: Sequence[str], *, missing: Collection[str] = ()
@@ -56,7 +58,7 @@ def _values(
                 written = f" written {column.kind.form}" if column.kind.form else ""
                 raise InputError(
                     f'{table.source}: column "{column.name}", {table.place(row + 1)}: {quoted(cells[row])} is no'
-                    f" {column.kind.name}{written}, as the column was when the model was fitted"
+                    f" {NAMES.get(column.kind.name, column.kind.name)}{written}, as the column was when the model was fitted"
                 )
             return values.cast(pl.Int64) if column.kind.name == "integer" and _whole(values) else values
     try:

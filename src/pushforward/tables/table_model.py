@@ -112,7 +112,8 @@ class TableModel(InWords, Asked):
             drop: Columns to leave out, by name likewise.
             missing: Words or numbers, such as "-999", that stand for missing cells besides the usual ones (NA, ?, ...).
             strict: Refuse a table of which a column would be left out.
-            recipe: "auto", or a name in `pf.recipes.RECIPES`, which takes all columns as real and no missing cells.
+            recipe: "auto"; or "flow", which takes all columns as real and no missing cells, as does a name in
+                `pf.recipes.RECIPES`.
             max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
                 depends on the machine and what else it does, so two such runs differ.
             num_steps: Number of training steps: the run is then the same each time, on one machine.

@@ -173,4 +173,4 @@ def looks_like_prose(distinct: "pl.Series") -> bool:
     return bool(length > 30 or sentences > 0.5)
 
 
-IDENTIFIER = re.compile(r"(^|[_ .])(id|ids|uuid|guid|key|index|rownames?|row_?id|nr|no|number)$|^x?1?$", re.IGNORECASE)
+IDENTIFIER = re.compile(r"(^|[_ .])(id|ids|uuid|guid|key|index|rownames?|row_?id|nr|no|number)$", re.IGNORECASE)
