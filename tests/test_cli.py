@@ -263,7 +263,10 @@ def test_resuming_with_other_options_is_refused(run, plain):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--recipe", "glw"], 'there is no recipe "glw" (recipes: auto, flow, nice, realnvp, maf, iaf, nsf, planar, cnf)'),
+        (
+            ["--recipe", "glw"],
+            'there is no recipe "glw" (recipes: auto, flow, nice, realnvp, maf, iaf, nsf, planar, cnf)',
+        ),
         (["--context", "incme"], 't.csv: there is no column "incme"; did you mean "income"?'),
         (["--context", "age,income"], "every column is context, none is left to fit"),
         (["--max-seconds", "0"], "--max-seconds must be positive; got 0"),

@@ -35,10 +35,10 @@ MAX_SECONDS = 60.0
 QUESTIONS = "questions"  # the folder of their checkpoint, in that of the joint's
 SHARE_OF_JOINT = 0.6  # of the time
 FEW_ROWS = 2_000
-HURRIED_SECONDS = 20
+HURRIED_SECONDS, A_WHILE = 20, 90  # narrower networks take more steps, which is worth more until steps are many
 MANY_ROWS = 200_000
-LEARNING_RATE = 5e-3
-WEIGHT_DECAY = 0.3  # what keeps networks of this size from learning rows by heart
+LEARNING_RATE = 8e-3
+WEIGHT_DECAY = 0.2  # what keeps networks of this size from learning rows by heart
 
 
 @dataclass(frozen=True)
@@ -230,10 +230,11 @@ def _density(
 ) -> RowDensity:
     """Return a new density for so many rows; its initial weights depend on the seed alone."""
     few, hurried = rows < FEW_ROWS, max_seconds is not None and max_seconds < HURRIED_SECONDS
+    width = 128 if few or hurried else 256 if max_seconds is None or max_seconds > A_WHILE else 192
     encoders = [column.encoder for column in columns.values()]
     options: dict[str, Any] = {
         "num_codes": [one.num_codes for one in encoders], "numbers": [one.is_number for one in encoders],
-        "num_context": num_context, "width": 128 if few or hurried else 256,
+        "num_context": num_context, "width": width,
     }  # fmt: skip
     marked = [d for d, one in enumerate(columns.values()) if one.missing and d >= num_context]
     with torch.random.fork_rng(devices=[]):

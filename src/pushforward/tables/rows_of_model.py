@@ -55,10 +55,11 @@ def _values(
                 bad = bad | (values.is_infinite() | values.is_nan()).fill_null(False)
             if bad.any():
                 row = int(bad.arg_max() or 0)
+                what = NAMES.get(column.kind.name, column.kind.name)
                 written = f" written {column.kind.form}" if column.kind.form else ""
                 raise InputError(
                     f'{table.source}: column "{column.name}", {table.place(row + 1)}: {quoted(cells[row])} is no'
-                    f" {NAMES.get(column.kind.name, column.kind.name)}{written}, as the column was when the model was fitted"
+                    f" {what}{written}, as the column was when the model was fitted"
                 )
             return values.cast(pl.Int64) if column.kind.name == "integer" and _whole(values) else values
     try:

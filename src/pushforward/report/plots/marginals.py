@@ -53,7 +53,7 @@ def marginals(columns: Sequence[Marginal]) -> Picture:
     across = min(ACROSS, len(columns))
     down = -(-len(columns) // across)
     figure = Picture(figsize=(2.5 * across + 0.3, 1.9 * down + 0.5), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False).flat
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
     for axes, column in zip(panels, columns, strict=False):
         numbers = column.data.dtype.kind in "fiub"
         (_histogram if numbers else _bars)(axes, column)
@@ -62,7 +62,7 @@ def marginals(columns: Sequence[Marginal]) -> Picture:
         if numbers:
             axes.set_yticks([])
         tidy(axes)
-    for axes in list(panels):
+    for axes in panels[len(columns) :]:
         axes.set_axis_off()
     handles = [Line2D([], [], color=c, linewidth=3, label=n) for c, n in ((DATA, "data"), (SAMPLES, "samples"))]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)

@@ -1,1 +1,0 @@
-"""Studies of tables as people have them."""
