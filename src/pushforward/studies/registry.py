@@ -115,4 +115,10 @@ STUDIES = {
         "a variational autoencoder on binarized MNIST under five priors, flows among them",
         minutes=48,
     ),
+    "tables": Study(
+        "tables.whole_rows",
+        "whole rows of mixed tables: samples judged by trees, probabilities and imputed cells against a known law",
+        minutes=40,
+        one_seed=(17, 5),
+    ),
 }
