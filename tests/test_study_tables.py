@@ -1,7 +1,9 @@
 """The study `tables`: what its judges see in rows of which the answer is known, its tables, peers and short form."""
 
+import importlib
 import json
 import sys
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +222,42 @@ def test_the_short_form_judges_samples_probabilities_and_imputed_cells(tmp_path,
     (judged,) = numbers["known_law"]["samples_and_imputation"]
     assert set(judged["tests"]) == {"model", "law", "independent"}
     assert {block.title for block in record.blocks if block.kind == "picture"} == {"score-mixed", "columns-mixed"}
+
+
+# ---- the list of other real tables -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real_tables(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    return importlib.import_module("real_tables")
+
+
+def test_cells_beyond_the_range_or_in_unknown_categories_are_outside(real_tables):
+    rows = pl.DataFrame(
+        {"x": [1, 2, None], "kind": ["a", "b", None], "day": [date(2020, 1, 1), date(2020, 1, 3), None]}
+    )
+    assert real_tables.share_outside(rows, rows) == 0
+    drawn = pl.DataFrame({"x": [0, 2], "kind": ["c", "b"], "day": [date(2020, 1, 2), date(2020, 1, 4)]})
+    assert real_tables.share_outside(rows, drawn) == 3 / 6
+
+
+def test_a_table_is_measured_or_it_is_said_why_not(real_tables, rows):
+    found = real_tables.measure(rows, seconds=1, seed=0, fit=lambda rows, **options: Stub(rows))
+    assert (found["fits"], found["outside"], found["rows"]) == (True, 0, 1_500)
+    assert found["auc"] > 0.6 > found["auc_of_halves"]
+
+    def refuse(rows, **options):
+        raise InputError("it holds text")
+
+    refused = real_tables.measure(rows, seconds=1, seed=0, fit=refuse)
+    assert (refused["fits"], refused["why"]) == (False, "it holds text")
+    assert real_tables.line("a", refused).endswith("not fitted: it holds text")
+
+
+def test_labels_of_rows_are_left_out_and_long_tables_cut(real_tables, monkeypatch):
+    monkeypatch.setattr(real_tables, "MOST_ROWS", 5)
+    kept = real_tables.prepared(pl.DataFrame({"rownames": range(9), "x": range(9)}))
+    assert kept.columns == ["x"]
+    assert kept["x"].is_sorted()
+    assert kept.height == 5

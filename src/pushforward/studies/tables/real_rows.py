@@ -35,8 +35,8 @@ def compare(record: Record, name: str, rows: "pl.DataFrame", held: "pl.DataFrame
             {who: (score.fit_seconds, score.c2st) for who, score in others.items()},
             levels,
         ),
-        f"{name}: detection score against seconds of fit on two CPU cores; lines: held-out rows, columns drawn by "
-        f"themselves, and what {published.WHERE} reports.",
+        f"{name}: detection score against seconds of fit; lines: held-out rows, columns drawn by themselves"
+        f"{f', and what others report ({published.WHERE})' if name in published.SCORES else ''}.",
     )
     record.picture(
         f"columns-{name}", table_figures.columns(rows, samples), f"{name}: each column of training rows and samples."
@@ -98,7 +98,7 @@ def _report(record: Record, name: str, rows: "pl.DataFrame", scores: Mapping[str
         "and to draw as many rows.",
         ["rows of", *(head for head, _ in COLUMNS), "measured"],
         [[who, *cells(COLUMNS, found), "here"] for who, found in scores.items()]
-        + [[who, score, "", "", "", published.WHERE] for who, score in reported.items()],
+        + [[who, f"{score:.3f}", "", "", "", published.WHERE] for who, score in reported.items()],
     )
     ours = {who: mean(found, "c2st") for who, found in scores.items() if who.startswith("ours")}
     best = max(ours, key=ours.__getitem__)

@@ -76,6 +76,9 @@ def _numbers(axes: Axes, both: Sequence[Any]) -> None:
     few = distinct[(distinct >= low) & (distinct <= high)]
     if len(few) <= BINS:  # a bin for each value
         edges = np.concatenate([few[:1] - 0.5, (few[1:] + few[:-1]) / 2, few[-1:] + 0.5])
+    elif both[0].dtype.is_integer():  # bins of equally many values each
+        width = int(np.ceil((high - low + 1) / BINS))
+        edges = np.arange(low - 0.5, high + width, width)
     else:
         edges = np.linspace(low, high, BINS + 1)
     for (label, colour, _), one in zip(WHO, values, strict=True):
