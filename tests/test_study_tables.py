@@ -1,5 +1,6 @@
 """The study `tables`: what its judges see in rows of which the answer is known, its tables, peers and short form."""
 
+import hashlib
 import importlib
 import json
 import sys
@@ -148,6 +149,18 @@ def test_the_users_census_becomes_the_archives():
     assert sources._in_archives_form("adult", text) == (
         "39, State-gov, 77516, Bachelors, 13, Never, Adm, Not, White, Female, 2174, 0, 40, US, <=50K\n\n"
     )
+
+
+def test_a_download_is_checked_and_read_as_the_users_file_is(tmp_path, monkeypatch):
+    (tmp_path / "adult.data").write_text("39, State-gov, 7, B, 13, N, A, ?, White, Male, 2, 0, 40, US, <=50K\n\n")
+    monkeypatch.delenv(sources.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr("pooch.retrieve", lambda address, *rest, **options: [str(tmp_path / "adult.data")])
+    with pytest.raises(InputError, match="another checksum, so it is not the table adult"):
+        sources.real_table("adult")
+    digest = hashlib.sha256((tmp_path / "adult.data").read_bytes()).hexdigest()
+    monkeypatch.setitem(sources.SOURCES, "adult", sources.SOURCES["adult"]._replace(sha256=digest))
+    row = sources.real_table("adult").row(0, named=True)
+    assert (row["age"], row["workclass"], row["relationship"], row["sex"]) == (39, "State-gov", "?", "Male")
 
 
 def test_the_split_is_the_same_each_time_and_parts_all_rows():

@@ -64,7 +64,8 @@ def measure(record: Record) -> None:
 
 def excess_of(model: RowModel, law: MixedLaw, rows: "pl.DataFrame", given: Sequence[str] = ()) -> Score:
     """Return the mean of log p(true) - log p(model) over rows, and its standard error; nats."""
-    difference = law.log_prob(rows, given=given) - np.asarray(model.log_prob(rows, given=list(given)))
+    ours = model.log_prob(rows, given=list(given)) if given else model.log_prob(rows)
+    difference = law.log_prob(rows, given=given) - np.asarray(ours)
     return Score(excess=difference.mean(), standard_error=difference.std(ddof=1) / math.sqrt(len(difference)))
 
 

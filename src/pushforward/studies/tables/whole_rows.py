@@ -36,14 +36,12 @@ def run(record: Record) -> None:
 
 def _tables(record: Record) -> "dict[str, pl.DataFrame]":
     """Return the real tables that can be had; the short form has rows of the known law in their place."""
-    import polars as pl
-
     if record.quick:
         return {"mixed": mixed_table(400, missing=0.0, seed=record.seed)[0]}
     found = {}
     for name in SOURCES:
         try:
-            found[name] = real_table(name).with_columns(pl.col(pl.String).fill_null(UNKNOWN))
+            found[name] = real_table(name)
         except InputError as error:
             record.text(f"{name} is left out: {error}.")
     return found
