@@ -8,7 +8,7 @@ CODE := src tests benchmarks notebooks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo play test test-browser lint notebooks bench test-gpu bench-gpu clean help
+.PHONY: demo play test test-browser lint notebooks bench table-peers test-gpu bench-gpu clean help
 
 help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint   style, types, import order, doctests"
 	@echo "make notebooks  exercises, and solved notebooks, executed (QUICK=1: with small sizes)"
 	@echo "make bench  speed against zuko, nflows, normflows, FrEIA, FlowJAX and torchdiffeq"
+	@echo "make table-peers  the environment in which pushforward study tables runs other libraries' models"
 	@echo "make test-gpu   the tests that need a GPU, and nothing else (torch with CUDA in the environment)"
 	@echo "make bench-gpu  speed on a GPU"
 	@echo "make clean  delete the environments and what the demo wrote"
@@ -55,6 +56,8 @@ bench: $(READY) .venv-peers/.ready
 	.venv-peers/bin/python benchmarks/run.py --out bench.json
 	.venv-peers/bin/python benchmarks/race.py --out race.json
 
+table-peers: .venv-table-peers/.ready
+
 # A torch that knows the GPU is the machine's own affair: these two use the Python that is named, as it is.
 test-gpu:
 	PYTHONPATH=src:tests $(PYTHON) -m pytest -q tests/gpu
@@ -75,5 +78,10 @@ $(READY): pyproject.toml constraints.txt
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt -e .
 	@touch $@
 
+.venv-table-peers/.ready: benchmarks/requirements-tables.txt pyproject.toml
+	$(PYTHON) -m venv .venv-table-peers
+	.venv-table-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements-tables.txt -e ".[studies]"
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-peers pushforward-out
+	rm -rf .venv .venv-peers .venv-table-peers pushforward-out

@@ -1,0 +1,1 @@
+"""The study of mixed tables: how well whole rows are modelled."""
