@@ -17,8 +17,7 @@ from pushforward.numerics.threads import threads
 from pushforward.transforms import Compose, Transform
 from pushforward.transforms.base import check_transforms
 
-# Share of the rows left out at each end of a trimmed mean.
-_TRIM = 0.01
+_TRIM = 0.01  # share of the rows left out at each end of a trimmed mean
 
 
 class HasLogProb(Protocol):

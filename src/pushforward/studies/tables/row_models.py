@@ -37,9 +37,7 @@ def fit_ours(rows: "pl.DataFrame", seconds: float, seed: int) -> RowModel:
     """Fit `TableModel` to all rows but those that choose its weights."""
     import pushforward as pf
 
-    return pf.TableModel.fit(  # type: ignore[return-value]
-        rows, max_seconds=seconds, seed=seed, test=0, progress=False, notify=lambda line: None
-    )
+    return pf.TableModel.fit(rows, max_seconds=seconds, seed=seed, test=0, progress=False, notify=lambda line: None)
 
 
 def timed(rows: "pl.DataFrame", num_rows: int, seconds: float, seed: int) -> Drawn:
