@@ -20,14 +20,14 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 59.95 else f"{minutes} min {rest} s"
 
 
-def verdict(other: str, gain: "Score") -> str:
+def verdict(other: str, gain: "Score", *, called: str = "this flow") -> str:
     """Say in one sentence whether a flow beats another density, given what it gains over it on the same rows."""
     difference, error = abs(gain.mean), gain.standard_error
     if not math.isfinite(gain.mean):
         return f"no difference to the best of the others ({other}) can be told: a row lies outside the support of one"
     figures = f"{number(difference)} ± {number(error)} nats a row, over the same rows"
     if difference <= 2 * error:
-        return f"the best of the others ({other}) does as well as this flow: the difference is {figures}"
+        return f"the best of the others ({other}) does as well as {called}: the difference is {figures}"
     if gain.mean > 0:
-        return f"this flow is better than the best of the others ({other}) by {figures}"
-    return f"one of the others ({other}) is better than this flow by {figures}: train longer, or use that one"
+        return f"{called} is better than the best of the others ({other}) by {figures}"
+    return f"one of the others ({other}) is better than {called} by {figures}: train longer, or use that one"

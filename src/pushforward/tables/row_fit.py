@@ -128,7 +128,7 @@ class RowFit:
     @property
     def verdict(self) -> str:
         """How the law does beside the best of the baselines, in one sentence."""
-        return verdict(*self._compared[1])
+        return verdict(*self._compared[1], called="this model")
 
     @cached_property
     def _compared(self) -> tuple[dict[str, Score], tuple[str, Score]]:
