@@ -8,7 +8,7 @@ import pytest
 
 from pushforward.errors import InputError
 from pushforward.tables.column_kinds import read_columns, said_of, said_of_left_out
-from pushforward.tables.from_anything import as_cells
+from pushforward.tables.from_anything import read_cells
 from pushforward.tables.kinds import kind_of
 from pushforward.tables.text_kinds import written
 
@@ -150,7 +150,7 @@ def test_a_table_with_the_troubles_that_people_have(tmp_path):
     body = [line.replace(line.split(";")[1], f"{line.split(';')[1]}{k}") for k in range(6) for line in rows[1:]]
     numbered = [f"{k};{line.split(';', 1)[1]}" for k, line in enumerate(body, 1)]
     path.write_bytes("\n".join([rows[0], *numbered]).replace("Ann", "Ännchen").encode("cp1252"))
-    cells = as_cells(path)
+    cells = read_cells(path)
     assert any("cp1252" in note or "Latin" in note or "Windows" in note for note in cells.notes)
     used, left_out = read_columns(cells)
     assert {one.name: one.kind.name for one in used} == {
@@ -168,7 +168,7 @@ def test_a_table_with_the_troubles_that_people_have(tmp_path):
 
 def test_columns_are_chosen_dropped_and_given_kinds():
     frame = pl.DataFrame({"id": range(30), "zip": [94110, 94111] * 15, "x": np.arange(30) / 7, "k": [1] * 30})
-    cells = as_cells(frame)
+    cells = read_cells(frame)
     assert [one.name for one in read_columns(cells)[0]] == ["zip", "x"]
     used, _ = read_columns(cells, kinds={"zip": "category"}, drop="x")
     assert [(one.name, one.kind.name) for one in used] == [("zip", "category")]
@@ -179,11 +179,11 @@ def test_columns_are_chosen_dropped_and_given_kinds():
     with pytest.raises(InputError, match='column "k" cannot be modelled: constant'):
         read_columns(cells, columns="k,x")
     with pytest.raises(InputError, match="no column is left to fit"):
-        read_columns(as_cells(pl.DataFrame({"k": [1, 1, 1]})))
+        read_columns(read_cells(pl.DataFrame({"k": [1, 1, 1]})))
 
 
 def test_a_copy_of_a_column_is_left_out():
     frame = pl.DataFrame({"a": [1.5, 2.5, None], "b": [1.5, 2.5, None], "c": [1.5, 2.5, 3.5]})
-    used, left_out = read_columns(as_cells(frame))
+    used, left_out = read_columns(read_cells(frame))
     assert [one.name for one in used] == ["a", "c"]
     assert str(left_out[0]) == '"b" is left out: every cell is that of "a"'

@@ -11,7 +11,7 @@ from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
 from pushforward.tables.for_fitting import ForFitting, for_fitting, of_numbers
-from pushforward.tables.from_anything import as_cells
+from pushforward.tables.from_anything import read_cells
 from pushforward.tables.table_checks import check_for_fitting
 
 TOY_POINTS = 1_000_000
@@ -57,7 +57,7 @@ def table_to_fit(
 def rows_to_score(data: str) -> tuple[Cells | Table, Density | None]:
     """Return the cells of a file; of a built-in data set fresh points, and their true density."""
     if not _is_built_in(data):
-        return as_cells(data), None
+        return read_cells(data), None
     density = TOYS[data](2).density
     if density.num_labels:
         points, labels = density.sample_with_labels(TOY_POINTS, 0)

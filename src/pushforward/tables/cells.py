@@ -1,50 +1,44 @@
-"""A table as it was read: every cell as it stands, of whatever kind, nothing demanded of any."""
+"""A table as it was read: names above cells of any kind, nothing demanded of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
-import numpy as np
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from pushforward.tables.columns import Table
-
-Numbers = Callable[["Cells", "str | Sequence[str] | None", "str | Sequence[str]"], "Table"]
+from pushforward.tables.number_text import NumberStyle, style_of, to_numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Rows and columns of a source that is a table, with unique names.
+    """What a reader hands over; `numbers_of` makes numbers of it, `read_columns` columns of every kind.
 
     Attributes:
-        frame: The cells: text where the source was text, null where a cell is empty; else of the source's types.
+        frame: A polars frame. Of a text file all cells are text, null where one is empty; of anything else they are
+            typed as they were.
         source: Where the rows came from, for messages.
-        to_numbers: What makes a table of numbers of them; raises for the first cell that is none.
         named: False where the source had no names and the columns are called x1, x2, ...
-        kind: As `Table.kind`.
-        delimiter: What separates the cells of a text; None for anything else.
+        kind: What was handed over, as `Table.kind`.
+        delimiter: What separates the cells of a text file; None for anything else.
         notes: What was taken for what where a file left a choice, one line each.
-        place: Given a row counted from 1, says where it is.
-        array: The source itself where it was an array.
+        place: Given a row counted from 1, says where it is: "row 3 (line 4)".
     """
 
-    frame: "pl.DataFrame"
+    frame: Any
     source: str
-    to_numbers: Numbers
     named: bool = True
     kind: str = "polars"
     delimiter: str | None = None
     notes: tuple[str, ...] = ()
     place: Callable[[int], str] = "row {}".format
-    array: np.ndarray | None = None
 
-    def numbers(self, columns: Any = None, drop: Any = ()) -> "Table":
-        """Return columns as numbers: `columns`, all by default, but for those to drop.
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(self.frame.columns)
 
-        Raises:
-            InputError: If a column is missing, or there are no rows.
-            TableProblems: If a cell of them is no finite number.
-        """
-        return self.to_numbers(self, columns, drop)
+    @cached_property
+    def style(self) -> NumberStyle | None:
+        """How the numbers of a text file are written; None where they are plain, or were no text."""
+        if self.delimiter is None:
+            return None
+        return style_of(self.frame, [to_numbers(column) for column in self.frame], self.delimiter)

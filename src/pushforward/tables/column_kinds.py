@@ -9,9 +9,8 @@ from pushforward.tables.cells import Cells
 from pushforward.tables.columns import choose, listing, which
 from pushforward.tables.fitted_columns import type_of
 from pushforward.tables.kinds import MODELLED, Kind, kind_of
-from pushforward.tables.number_text import NumberStyle, style_of, to_numbers
+from pushforward.tables.number_text import NumberStyle, to_numbers
 from pushforward.tables.row_numbers import numbers_the_rows
-from pushforward.tables.text_kinds import MISSING, without_missing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,7 +72,7 @@ def read_columns(
         else cells.frame.rename(dict(zip(cells.frame.columns, there, strict=True)))
     )
     asked = {*kinds, *keep, *(names if columns is not None else ())}
-    style = style_of_text(frame.select(name for name in there if name in names), cells.delimiter)
+    style = cells.style
     used: list[ReadColumn] = []
     left_out: list[LeftOut] = []
     for place, name in enumerate(name for name in there if name in names):
@@ -100,16 +99,6 @@ def read_columns(
     if unusable := [one for one in left_out if one.name in asked]:
         raise InputError(f'{source}: column "{unusable[0].name}" cannot be modelled: {unusable[0].why} (leave it out)')
     return used, left_out
-
-
-def style_of_text(frame: "pl.DataFrame", delimiter: str | None) -> NumberStyle | None:
-    """Return how numbers are written in the columns of a text; None where they are plain, or the table is no text."""
-    if delimiter is None:
-        return None
-    import polars as pl
-
-    text = pl.DataFrame([without_missing(column, MISSING) for column in frame])
-    return style_of(text, [to_numbers(column) for column in text], delimiter)
 
 
 def _kind(

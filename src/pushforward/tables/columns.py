@@ -21,7 +21,7 @@ class Table:
         source: Where the rows came from, for messages: a file's name, "data frame" or "array".
         named: False where the source had no names and the columns are called x1, x2, ...
         as_is: Everything that was read, other columns included, as `write_table(like=...)` writes it again: a polars
-            frame, an array (rows, all columns), or None where it is no more than `values`.
+            frame, or None where it is no more than `values`.
         delimiter: What separates the cells of a CSV file, whose `as_is` is text; None for anything else.
         kind: What was handed over, and `of_kind` makes of other rows: "polars" (of a file, too), "array",
             "tensor", or the name of another library of data frames.
@@ -42,9 +42,7 @@ class Table:
     @property
     def all_columns(self) -> tuple[str, ...]:
         """The names of all columns that were read, those left out of `values` included."""
-        if self.as_is is None:
-            return self.columns
-        return numbered(self.as_is.shape[1]) if isinstance(self.as_is, np.ndarray) else tuple(self.as_is.columns)
+        return self.columns if self.as_is is None else tuple(self.as_is.columns)
 
     def select(self, columns: str | Sequence[str]) -> "Table":
         """Return the table with these columns only, in this order.

@@ -20,32 +20,45 @@ class Lines:
         delimiter: Of one character.
         skipped: Lines of the file before the first one of `data`.
         notes: What was taken for what, one line each.
+        comments: Lines of the file between those of `data` that are left out, counted from 1.
     """
 
     data: bytes
     delimiter: str
     skipped: int
     notes: tuple[str, ...]
+    comments: tuple[int, ...] = ()
+
+    def number(self, line: int) -> int:
+        """Return the line of the file, counted from 1, that a line of `data` was."""
+        line += self.skipped
+        for comment in self.comments:
+            line += comment <= line
+        return line
 
 
 def lines_of(data: bytes, *, source: str) -> Lines:
-    """Return the table in a text: comma, semicolon, tab, bar or blanks between cells, "#" before leading comments.
+    """Return the table in a text: comma, semicolon, tab, bar or blanks between cells, "#" before comments.
 
     A first line `sep=;`, as spreadsheets write it, names the delimiter.
 
     The last comment is the header where it has a name for every cell of the first row, as `numpy.savetxt` writes it.
-    Rows that begin with a name, under a header that has one cell less, are R's: the names' column gets an empty name.
+    Below the header a line that begins with "#" is a comment unless it has as many cells as the header. Rows that begin
+    with a name, under a header that has one cell less, are R's: the names' column gets an empty name. A delimiter that
+    ends all rows but not the header, or the header alone, separates nothing.
 
     Raises:
         InputError: If there is no text, or it is in another encoding.
     """
     data, notes = _decoded(data, source=source)
-    comments = []
-    while data.startswith(b"#"):
+    comments: list[bytes] = []
+    skipped = 0
+    while data.startswith(b"#") or (comments and re.match(rb"\s*\n", data)):
         line, _, data = data.partition(b"\n")
-        comments.append(line)
-    if comments and not data.strip() and len(comments) == 1:
-        data, comments = comments.pop(), []  # a header that begins with "#", and no rows
+        comments += [line] if line.strip() else []
+        skipped += 1
+    if not data.strip() and len(comments) == 1:
+        data, comments, skipped = comments.pop(), [], 0  # a header that begins with "#", and no rows
     named = re.match(rb'"?sep=([,;|\t])"?\r?\n', data)
     data = data[named.end() :] if named else data
     if not data.strip():
@@ -53,20 +66,49 @@ def lines_of(data: bytes, *, source: str) -> Lines:
     delimiter = named[1].decode() if named else _delimiter(_sample(data))
     header = re.sub(rb"^#+", b"", comments[-1]).strip() if comments else b""
     cells = header.split(None if delimiter is None else delimiter.encode())
+    skipped += bool(named)
+    data, passed = _without_comments(data, delimiter)
+    between = tuple(line + skipped for line in passed)
     if delimiter is None:
         delimiter = "\t"
         data = re.sub(rb"(?m)^[ \t]+|[ \t\r]+$", b"", data)
         data = re.sub(rb'("[^"]*")|[ \t]+', lambda match: match[1] or b"\t", data)
-    rows = _sample(data)
-    width = rows[0].count(delimiter.encode()) + 1
-    skipped = len(comments) + bool(named)
+    width = _sample(data)[0].count(delimiter.encode()) + 1
     if comments and len(cells) == width and not all(is_number(cell.decode()) for cell in cells):
         data = delimiter.encode().join(cells) + b"\n" + data
         skipped -= 1
-    counts = {line.count(delimiter.encode()) + 1 for line in rows[1:]}
-    if len(rows) > 2 and counts == {width + 1}:
-        data = delimiter.encode() + data
-    return Lines(data, delimiter, skipped, notes)
+    return Lines(_header_as_long_as_rows(data, delimiter.encode()), delimiter, skipped, notes, between)
+
+
+def _header_as_long_as_rows(data: bytes, delimiter: bytes) -> bytes:
+    """Return the text with one delimiter more or less in its first line, if all lines below have one more or less."""
+    first, *below = _sample(data)
+    more = {line.count(delimiter) - first.count(delimiter) for line in below}
+    if len(below) < 2 or more not in ({1}, {-1}):
+        return data
+    if more == {-1}:
+        return re.sub(rb"^([^\n]*?)" + re.escape(delimiter) + rb"[ \t]*(\r?\n)", rb"\1\2", data, count=1)
+    if all(line.endswith(delimiter) for line in below):
+        return re.sub(rb"(\r?\n)", delimiter.replace(b"\\", b"") + rb"\1", data, count=1)
+    return delimiter + data
+
+
+def _without_comments(data: bytes, delimiter: str | None) -> tuple[bytes, list[int]]:
+    """Return the text without the comments between its rows, and which of its lines they were, counted from 1."""
+    found: list[re.Match[bytes]] = []
+    width = -1
+    for match in re.finditer(rb"(?m)^#[^\n]*\n?", data):
+        width = _width(_sample(data)[0], delimiter) if width < 0 else width
+        if _width(_sample(match[0])[0], delimiter) != width and data.count(b'"', 0, match.start()) % 2 == 0:
+            found.append(match)
+    lines = [data.count(b"\n", 0, match.start()) + 1 for match in found]
+    for match in reversed(found):
+        data = data[: match.start()] + data[match.end() :]
+    return data, lines
+
+
+def _width(line: bytes, delimiter: str | None) -> int:
+    return len(line.split(None if delimiter is None else delimiter.encode()))
 
 
 def _decoded(data: bytes, *, source: str) -> tuple[bytes, tuple[str, ...]]:
@@ -112,15 +154,23 @@ def _delimiter(lines: list[bytes]) -> str | None:
     """Return what separates the cells of these lines: a character, or None for runs of blanks.
 
     The tab, semicolon or bar if it is in both of the first two lines; then blanks, if most lines below the first are
-    several numbers with blanks between them; the comma otherwise.
+    several numbers with blanks between them, or all are as many words, two or more columns of them numbers; the comma
+    otherwise.
     """
-    for mark in ("\t", ";", "|"):
-        counts = [line.count(mark.encode()) for line in lines]
-        if all(counts[:2]) and (mark != "|" or len(set(counts)) == 1):
-            return mark
+    plain = [line for line in lines if not line.startswith(b"#")]
+    lines = plain if len(plain) > 1 else lines
     words = [line.decode().split() for line in lines]
     below = words[1:] or words
     numbers = [line for line in below if len(line) > 1 and all(map(is_number, line))]
+    widths = {len(line) for line in below}
+    for mark in ("\t", ";", "|"):
+        counts = [line.count(mark.encode()) for line in lines]
+        if all(counts[:2]) and (mark != "|" or len(set(counts)) == 1):
+            aligned = len(widths) == 1 and len(numbers) == len(below) and all(b"  " in line for line in lines)
+            return None if mark == "\t" and aligned else mark
     if len(words[0]) > 1 and 2 * len(numbers) > len(below):
         return None
+    commas = any("," in word and not is_number(word) for line in words for word in line)
+    if len(below) > 1 and not commas and len(widths) == 1 and widths <= {len(words[0]), len(words[0]) + 1}:
+        return None if sum(all(map(is_number, column)) for column in zip(*below, strict=True)) > 1 else ","
     return ","

@@ -1,11 +1,10 @@
-"""From a file of any format to a table of numbers."""
+"""From a file of any format to its cells, and to a table of numbers."""
 
 import gzip
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +15,9 @@ from pushforward.errors import InputError, require_path
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, check_names, listing
 from pushforward.tables.csv_reader import parse_csv
-from pushforward.tables.data_frames import from_array, from_frame
-from pushforward.tables.several_files import below_one_another, cells_below_one_another, files_of
+from pushforward.tables.data_frames import cells_of_array, cells_of_frame
+from pushforward.tables.numeric_table import numbers_of
+from pushforward.tables.several_files import below_one_another, files_of
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".data")
 WRITTEN = (*TEXTS, *(f"{suffix}.gz" for suffix in TEXTS), ".jsonl", ".parquet", ".arrow", ".feather", ".npy", ".npz")
@@ -47,37 +47,26 @@ def read_table(
         InputError: If the file cannot be read, or its cells are not a rectangle of finite numbers: names the file, the
             column, the row counted from 1, the cell and the remedy.
     """
-    path = require_path("path", path)
-    with _guarded(path):
-        files = files_of(path)
-        if files:
-            return below_one_another([_read(file).numbers(columns, drop) for file in files], source=str(path))
-        return _read(path).numbers(columns, drop)
+    return numbers_of(cells_of_file(path, needed=columns), columns=columns, drop=drop)
 
 
-def read_cells(path: str | os.PathLike[str]) -> Cells:
-    """Read a file as `read_table` does, every cell as it stands.
+def cells_of_file(path: str | os.PathLike[str], *, needed: str | Sequence[str] | None = None) -> Cells:
+    """Read a file, the files of a folder or those that a pattern fits, whatever their cells hold.
+
+    Args:
+        path: As for `read_table`.
+        needed: Columns that each of several files must have; all that the first one has by default.
 
     Raises:
-        InputError: If the file cannot be read, or is no table.
+        InputError: If there is no such file, it is damaged, or it is no table.
     """
     path = require_path("path", path)
-    with _guarded(path):
-        files = files_of(path)
-        return cells_below_one_another([_read(file) for file in files], source=str(path)) if files else _read(path)
-
-
-def _read(path: Path) -> Cells:
-    suffix = suffix_of(path)
-    with _guarded(path), path.open("rb") as handle:
-        return _READERS[suffix](handle, source=str(path))
-
-
-@contextmanager
-def _guarded(path: Path) -> Iterator[None]:
-    """Say in one sentence why a file or folder cannot be read."""
     try:
-        yield
+        if files := files_of(path):
+            return below_one_another([cells_of_file(file) for file in files], needed=needed, source=str(path))
+        suffix = suffix_of(path)
+        with path.open("rb") as handle:
+            return _READERS[suffix](handle, source=str(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file (check the name and the folder)") from error
     except PermissionError as error:
@@ -135,7 +124,7 @@ def _read_jsonl(handle: IO[bytes], *, source: str) -> Cells:
         frame = pl.read_ndjson(handle, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise damaged(source, error) from error
-    return from_frame(frame, source=source)
+    return cells_of_frame(frame, source=source)
 
 
 def _read_xlsx(handle: IO[bytes], *, source: str) -> Cells:
@@ -154,7 +143,7 @@ def _read_xlsx(handle: IO[bytes], *, source: str) -> Cells:
     note = (
         (f'the sheet "{name}" is read, {listing(others)} {"is" if len(others) == 1 else "are"} not',) if others else ()
     )
-    return replace(from_frame(sheets[name], source=source), notes=note)
+    return replace(cells_of_frame(sheets[name], source=source), notes=note)
 
 
 def _read_parquet(handle: IO[bytes], *, source: str) -> Cells:
@@ -193,11 +182,11 @@ def _from_arrow(read: Callable[[], Any], *, source: str) -> Cells:
             raise InputError(
                 f'{source}: column "{field.name}" is of type {field.type} (write it as numbers)'
             ) from error
-    return from_frame(pl.DataFrame(columns), source=source)
+    return cells_of_frame(pl.DataFrame(columns), source=source)
 
 
 def _read_npy(handle: IO[bytes], *, source: str) -> Cells:
-    return from_array(_load_array(handle, source=source), source=source)
+    return cells_of_array(_load_array(handle, source=source), source=source)
 
 
 def _load_array(handle: IO[bytes], *, source: str) -> np.ndarray:
@@ -223,7 +212,7 @@ def _read_npz(handle: IO[bytes], *, source: str) -> Cells:
     except Exception as error:  # a damaged archive shows in all kinds of errors too
         raise damaged(source, error) from error
     if len(arrays) == 1 and next(iter(arrays.values())).ndim != 1:
-        return from_array(next(iter(arrays.values())), source=source)
+        return cells_of_array(next(iter(arrays.values())), source=source)
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         found = ", ".join(f'"{name}" {shape}' for name, shape in list(shapes.items())[:10])
@@ -231,7 +220,7 @@ def _read_npz(handle: IO[bytes], *, source: str) -> Cells:
             f"{source}: arrays of shapes {found} are no table (store one array of (rows, columns), or one array of the"
             " same length for each column)"
         )
-    return from_frame(pl.DataFrame(arrays), source=source)
+    return cells_of_frame(pl.DataFrame(arrays), source=source)
 
 
 _READERS: dict[str, Callable[..., Cells]] = {

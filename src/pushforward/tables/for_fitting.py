@@ -8,12 +8,13 @@ import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
-from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out, style_of_text
+from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out
 from pushforward.tables.columns import Table, names_in
 from pushforward.tables.csv_dialect import NAMES
 from pushforward.tables.encoders import ATOM_SHARE, FEWEST_OF_AN_ATOM, TIED
-from pushforward.tables.from_anything import as_cells, as_table
+from pushforward.tables.from_anything import as_table, read_cells
 from pushforward.tables.kinds import Kind
+from pushforward.tables.numeric_table import numbers_of
 from pushforward.tables.problems import TableProblems
 from pushforward.tables.row_numbers import without_row_numbers
 from pushforward.tables.table_checks import fitting_problems
@@ -75,15 +76,15 @@ def for_fitting(
             raise InputError(f'recipe="{recipe}" takes numbers only: kinds and missing= are for recipe="auto"')
         table = table_of_numbers(data, context=context, columns=wanted, drop=drop)
         return of_numbers(table, context)
-    cells = as_cells(data)
+    cells = read_cells(data)
     check_rows(cells.frame.height, cells.source)
     given = names_in(context, cells.frame.columns)
     if wanted is not None and not names_in(wanted, cells.frame.columns):
         raise InputError("columns= names no column (leave it out to take all)")
     asked = None if wanted is None else list(dict.fromkeys([*names_in(wanted, cells.frame.columns), *given]))
     notes = cells.notes
-    if (style := style_of_text(cells.frame, cells.delimiter)) is not None:
-        notes = (*notes, f"{NAMES[cells.delimiter or ',']} separate the cells, {style.note}")
+    if cells.style is not None:
+        notes = (*notes, f"{NAMES[cells.delimiter or ',']} separate the cells, {cells.style.note}")
     read, left_out = read_columns(cells, columns=asked, drop=drop, kinds=kinds, missing=words, keep=given)
     if strict and left_out:
         raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
@@ -94,7 +95,7 @@ def for_fitting(
         raise InputError(f"{cells.source}: every column is context, none is left to fit (name fewer context columns)")
     numbers = None
     if not kinds and all(_is_real(one) for one in modelled) and all(_is_number(one) for one in read):
-        numbers = cells.numbers([one.name for one in read])
+        numbers = numbers_of(cells, columns=[one.name for one in read])
     return ForFitting(
         cells.source, tuple(read), tuple(left_out), tuple(given), notes if numbers is None else numbers.notes,
         cells.kind, words, numbers,
@@ -130,7 +131,7 @@ def table_of_numbers(
 
 def of_numbers(table: Table, context: str | Sequence[str]) -> ForFitting:
     """Return a table of numbers as what is to be fitted by a flow."""
-    cells: Cells = as_cells(table)
+    cells: Cells = read_cells(table)
     kind = Kind("real", "numbers, as the recipe takes them")
     columns = tuple(ReadColumn(name, kind, cells.frame[name], "Float64") for name in table.columns)
     given = tuple(names_in(context, table.columns))

@@ -1,15 +1,15 @@
-"""The one door: whatever a user hands over comes out as a table."""
+"""The one door: whatever a user hands over comes out as cells, or as a table of numbers."""
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, names_in, which
-from pushforward.tables.data_frames import from_array, from_frame
-from pushforward.tables.file_reader import read_cells, read_table
+from pushforward.tables.data_frames import cells_of_array, cells_of_frame
+from pushforward.tables.file_reader import cells_of_file
+from pushforward.tables.numeric_table import numbers_of
 
 
 def as_table(
@@ -42,18 +42,25 @@ def as_table(
     if isinstance(data, Table):
         _, names = which(data.columns, columns, drop, source=data.source)
         return data if columns is None and len(names) == len(data.columns) else data.select(names)
-    if isinstance(data, Cells):
-        return data.numbers(columns, drop)
-    if isinstance(data, (str, os.PathLike)):
-        return read_table(data, columns=columns, drop=drop)
-    return as_cells(data, source=source).numbers(columns, drop)
+    return numbers_of(read_cells(data, source=source, needed=columns), columns=columns, drop=drop)
 
 
-def as_cells(data: Any, *, source: str | None = None) -> Cells:
-    """Turn what `as_table` takes into its cells, as they stand.
+def read_cells(data: Any, *, source: str | None = None, needed: str | Sequence[str] | None = None) -> Cells:
+    """Take a file, a data frame or an array as it is, whatever its cells hold.
+
+    Args:
+        data: What `as_table` takes, or cells, which are returned as they are.
+        source: What messages call what is no file; by default "data frame" or "array".
+        needed: Columns that each of several files must have; all that the first one has by default.
 
     Raises:
-        InputError: If it is no table.
+        InputError: If there is no such file, it is damaged, or it is no table: its rows differ in length, two columns
+            share a name, or there are no rows.
+
+    Example:
+        >>> from pushforward.tables.from_anything import read_cells
+        >>> read_cells([[1, 2], [3, 4]]).frame.dtypes
+        [Int64, Int64]
     """
     import narwhals as nw
     import polars as pl
@@ -61,10 +68,10 @@ def as_cells(data: Any, *, source: str | None = None) -> Cells:
     if isinstance(data, Cells):
         return data
     if isinstance(data, Table):
-        numbers = pl.from_numpy(data.values, schema=list(data.columns))
-        return replace(from_frame(numbers, source=data.source), named=data.named, kind=data.kind, notes=data.notes)
+        columns = {name: data.values[:, position] for position, name in enumerate(data.columns)}
+        return Cells(pl.DataFrame(columns), data.source, named=data.named, kind=data.kind, notes=data.notes)
     if isinstance(data, (str, os.PathLike)):
-        return read_cells(data)
+        return cells_of_file(data, needed=needed)
     try:
         frame = nw.from_native(data, pass_through=True)
     except nw.exceptions.DuplicateError as error:
@@ -72,21 +79,30 @@ def as_cells(data: Any, *, source: str | None = None) -> Cells:
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     if not isinstance(frame, nw.DataFrame):
-        cells = from_array(data, source=source or "array")
-        return replace(cells, kind="tensor" if hasattr(data, "detach") else "array")
+        kind = "tensor" if hasattr(data, "detach") else "array"
+        return cells_of_array(data, source=source or "array", kind=kind)
     source = source or "data frame"
-    frame = frame.with_columns(nw.selectors.categorical().cast(nw.String))  # numbers that are codes are no numbers
-    return replace(from_frame(_to_polars(frame, source), source=source), kind=frame.implementation.value)
+    codes = frame.select(nw.selectors.categorical()).columns
+    frame = frame.with_columns(nw.col(*codes).cast(nw.String)) if codes else frame  # numbers that are codes are none
+    native = _to_polars(frame, source).with_columns(pl.col(codes).cast(pl.Categorical))
+    return cells_of_frame(native, source=source, kind=frame.implementation.value)
 
 
 def _to_polars(frame: Any, source: str) -> Any:
-    """Return a narwhals frame as a polars one; InputError naming the first column that mixes kinds of values."""
+    """Return a narwhals frame as a polars one, columns that mix kinds of values as text."""
+    import narwhals as nw
+
     try:
         return frame.to_polars()
     except Exception as error:  # each kind of frame has its own errors for columns of mixed Python objects
-        name = next((name for name in frame.columns if _mixes(frame.select(name))), "?")
-        reason = str(error).splitlines()[0]
-        raise InputError(f'{source}: column "{name}" mixes kinds of values ({reason}; give it one type)') from error
+        mixed = [name for name in frame.columns if _mixes(frame.select(name))]
+        try:
+            return frame.with_columns(nw.col(*mixed).cast(nw.String)).to_polars()
+        except Exception:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f'{source}: column "{mixed[0] if mixed else "?"}" mixes kinds of values ({reason}; give it one type)'
+            ) from error
 
 
 def _mixes(frame: Any) -> bool:

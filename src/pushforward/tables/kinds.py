@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError
 from pushforward.tables.columns import quoted
+from pushforward.tables.missing_cells import numbers_in, without_missing
 from pushforward.tables.number_text import NumberStyle, to_numbers
 from pushforward.tables.row_numbers import counts_rows
 from pushforward.tables.text_kinds import (
     IDENTIFIER,
-    MISSING,
     as_dates,
     as_numbers,
     as_truths,
     looks_like_prose,
-    without_missing,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def kind_of(
     if cells.dtype in (pl.Categorical, pl.Enum):
         cells = cells.cast(pl.String)
     if cells.dtype == pl.String:
-        cells = without_missing(cells, MISSING | {str(word).strip().lower() for word in missing})
+        cells = without_missing(cells, [str(word) for word in missing])
         return _asked_of_text(cells, asked, style) if asked else _of_text(cells, style)
     cells = _without_missing_numbers(cells, missing)
     return _asked_of_values(cells, asked) if asked else _of_values(cells)
@@ -89,11 +88,7 @@ def _without_missing_numbers(cells: "pl.Series", missing: Collection[str]) -> "p
                 f'column "{cells.name}", row {row + 1}: {cells[row]} is not a finite number (correct it, or leave the'
                 " column out)"
             )
-    for word in missing:
-        try:
-            number = float(word)
-        except ValueError:
-            continue
+    for number in numbers_in([str(word) for word in missing]):
         cells = cells.set(cells == number, None)
     return cells
 

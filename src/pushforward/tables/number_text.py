@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pushforward.tables.missing_cells import without_missing
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -73,7 +75,7 @@ def style_of(text: "pl.DataFrame", numbers: "list[pl.Series]", delimiter: str) -
 
     A cell such as "1,5", "1.234,5" or "12,3456" can only have a decimal comma, "1,234.5" and "1,234,567" only groups.
     Where all could be either, as "1,234", a semicolon between the cells means decimal commas, as spreadsheets write
-    them, and anything else groups.
+    them, and anything else groups. Columns that are mostly words have no say.
 
     Args:
         text: All columns.
@@ -87,9 +89,12 @@ def style_of(text: "pl.DataFrame", numbers: "list[pl.Series]", delimiter: str) -
     for column, cast in zip(text, numbers, strict=True):
         if not cast.null_count():
             continue
-        cells = column.filter(cast.is_null()).drop_nulls().str.strip_chars()
+        cells = without_missing(column.filter(cast.is_null())).drop_nulls()
         point = cells.str.contains(_GROUPED["."])
         comma = cells.str.contains(_GROUPED[","]) | cells.str.contains(_DECIMAL_COMMA)
+        plain = len(cast) - cast.null_count()
+        if 2 * (plain + int((point | comma).sum())) < plain + len(cells):
+            continue
         for decimal_comma, mask in ((False, point & ~comma), (True, comma & ~point)):
             if mask.any():
                 seen.setdefault(decimal_comma, cells.filter(mask)[0])

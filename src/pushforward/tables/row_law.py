@@ -17,7 +17,7 @@ from pushforward.tables.columns import as_text
 from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
 from pushforward.tables.fitted_columns import FittedColumn, columns_from
 from pushforward.tables.flow_law import fitted_or_refused
-from pushforward.tables.from_anything import as_cells
+from pushforward.tables.from_anything import read_cells
 from pushforward.tables.row_encoder import RowEncoder, Rows
 from pushforward.tables.row_fit_report import write_row_report
 from pushforward.tables.row_quality import RowEvaluation, evaluate_rows, verify_rows
@@ -95,11 +95,11 @@ class RowLaw:
 
     def table_of(self, data: Any) -> Cells:
         """Return a table as it stands."""
-        return as_cells(data)
+        return read_cells(data)
 
     def read(self, data: Any, wanted: Sequence[str] | None = None) -> "pl.DataFrame":
         """Return columns of a table as values: all of the model's, or those wanted; raise InputError for others."""
-        return values_of(as_cells(data), self.fitted, wanted or list(self.fitted), missing=self.missing)
+        return values_of(read_cells(data), self.fitted, wanted or list(self.fitted), missing=self.missing)
 
     def position(self, name: str) -> int:
         """Return where a column stands; InputError names those there are."""
@@ -235,9 +235,9 @@ class RowLaw:
             for name in given:
                 self.position(name)
             frame = pl.DataFrame({name: [value] for name, value in given.items()}, strict=False)
-            known, cells = list(given), as_cells(frame, source=called)
+            known, cells = list(given), read_cells(frame, source=called)
         else:
-            cells = as_cells(given, source=called)
+            cells = read_cells(given, source=called)
             known = [name for name in cells.frame.columns if name in self.fitted]
         if missing := [name for name in self.schema.context if name not in known]:
             raise InputError(f"{called}: {', '.join(missing)} is missing (give {self._example(self.schema.context)})")

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
-from pushforward.tables.column_kinds import style_of_text
 from pushforward.tables.columns import choose, quoted
 from pushforward.tables.fitted_columns import FittedColumn
 from pushforward.tables.kinds import kind_of
+from pushforward.tables.missing_cells import without_missing
 from pushforward.tables.number_text import NumberStyle
-from pushforward.tables.text_kinds import MISSING, read_again, without_missing
+from pushforward.tables.text_kinds import read_again
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,7 +37,7 @@ def values_of(
     positions = choose(cells.frame.columns, list(wanted), source=cells.source, named=cells.named)
     frame = cells.frame[:, positions]
     frame.columns = list(wanted)
-    style = style_of_text(frame, cells.delimiter)
+    style = cells.style
     return pl.DataFrame([_values(frame[name], columns[name], missing, style, cells).alias(name) for name in wanted])
 
 
@@ -47,7 +47,7 @@ def _values(
     import polars as pl
 
     if cells.dtype == pl.String:
-        text = without_missing(cells, MISSING | {word.strip().lower() for word in missing})
+        text = without_missing(cells, missing)
         values = read_again(text, column.kind.name, column.kind.form, style)
         if values is not None:
             bad = values.is_null() & text.is_not_null()

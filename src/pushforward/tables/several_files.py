@@ -2,15 +2,19 @@
 
 import glob
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
-from pushforward.tables.columns import Table, listing
+from pushforward.tables.columns import listing, which
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PIECES = ".parquet"  # what a folder is searched for
 
@@ -34,67 +38,66 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-def below_one_another(tables: Sequence[Table], *, source: str) -> Table:
-    """Return the rows of all tables as one, the columns in the order of the first.
+def below_one_another(parts: Sequence[Cells], *, needed: str | Sequence[str] | None, source: str) -> Cells:
+    """Return the rows of all parts as one, the columns in the order of the first.
+
+    Args:
+        parts: What was read of each file.
+        needed: The columns that all must have; where the parts differ in others, only these are kept. All by default.
+        source: What messages call all of it.
 
     Raises:
-        InputError: If they do not have the same columns.
+        InputError: If they do not have the same columns, or a column holds text in one and numbers in another.
     """
-    first = tables[0]
-    _check_alike([(table.source, table.columns) for table in tables])
-    values = np.concatenate([table.select(first.columns).values for table in tables])
-    notes = _notes(tables)
-    return replace(first, values=values, source=source, as_is=_as_is(tables, first), notes=notes)
+    first = parts[0]
+    names = first.columns
+    if needed is not None and any(set(part.columns) != set(names) for part in parts):
+        parts = [_only(part, needed) for part in parts]
+        names = parts[0].columns
+    for part in parts[1:]:
+        if apart := set(names) ^ set(part.columns):
+            name = sorted(apart)[0]
+            has, lacks = (first, part) if name in names else (part, first)
+            there = f"columns: {listing(lacks.columns)}"
+            raise InputError(f'{lacks.source}: there is no column "{name}", which {has.source} has ({there})')
+    frame = _joined([part.frame.select(names) for part in parts], [part.source for part in parts])
+    notes = tuple(dict.fromkeys(f"{part.source}: {note}" for part in parts for note in part.notes))
+    ends = list(accumulate(part.frame.height for part in parts))
+
+    def place(row: int) -> str:
+        at = bisect_left(ends, row)
+        before = ends[at - 1] if at else 0
+        return f"row {row} ({parts[at].source}, {parts[at].place(row - before)})"
+
+    return replace(first, frame=frame, source=source, notes=notes, place=place)
 
 
-def cells_below_one_another(parts: Sequence[Cells], *, source: str) -> Cells:
-    """Return the rows of all files as one, the columns in the order of the first.
+def _only(part: Cells, needed: str | Sequence[str]) -> Cells:
+    """Return the columns that are needed, under the names they are asked for."""
+    positions, names = which(part.columns, needed, (), source=part.source, named=part.named)
+    frame = part.frame[:, positions]
+    frame.columns = names
+    return replace(part, frame=frame)
 
-    Raises:
-        InputError: If they do not have the same columns, or a column holds text in one file and numbers in another.
-    """
+
+def _joined(frames: "Sequence[pl.DataFrame]", sources: Sequence[str]) -> "pl.DataFrame":
+    """Return frames of the same columns below one another; numbers of two types take one that holds both."""
     import polars as pl
 
-    first = parts[0]
-    _check_alike([(part.source, part.frame.columns) for part in parts])
+    for name in frames[0].columns:
+        known: tuple[pl.DataType, str] | None = None
+        for frame, source in zip(frames, sources, strict=True):
+            dtype = frame.schema[name]
+            if dtype == pl.Null:
+                continue
+            first, where = known = known or (dtype, source)
+            numbers = dtype.is_numeric() or dtype == pl.Boolean, first.is_numeric() or first == pl.Boolean
+            if dtype != first and not all(numbers) and (any(numbers) or dtype.base_type() != first.base_type()):
+                raise InputError(
+                    f'{source}: column "{name}" is of type {dtype}, in {where} of {first} (write both as one type)'
+                )
     try:
-        frame = pl.concat([part.frame.select(first.frame.columns) for part in parts], how="vertical_relaxed")
+        return pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{source}: the files do not fit below one another: {reason} (give them one type)") from error
-    return Cells(
-        frame,
-        source,
-        first.to_numbers,
-        named=first.named,
-        kind=first.kind,
-        delimiter=first.delimiter,
-        notes=_notes(parts),
-    )
-
-
-def _check_alike(sources: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """Raise InputError unless all files have the columns of the first."""
-    first, there = sources[0]
-    for source, columns in sources[1:]:
-        if apart := set(there) ^ set(columns):
-            name = sorted(apart)[0]
-            has, (lacks, its) = (first, (source, columns)) if name in there else (source, (first, there))
-            raise InputError(f'{lacks}: there is no column "{name}", which {has} has (columns: {listing(its)})')
-
-
-def _notes(parts: Sequence[Table] | Sequence[Cells]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{part.source}: {note}" for part in parts for note in part.notes))
-
-
-def _as_is(tables: Sequence[Table], first: Table) -> object:
-    """Return everything that was read, below one another; None where other columns than those asked for differ."""
-    import polars as pl
-
-    parts = [table.as_is for table in tables]
-    if isinstance(first.as_is, np.ndarray):
-        return np.concatenate(parts)
-    names = first.as_is.columns
-    if any(set(part.columns) != set(names) for part in parts):
-        return None
-    return pl.concat([part.select(names) for part in parts], how="vertical_relaxed")
+        raise InputError(f"{sources[0]}: its columns are not of the types of the other files': {reason}") from error

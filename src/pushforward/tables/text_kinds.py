@@ -8,10 +8,6 @@ from pushforward.tables.number_text import NumberStyle, style_of, to_numbers
 if TYPE_CHECKING:
     import polars as pl
 
-# Words that stand for a cell without a value, in lower case, blanks around them aside.
-MISSING = frozenset(
-    {"", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "?", "null", "none", "nil", "-", "--", ".", "missing", "nat"}
-)
 TRUTHS = {"true": "false", "yes": "no", "y": "n", "t": "f", "on": "off"}
 DATES = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%b %d %Y",
@@ -28,12 +24,6 @@ FEWEST_DATES = 4  # distinct values: fewer numbers of eight digits may be anythi
 _AFFIXED = r"^([^\d+\-.,\s]*)\s*([+-]?[\d.,'\u00a0\u202f]*\d[\d.,]*)\s*([^\d\s]*)$"
 CURRENCIES = {"$", "€", "£", "¥", "₹", "US$", "USD", "EUR", "GBP", "CHF", "RS", "RS.", "KR", "#"}
 TRIED_FIRST = 200  # distinct cells that a format must fit before all are tried
-
-
-def without_missing(cells: "pl.Series", missing: frozenset[str]) -> "pl.Series":
-    """Return text without blanks around it, null where a word stands for no value."""
-    cells = cells.str.strip_chars()
-    return cells.set(cells.str.to_lowercase().is_in(list(missing)), None)
 
 
 def as_truths(cells: "pl.Series", distinct: "pl.Series") -> tuple["pl.Series", str] | None:

@@ -12,8 +12,7 @@ import numpy as np
 from pushforward.errors import InputError, require_path
 from pushforward.storage.atomic_files import replacing
 from pushforward.tables.cells import Cells
-from pushforward.tables.column_kinds import style_of_text
-from pushforward.tables.columns import Table, check_names, numbered
+from pushforward.tables.columns import Table, check_names
 from pushforward.tables.file_reader import TEXTS, WRITTEN, suffix_of
 
 if TYPE_CHECKING:
@@ -98,8 +97,6 @@ def _assemble(
     old = like.as_is
     if old is None:
         old = pl.from_numpy(like.values, schema=list(like.columns))
-    elif isinstance(old, np.ndarray):
-        old = pl.from_numpy(old, schema=list(numbered(old.shape[1])))
     elif like.delimiter and not as_text:
         old = old.with_columns(pl.Series(name, like.values[:, p]) for p, name in enumerate(like.columns))
     check_names([*old.columns, *columns], source=source)
@@ -109,8 +106,7 @@ def _assemble(
 def _has_decimal_comma(table: Table | Cells) -> bool:
     if isinstance(table, Table):
         return table.decimal_comma
-    style = style_of_text(table.frame, table.delimiter)
-    return style is not None and style.decimal_comma
+    return table.style is not None and table.style.decimal_comma
 
 
 def _write_npz(frame: "pl.DataFrame", handle: IO[bytes]) -> None:
