@@ -21,7 +21,7 @@ ADULT = (
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race",
     "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income",
 )  # fmt: skip
-UNKNOWN = "?"  # the category of a cell that the census does not have, in the papers as in the file
+UNKNOWN = "?"  # a cell that the census does not have: missing here, a category in the papers
 
 
 class Source(NamedTuple):
@@ -76,7 +76,8 @@ def real_table(name: str) -> "pl.DataFrame":
     if hashlib.sha256(text.encode()).hexdigest() != source.sha256:
         raise InputError(f"{where}: has another checksum, so it is not the table {name} (get {source.address})")
     plain = io.StringIO("\n".join(",".join(map(str.strip, line.split(","))) for line in text.splitlines() if line))
-    return pl.read_csv(plain, has_header=False, new_columns=list(source.columns), infer_schema_length=None)
+    columns = list(source.columns)
+    return pl.read_csv(plain, has_header=False, new_columns=columns, infer_schema_length=None, null_values=UNKNOWN)
 
 
 def split(rows: "pl.DataFrame") -> tuple["pl.DataFrame", "pl.DataFrame"]:
