@@ -24,7 +24,7 @@ def run(record: Record) -> None:
         f"Detection score: as many samples as training rows, judged by {judge} with default parameters on two "
         f"threads; 2 (1 - AUC), at most 1, over {FOLDS} stratified folds, mean over {len(SEEDS)} seeds of them. 1: "
         "nothing tells samples from rows; 0: everything does. Numbers enter as they are, categories one-hot over "
-        f"the levels of both sets, a missing cell ('{UNKNOWN}' in the file) one of them. A tenth of each table, the end of "
+        f"the levels of both sets, a missing cell ('{UNKNOWN}' in the file) one of them. A tenth, the end of "
         "numpy.random.default_rng(0).permutation, is held out; of the rest ours keeps a tenth to choose its weights."
     )
     if peers.environment() is None:
