@@ -16,13 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 MISSING, TABLE = "(missing)", "rows"
 
 
 def main(name: str, train: str, samples: str, num_rows: str, seed: str, settings: str) -> None:
     """Fit, sample, write, and print what it took."""
+    import pandas as pd
+
     warnings.simplefilter("ignore")
     rows = pd.read_parquet(train)
     text = [column for column in rows if not pd.api.types.is_numeric_dtype(rows[column])]
@@ -51,7 +52,7 @@ def _seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _arf(rows: pd.DataFrame, text: list[str], settings: dict[str, Any]) -> Callable[[int], pd.DataFrame]:
+def _arf(rows: Any, text: list[str], settings: dict[str, Any]) -> Callable[[int], Any]:
     from arfpy import arf
 
     forest = arf.arf(x=rows.astype(dict.fromkeys(text, "category")), verbose=False, **settings)
@@ -59,8 +60,8 @@ def _arf(rows: pd.DataFrame, text: list[str], settings: dict[str, Any]) -> Calla
     return lambda num_rows: forest.forge(n=num_rows)
 
 
-def _sdv(kind: str) -> Callable[..., Callable[[int], pd.DataFrame]]:
-    def fit(rows: pd.DataFrame, text: list[str], settings: dict[str, Any]) -> Callable[[int], pd.DataFrame]:
+def _sdv(kind: str) -> Callable[..., Callable[[int], Any]]:
+    def fit(rows: Any, text: list[str], settings: dict[str, Any]) -> Callable[[int], Any]:
         from sdv import single_table
         from sdv.metadata import Metadata
 
