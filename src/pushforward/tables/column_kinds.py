@@ -71,20 +71,19 @@ def read_columns(
         if there == cells.frame.columns
         else cells.frame.rename(dict(zip(cells.frame.columns, there, strict=True)))
     )
+    if not frame.height:
+        raise InputError(f"{source}: there are no rows")
     asked = {*kinds, *keep, *(names if columns is not None else ())}
-    style = cells.style
     used: list[ReadColumn] = []
     left_out: list[LeftOut] = []
     for place, name in enumerate(name for name in there if name in names):
-        if not cells.frame.height:
-            raise InputError(f"{source}: there are no rows")
-        kind, values = _kind(frame[name], missing, style, kinds.get(name), source)
+        kind, values = _kind(frame[name], missing, cells.style, kinds.get(name), source)
         why = None if name in asked else _row_numbers(frame[name], place, len(names), cells)
         twin = next((one for one in used if _identical(one.values, values)), None)
         if why is None and kind.name not in MODELLED:
             why = f"{kind.name}: {kind.why}"
             if name in asked and kind.name in ("identifier", "text"):
-                kind, values = _kind(frame[name], missing, style, _instead(values), source)
+                kind, values = _kind(frame[name], missing, cells.style, _instead(values), source)
                 why = None
         if why is None and twin is not None and name not in asked:
             why = f'every cell is that of "{twin.name}"'

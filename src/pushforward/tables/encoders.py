@@ -165,9 +165,11 @@ class NumberEncoder:
             place = np.searchsorted(self.atoms, values).clip(max=len(self.atoms) - 1)
             code = np.where(self.atoms[place] == values, place, code)
         code[missing] = -1
-        z, half = self._cells(values)
-        has_density = (code == len(self.atoms)) & (half == 0)
-        log_slope = np.where(has_density, self.marginal.to_z(values)[1], 0.0) if not self.step else half * 0.0
+        if self.step:
+            (z, half), log_slope = self._cells(values), np.zeros(len(values))
+        else:
+            z, log_slope = self.marginal.to_z(values)
+            half, log_slope = np.zeros(len(values)), np.where(code == len(self.atoms), log_slope, 0.0)
         return Encoded(code, z, half, log_slope), np.zeros(len(values), dtype=bool)
 
     def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":

@@ -17,7 +17,7 @@ from pushforward.tables.kinds import Kind
 from pushforward.tables.numeric_table import numbers_of
 from pushforward.tables.problems import TableProblems
 from pushforward.tables.row_numbers import without_row_numbers
-from pushforward.tables.table_checks import fitting_problems
+from pushforward.tables.table_checks import check_rows, fitting_problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,14 +167,3 @@ def _is_number(column: ReadColumn) -> bool:
     return column.kind.name in ("real", "integer", "boolean") and not (
         column.kind.form.strip("1/0") or column.values.null_count()
     )
-
-
-def check_rows(rows: int, source: str) -> None:
-    """Raise InputError unless there are rows enough to show a density."""
-    if rows < 3:
-        raise InputError(f"{source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
-
-
-def left_out_in_words(table: ForFitting) -> list[str]:
-    """Say what is left out, one line each; columns of one reason in one line where they are many."""
-    return said_of_left_out(table.left_out) if table.left_out else []

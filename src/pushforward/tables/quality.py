@@ -33,8 +33,26 @@ class RoundTrip:
     dtype: str
 
 
+class ShowsFigures:
+    """Shows what was measured of rows, printed or as a table in a notebook: of a class with `nll` and `figures`."""
+
+    nll: Score
+
+    def figures(self) -> list[tuple[str, str, str]]:
+        """Return what was measured, its value and its standard error where there is one, as text."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return table(f"{self.nll.num_rows:,} rows", self.figures(), ("", "value", "±"))
+
+    def __repr__(self) -> str:
+        lines = [f"{self.nll.num_rows:,} rows"]
+        lines += [f"  {what:<42}{value}{f' ± {error}' if error else ''}" for what, value, error in self.figures()]
+        return "\n".join(lines)
+
+
 @dataclass(frozen=True, repr=False)
-class Evaluation:
+class Evaluation(ShowsFigures):
     """What rows that no one trained on say about a flow; `print` it.
 
     Attributes:
@@ -73,14 +91,6 @@ class Evaluation:
             rows.append(("latent normality, MMD p", number(self.latent.mmd_p_value, 2), ""))
         rows.append((f"round trip in {trip.dtype}, 99.9 % quantile", number(trip.high), ""))
         return rows
-
-    def _repr_html_(self) -> str:
-        return table(f"{self.nll.num_rows:,} rows", self.figures(), ("", "value", "±"))
-
-    def __repr__(self) -> str:
-        lines = [f"{self.nll.num_rows:,} rows"]
-        lines += [f"  {what:<42}{value}{f' ± {error}' if error else ''}" for what, value, error in self.figures()]
-        return "\n".join(lines)
 
 
 @torch.no_grad()

@@ -16,9 +16,10 @@ from pushforward.metrics.likelihood import score_of
 from pushforward.numerics.default_device import on_the_cpu
 from pushforward.report.wording import number, verdict
 from pushforward.rows import RowDensity, RowJoint, RowQuestions, joint_nll, question_nll
+from pushforward.tables.column_kinds import said_of_left_out
 from pushforward.tables.encoders import encoder_of
 from pushforward.tables.fitted_columns import FittedColumn
-from pushforward.tables.for_fitting import ForFitting, left_out_in_words
+from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.model_folder import remove_model
 from pushforward.tables.row_baselines import PartsLaw, fit_row_baselines
 from pushforward.tables.row_encoder import Rows
@@ -195,7 +196,7 @@ def fit_rows(
         encoded.select(train), encoded.select(validation) if len(validation) else None, encoded.select(test_rows),
         held_out=len(held_out) > 0,
     )  # fmt: skip
-    warnings = [*table.notes, *left_out_in_words(table)]
+    warnings = [*table.notes, *said_of_left_out(table.left_out)]
     if not split.held_out:
         few = f"only {table.num_rows} rows: none could be held out" if test else "no rows are held out (test=0)"
         warnings.append(f"{few}, so the figures are those of the training rows and flatter the model")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pushforward.display import table
 from pushforward.errors import InputError
 from pushforward.metrics import Score
 from pushforward.metrics.likelihood import score_of
@@ -14,6 +13,7 @@ from pushforward.report.wording import number
 from pushforward.rows import RowDensity
 from pushforward.rows.cells import split
 from pushforward.rows.heads import mixture_cdf
+from pushforward.tables.quality import ShowsFigures
 from pushforward.tables.row_encoder import RowEncoder, Rows
 from pushforward.verification import Verification
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, repr=False)
-class RowEvaluation:
+class RowEvaluation(ShowsFigures):
     """What rows that no one trained on say about a law of rows; `print` it.
 
     Attributes:
@@ -47,14 +47,6 @@ class RowEvaluation:
             ("NLL, median", number(score.median), ""),
             *((f"of it, {name}", number(value), "") for name, value in self.columns.items()),
         ]
-
-    def _repr_html_(self) -> str:
-        return table(f"{self.nll.num_rows:,} rows", self.figures(), ("", "value", "±"))
-
-    def __repr__(self) -> str:
-        lines = [f"{self.nll.num_rows:,} rows"]
-        lines += [f"  {what:<42}{value}{f' ± {error}' if error else ''}" for what, value, error in self.figures()]
-        return "\n".join(lines)
 
 
 def evaluate_rows(cells: np.ndarray, rows: Rows, law: "RowLaw") -> RowEvaluation:

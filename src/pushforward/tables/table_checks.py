@@ -14,14 +14,18 @@ ATOM_SHARE = 0.05  # a value in so many of the rows is no accident of a smooth d
 NEAR_ONE = 1e-6
 
 
+def check_rows(rows: int, source: str) -> None:
+    """Raise InputError unless there are rows enough to show a density."""
+    if rows < 3:
+        raise InputError(f"{source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
+
+
 def check_for_fitting(table: Table) -> None:
     """Raise InputError unless a density can be fitted: at least 3 rows, no constant and no identical columns.
 
     Scoring needs none of this: a single row has a density under a model that is there.
     """
-    rows = len(table.values)
-    if rows < 3:
-        raise InputError(f"{table.source}: {rows} row{'s' * (rows != 1)} cannot show a density (give 3 or more)")
+    check_rows(len(table.values), table.source)
     if problems := fitting_problems(table):
         named = {name for problem in problems for name in problem.columns}
         others = [name for name in table.columns if name not in named]

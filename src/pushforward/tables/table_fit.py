@@ -15,9 +15,10 @@ from pushforward.flows import Flow
 from pushforward.metrics import Score, gain, nll
 from pushforward.report.wording import number, verdict
 from pushforward.tables.baselines import fit_baselines
+from pushforward.tables.column_kinds import said_of_left_out
 from pushforward.tables.columns import Table
 from pushforward.tables.flow_for_table import build, fresh_points, training_of
-from pushforward.tables.for_fitting import ForFitting, left_out_in_words
+from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.model_folder import remove_model
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.schema import Schema
@@ -160,7 +161,7 @@ def fit_flow(
     check_for_fitting(numbers)
     schema = Schema(numbers.columns, () if given is None else given.columns)
     split = split_rows(modelled, given, seed=seed, test=test)
-    warnings = [*table.notes, *left_out_in_words(table), *column_warnings(numbers, context=schema.context)]
+    warnings = [*table.notes, *said_of_left_out(table.left_out), *column_warnings(numbers, context=schema.context)]
     if not split.held_out:
         few = f"only {table.num_rows} rows: none could be held out" if test else "no rows are held out (test=0)"
         warnings.append(f"{few}, so the figures are those of the training rows and flatter the flow")
