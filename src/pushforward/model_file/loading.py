@@ -45,7 +45,8 @@ def load(path: File, types: Types | None = None, *, kind: Any = Flow) -> Any:
         types: Classes of your own by the name that their `specification()` gives as "type". Each, or its classmethod
             `from_specification` if it has one, is called with the other values of the specification inside
             `torch.device("meta")`: the tensors that it makes have shapes only, and get their content afterwards.
-        kind: What the file must hold: `pf.Flow`, `pf.vae.VAE` or `pf.VariationalDequantization`.
+        kind: What the file must hold: `pf.Flow`, `pf.vae.VAE` or `pf.VariationalDequantization`. A file of a
+            `pf.TableModel` of real columns holds a flow.
 
     Raises:
         ValueError: If `types` gives a built-in name another meaning, or `kind` is not one of the three.
@@ -119,16 +120,19 @@ def _restore(
         specification = format_1.translated(specification, tensors)
     check_specification(specification)
     model = build(specification, types, tensors, place=called(specification))
+    whole = model
+    if isinstance(model, RowDensity) and not isinstance(model, kinds):
+        model = model.joint  # the flow of a table of real columns
     if not isinstance(model, kinds):
-        found = next((each for each in MODELS if isinstance(model, each)), None)
+        found = next((each for each in MODELS if isinstance(whole, each)), None)
         remedy = f"in Python: pf.load(path, kind={MODELS[found]})" if found else SAVE_AGAIN
         if found is RowDensity:
             remedy = "in Python: pf.TableModel.load(path)"
-        raise InputError(f"it holds a {type(model).__name__}, not a {kinds[0].__name__} ({remedy})")
+        raise InputError(f"it holds a {type(whole).__name__}, not a {kinds[0].__name__} ({remedy})")
     if document["format_version"] == 1:
-        tensors = format_1.kept(model, tensors)
-    _check_tensors(stored(model), tensors)
-    model.load_state_dict(tensors, assign=True, strict=False)  # what else there is has its content
+        tensors = format_1.kept(whole, tensors)
+    _check_tensors(stored(whole), tensors)
+    whole.load_state_dict(tensors, assign=True, strict=False)  # what else there is has its content
     return model.eval()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.errors import require_flag
+from pushforward.tables.answers import answers_or_refused
 from pushforward.tables.columns import names_in
 from pushforward.tables.data_frames import of_kind
 
@@ -83,7 +84,7 @@ class Asked:
         Returns:
             A frame of the model's `kind` with the model's columns, (rows * num).
         """
-        return of_kind(self.kind, self.law.impute(data, num=num, seed=seed))
+        return of_kind(self.kind, answers_or_refused(self.law.answers).impute(data, num=num, seed=seed))
 
     def predict(self, data: Any, column: str) -> Any:
         """Return the law of one column given all other cells of each row, directly: nothing is drawn.
@@ -96,4 +97,4 @@ class Asked:
             A frame of the model's `kind`: of numbers mean, std and the quantiles q5, q25, q50, q75, q95 (dates in days
             since 1970, times in seconds); else the most probable value, and P(value) of each.
         """
-        return of_kind(self.kind, self.law.predict(data, column))
+        return of_kind(self.kind, answers_or_refused(self.law.answers).predict(data, column))

@@ -111,13 +111,16 @@ class NumberEncoder:
     is_number: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, kind: str, cells: "pl.Series", training: np.ndarray | None = None) -> "NumberEncoder":
+    def of(
+        cls, kind: str, cells: "pl.Series", training: np.ndarray | None = None, *, density: bool = False
+    ) -> "NumberEncoder":
         """Return the encoder of a column's cells.
 
         Args:
             kind: Its kind.
             cells: All of them: they give range, decimals and step.
             training: Positions of the rows that atoms and scale are learned from; all by default.
+            density: Give every value a density, whatever repeats: neither atoms nor steps.
         """
         everything = to_numbers(kind, cells)
         values = everything if training is None else everything[training]
@@ -128,14 +131,19 @@ class NumberEncoder:
         decimals = decimals_of(all_values) if kind == "real" else None
         unit = 1.0 if kind == "integer" else UNITS.get(kind, 0.0 if decimals is None else 10.0**-decimals)
         tied = counts[counts > 1].sum() >= TIED * len(values)
-        step = grid_of(all_values, unit) if unit and (kind != "real" or tied) else 0.0
+        step = grid_of(all_values, unit) if unit and not density and (kind != "real" or tied) else 0.0
         frequent = counts >= FEWEST_OF_AN_ATOM
         if not step or len(distinct) > MOST_ATOMS:
             frequent &= counts >= ATOM_SHARE * len(values)
-        atoms = distinct[frequent]
+        atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
         marginal = Marginal.of(others if len(others) > FEWEST_PER_KNOT else values)
         return cls(kind, decimals, step, float(all_values[0]), float(all_values[-1]), atoms, marginal)
+
+    @property
+    def is_density(self) -> bool:
+        """Whether every value has a density, and none a probability."""
+        return not self.step and not len(self.atoms)
 
     @property
     def num_codes(self) -> int:
@@ -199,11 +207,11 @@ class NumberEncoder:
 Encoder = CategoryEncoder | NumberEncoder
 
 
-def encoder_of(kind: str, cells: "pl.Series", training: np.ndarray | None = None) -> Encoder:
-    """Return the encoder of a column of a kind; `training` as in `NumberEncoder.of`."""
+def encoder_of(kind: str, cells: "pl.Series", training: np.ndarray | None = None, *, density: bool = False) -> Encoder:
+    """Return the encoder of a column of a kind; `training` and `density` as in `NumberEncoder.of`."""
     if kind in ("category", "boolean"):
         return CategoryEncoder.of(kind, cells)
-    return NumberEncoder.of(kind, cells, training)
+    return NumberEncoder.of(kind, cells, training, density=density)
 
 
 def encoder_from(stored: dict[str, Any]) -> Encoder:

@@ -56,7 +56,7 @@ class FittedColumn:
         return Column(self.name, role, None, None, categories=one.values, **about)
 
     def typed(self, cells: "pl.Series") -> "pl.Series":
-        """Return cells in the type that the table had."""
+        """Return cells in the type that the table had; numbers between whole ones stay as they are."""
         import polars as pl
 
         if self.dtype == "Enum" and isinstance(self.encoder, CategoryEncoder):
@@ -66,7 +66,9 @@ class FittedColumn:
             cells = cells.dt.cast_time_unit(unit)  # type: ignore[arg-type]
             return cells.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else cells
         own = getattr(pl, self.dtype, None) if self.dtype in PLAIN_TYPES else None
-        return cells if own is None or cells.dtype == own else cells.cast(own, strict=False)
+        if own is None or cells.dtype == own or (own.is_integer() and _between_whole(cells)):
+            return cells
+        return cells.cast(own, strict=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, the name left out."""
@@ -88,6 +90,10 @@ class FittedColumn:
             return cls(name, kind, stored["dtype"], missing, encoder_from(stored["encoder"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f'what is stored of column "{name}" cannot be read: {error!r:.120}') from error
+
+
+def _between_whole(cells: "pl.Series") -> bool:
+    return cells.dtype.is_float() and bool((cells % 1 != 0).any())
 
 
 def columns_from(stored: Mapping[str, Any]) -> dict[str, FittedColumn]:

@@ -13,12 +13,17 @@ from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.flows.in_words import headline
 from pushforward.report.table_report import write_report
+from pushforward.rows import RowDensity
+from pushforward.tables.answers import Answers, answers_or_refused, repeated_rows
+from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, as_text
+from pushforward.tables.encoders import NumberEncoder
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
-from pushforward.tables.from_anything import as_table
+from pushforward.tables.from_anything import as_table, read_cells
 from pushforward.tables.given_context import context_table
 from pushforward.tables.quality import Evaluation, evaluate
+from pushforward.tables.row_quality import check_answers, drawn_rows
 from pushforward.tables.sampler import Sampler
 from pushforward.tables.schema import Column, Schema
 from pushforward.tables.splitting import Part
@@ -29,30 +34,35 @@ if TYPE_CHECKING:
     from pushforward.tables.table_fit import TableFit
 
 
-NO_QUESTIONS = (
-    "the model is a flow over real columns, which answers no questions about some of them (give those that are to be"
-    " known as context= when it is fitted)"
-)
-
-
 class FlowLaw:
-    """A flow over the columns of a table.
+    """A flow over the columns of a table, and answers about some of them given others.
+
+    Whole rows are the flow's, given their context: how probable they are, and samples. Whatever else is asked, and rows
+    with missing cells, is answered by the other network.
 
     Args:
         flow: Data -> latent, of the modelled columns in the table's order. It is finished.
         schema: Names of the columns.
         summary: What is known of the fit.
+        answers: What is said of some columns given others; None for a flow alone.
     """
 
-    def __init__(self, flow: Flow, schema: Schema, summary: Mapping[str, Any]) -> None:
-        self.flow, self.schema, self.summary = flow, schema, summary
+    def __init__(self, flow: Flow, schema: Schema, summary: Mapping[str, Any], answers: Answers | None = None) -> None:
+        self.flow, self.schema, self.summary, self.answers = flow, schema, summary, answers
+        self.module = flow if answers is None else RowDensity(flow, answers.questions)
         self._sampler = Sampler(flow, schema)
-        self._preview: np.ndarray | None = None
+        self._preview: pl.DataFrame | None = None
 
-    @property
-    def module(self) -> Flow:
-        """What a model file holds."""
-        return self.flow
+    @classmethod
+    def of_file(cls, flow: Flow, answers: Answers | None, stored: Any, summary: Mapping[str, Any]) -> "FlowLaw":
+        """Return the law of what a model file holds; InputError if one is not of the other."""
+        schema = Schema.of_flow(flow, stored)
+        encoders = {} if answers is None else answers.encoder.encoders
+        for name in schema.modelled if encoders else ():
+            one = encoders[name]
+            if not (isinstance(one, NumberEncoder) and one.is_density):
+                raise InputError(f'its column "{name}" has no density, as those of a flow have (write the file again)')
+        return cls(flow, schema, summary, answers)
 
     @property
     def headline(self) -> str:
@@ -62,44 +72,81 @@ class FlowLaw:
     @property
     def columns(self) -> tuple[Column, ...]:
         """What is known of each column."""
-        return self.schema.describe(self.summary.get("ranges", {}))
+        return self.schema.describe(self.summary.get("ranges", {})) if self.answers is None else self.answers.columns
 
-    def table_of(self, data: Any) -> Table:
-        """Return a table's columns that the model knows, as numbers."""
-        return as_table(data, columns=self.schema.columns)
+    def schema_to_store(self) -> dict[str, Any]:
+        """Return what a model file keeps of the columns."""
+        return self.schema.to_dict() if self.answers is None else self.answers.to_store()
 
-    def log_prob(self, data: Any, given: Sequence[str] | None) -> np.ndarray:
+    def table_of(self, data: Any) -> Table | Cells:
+        """Return a table as it stands, or of a flow alone the columns that it knows, as numbers."""
+        return as_table(data, columns=self.schema.columns) if self.answers is None else read_cells(data)
+
+    def log_prob(self, data: Any, given: Sequence[str] | None = None) -> np.ndarray:
         """See `TableModel.log_prob`."""
-        if set(given or ()) - set(self.schema.context):
-            raise InputError(NO_QUESTIONS)
-        rows = Part.of(*self.table_of(data).split(self.schema.context))
-        with torch.no_grad():
-            return self.flow.log_prob(rows.x, rows.context).double().numpy()
+        asks = bool(set(given or ()) - set(self.schema.context))
+        if self.answers is None:
+            if asks:
+                answers_or_refused(None)
+            return self._of_flow(Part.of(*as_table(data, columns=self.schema.columns).split(self.schema.context)))
+        frame = self.answers.read(data)
+        if asks:
+            return self.answers.log_prob(frame, given or ())
+        gaps = np.logical_or.reduce([frame[name].is_null().to_numpy() for name in self.schema.columns])
+        found = np.empty(len(gaps))
+        found[~gaps] = self._of_flow(self._part(frame.filter(~gaps)))
+        if gaps.any():
+            found[gaps] = self.answers.log_prob(frame.filter(gaps))
+        return found
 
     def sample(
         self, n: int, given: Any, *, complete: bool, temperature: float, seed: int | None, called: str = "given"
     ) -> "pl.DataFrame":
         """See `TableModel.sample`."""
-        context = context_table(given, self.schema, called=called)
-        rows = None if context is None else context.values
-        return self._frame(self._sampler.draw(n, rows, temperature=temperature, seed=seed))
+        import polars as pl
+
+        if self.answers is None:
+            context = context_table(given, self.schema, called=called)
+            values = self._sampler.draw(
+                n, None if context is None else context.values, temperature=temperature, seed=seed
+            )
+            return pl.from_numpy(values, schema=list(self.schema.columns))
+        known = self.answers.given(given, called)
+        if known is not None and not self.answers.only_context(known):
+            return self.answers.fill(known, n, temperature=temperature, seed=seed)
+        if known is not None:
+            self.answers.check_context(known)
+        values = self._sampler.draw(
+            n, None if known is None else self._numbers(known, self.schema.context), temperature=temperature, seed=seed
+        )
+        drawn = pl.from_numpy(values, schema=list(self.schema.columns))
+        return self.answers.keep(drawn.select() if known is None else repeated_rows(known, n), drawn)
 
     def preview(self, fitted: "TableFit") -> "pl.DataFrame":
         """Return samples to look at, drawn once: given context, one at that of each held-out row."""
+        import polars as pl
+
         if self._preview is None:
-            self._preview = self._sampler.preview(fitted.split.test.context, seed=fitted.seed)
-        return self._frame(self._preview)
+            num, context = self._sampler.enough_to_look_at, fitted.split.test.context
+            rows = None if context is None else pl.from_numpy(context[:num].numpy(), schema=list(self.schema.context))
+            self._preview = self.sample(
+                num if rows is None else 1, rows, complete=True, temperature=1.0, seed=fitted.seed
+            )
+        return self._preview
 
     def verify(self, seed: int) -> verification.Verification:
         """See `TableModel.verify`."""
-        return verification.verify(self.flow, *self._sampler.points_to_check(seed))
+        report = verification.verify(self.flow, *self._sampler.points_to_check(seed))
+        if self.answers is not None:
+            check_answers(report, self.answers, self.answers.encoder.encode(drawn_rows(self.answers, seed)))
+        return report
 
     def evaluate(self, data: Any, fitted: "TableFit | None", *, truth: Density | None, seed: int) -> Evaluation:
         """Measure the flow on rows; None stands for those that the fit held out."""
         if data is None:
             rows = fitted_or_refused(fitted).split.test
         else:
-            table = self.table_of(data)
+            table = as_table(data, columns=self.schema.columns)
             if len(table.values) < 2:
                 raise InputError(f"{table.source}: 1 row tells no mean from chance (give 2 or more, or score it)")
             rows = Part.of(*table.split(self.schema.context))
@@ -108,16 +155,7 @@ class FlowLaw:
 
     def report(self, fitted: "TableFit", path: str | os.PathLike[str], command: str) -> None:
         """Write the page about the fit."""
-        self.preview(fitted)
-        write_report(report_of(fitted, self._preview, command=command), path)  # type: ignore[arg-type]
-
-    def impute(self, data: Any, *, num: int, seed: int | None) -> "pl.DataFrame":
-        """Refuse: a flow over real columns answers no questions about some of them."""
-        raise InputError(NO_QUESTIONS)
-
-    def predict(self, data: Any, column: str) -> "pl.DataFrame":
-        """Refuse: a flow over real columns answers no questions about some of them."""
-        raise InputError(NO_QUESTIONS)
+        write_report(report_of(fitted, self.preview(fitted), command=command), path)
 
     def example_of_context(self, fitted: "TableFit") -> str:
         """Return the context of a row, "label=1,x3=0.5"; "" without context."""
@@ -128,16 +166,22 @@ class FlowLaw:
 
     def written(self, frame: "pl.DataFrame") -> "pl.DataFrame":
         """Return rows as they stand in a text."""
-        return frame
+        return frame if self.answers is None else self.answers.written(frame)
 
-    def schema_to_store(self) -> dict[str, Any]:
-        """Return what a model file keeps of the columns."""
-        return self.schema.to_dict()
+    @torch.no_grad()
+    def _of_flow(self, rows: Part) -> np.ndarray:
+        return self.flow.log_prob(rows.x, rows.context).double().numpy()
 
-    def _frame(self, values: np.ndarray) -> "pl.DataFrame":
+    def _part(self, frame: "pl.DataFrame") -> Part:
+        """Return whole rows as the flow takes them."""
+        x, context = (self._numbers(frame, names) for names in (self.schema.modelled, self.schema.context))
+        return Part(torch.from_numpy(x), torch.from_numpy(context) if self.schema.context else None)
+
+    @staticmethod
+    def _numbers(frame: "pl.DataFrame", names: Sequence[str]) -> np.ndarray:
         import polars as pl
 
-        return pl.from_numpy(values, schema=list(self.schema.columns))
+        return frame.select(names).cast(pl.Float64).to_numpy(order="c")
 
 
 def fitted_or_refused(fitted: Any) -> Any:

@@ -9,12 +9,13 @@ from pushforward.data import Density
 from pushforward.errors import InputError
 from pushforward.flows import Flow
 from pushforward.rows import RowDensity
+from pushforward.tables.answers import Answers
+from pushforward.tables.fit_options import FitOptions
 from pushforward.tables.flow_law import FlowLaw
 from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.model_folder import model_in
 from pushforward.tables.row_fit import RowFit, fit_rows
 from pushforward.tables.row_law import RowLaw
-from pushforward.tables.schema import Schema
 from pushforward.tables.table_fit import TableFit, fit_flow
 
 Law: TypeAlias = FlowLaw | RowLaw
@@ -30,15 +31,16 @@ def fitted_law(
         table: The table.
         recipe: The recipe asked for.
         truth: The true density, where it is known.
-        **options: Those of `fit_flow` and `fit_rows`.
+        **options: Those of `FitOptions`.
     """
+    checked = FitOptions(**options)
     if table.numbers is not None:
-        of_flow = fit_flow(table, recipe=recipe, truth=truth, **options)
-        summary = of_flow.summary(table.numbers)
-        return FlowLaw(of_flow.flow, of_flow.schema, summary), of_flow, summary
+        of_flow = fit_flow(table, checked, recipe=recipe, truth=truth)
+        summary = of_flow.summary()
+        return FlowLaw(of_flow.flow, of_flow.schema, summary, of_flow.answers), of_flow, summary
     if truth is not None:
         raise InputError("truth= is for a table of real columns (the columns are mixed: leave it out)")
-    of_rows = fit_rows(table, **options)
+    of_rows = fit_rows(table, checked)
     return of_rows.law, of_rows, of_rows.summary()
 
 
@@ -52,8 +54,15 @@ def law_in(path: str | os.PathLike[str], types: Mapping[str, Callable[..., Any]]
     module, stored = model_file.load_with_metadata(file, types, kind=(Flow, RowDensity))  # type: ignore[call-overload]
     stored["summary"] = summary = dict(stored["summary"] or {})
     try:
-        if isinstance(module, RowDensity):
-            return RowLaw.of_file(module, stored["schema"], summary), stored
-        return FlowLaw(module, Schema.of_flow(module, stored["schema"]), summary), stored
+        return _law_of(module, stored["schema"], summary), stored
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
+
+
+def _law_of(module: Flow | RowDensity, schema: Any, summary: Mapping[str, Any]) -> Law:
+    if isinstance(module, Flow):
+        return FlowLaw.of_file(module, None, schema, summary)
+    answers = Answers.of_file(module.questions, schema, summary)
+    if isinstance(module.joint, Flow):
+        return FlowLaw.of_file(module.joint, answers, schema, summary)
+    return RowLaw.of_file(module.joint, answers)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pushforward.errors import InputError
 
 MODEL = "model.safetensors"
+QUESTIONS = "questions"  # the folder of their training, in that of the joint's
 
 
 def model_in(path: str | os.PathLike[str]) -> Path:
@@ -20,6 +21,10 @@ def model_in(path: str | os.PathLike[str]) -> Path:
 
 
 def remove_model(folder: str | os.PathLike[str]) -> None:
-    """Take away the model of an earlier fit, or a run that is interrupted would seem to have made it."""
-    with suppress(OSError):  # most often there is none; a folder that cannot be written to is refused by `fit`
-        (Path(folder) / MODEL).unlink()
+    """Take away the model of an earlier fit, or a run that is interrupted would seem to have made it.
+
+    Nor would that run find the way on, once it comes to the questions, in the checkpoint of other ones.
+    """
+    for file in (Path(folder) / MODEL, Path(folder) / QUESTIONS / "checkpoint.safetensors"):
+        with suppress(OSError):  # most often there is none; a folder that cannot be written to is refused by `fit`
+            file.unlink()

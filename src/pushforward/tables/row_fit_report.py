@@ -22,30 +22,27 @@ def write_row_report(
     fitted: "RowFit", samples: "pl.DataFrame", path: str | os.PathLike[str], *, command: str = ""
 ) -> None:
     """Write the page about a fit; what has not been measured yet is measured."""
-    law, split, evaluation = fitted.law, fitted.split, fitted.evaluation
+    law, evaluation = fitted.law, fitted.evaluation
+    columns = law.answers.fitted
     report = RowReport(
         source=fitted.source,
         columns=[
             ColumnFacts(
-                one.name, one.role, one.kind, one.why, range_in_words(law.fitted[one.name]), one.missing,
+                one.name, one.role, one.kind, one.why, range_in_words(columns[one.name]), one.missing,
                 evaluation.columns.get(one.name),
             )
             for one in law.columns
         ],
         left_out={one.name: one.why for one in fitted.table.left_out},
-        num_rows={
-            "training": len(split.train),
-            "validation": len(split.validation) if split.validation else 0,
-            "held out": len(split.test) if split.held_out else 0,
-        },
+        num_rows=fitted.num_rows,
         seed=fitted.seed,
         command=command,
-        num_parameters=(num_parameters(law.density.joint), num_parameters(law.density.questions)),
+        num_parameters=(num_parameters(law.joint), num_parameters(law.answers.questions)),
         histories={"the joint": fitted.history, "questions": fitted.questions},
         warnings=fitted.warnings,
-        held_out=split.held_out,
+        held_out=fitted.split.held_out,
         marginals=[
-            marginal_of(law.fitted[name], fitted.test_frame[name], samples[name]) for name in law.schema.columns
+            marginal_of(columns[name], fitted.test_frame[name], samples[name]) for name in law.schema.columns
         ],
         scores={"this model": evaluation.nll, **fitted.baselines},
         verdict=fitted.verdict,

@@ -1,24 +1,29 @@
 """How good a law of mixed rows is on rows that no one trained on; and whether it is a law at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pushforward.errors import InputError
 from pushforward.metrics import Score
 from pushforward.metrics.likelihood import score_of
 from pushforward.report.wording import number
-from pushforward.rows import RowDensity
+from pushforward.rows import RowJoint
 from pushforward.rows.cells import split
 from pushforward.rows.heads import mixture_cdf
+from pushforward.rows.network import RowNetwork
+from pushforward.tables.answers import Answers, generator_of
 from pushforward.tables.quality import ShowsFigures
-from pushforward.tables.row_encoder import RowEncoder, Rows
+from pushforward.tables.row_encoder import Rows
+from pushforward.tables.schema import Schema
 from pushforward.verification import Verification
 
 if TYPE_CHECKING:
-    from pushforward.tables.row_law import RowLaw
+    import polars as pl
 
 CHECKED_ROWS = 64
 TOLERANCE = 1e-4
@@ -49,7 +54,7 @@ class RowEvaluation(ShowsFigures):
         ]
 
 
-def evaluate_rows(cells: np.ndarray, rows: Rows, law: "RowLaw") -> RowEvaluation:
+def evaluate_rows(cells: np.ndarray, rows: Rows, schema: Schema) -> RowEvaluation:
     """Summarize log p(cell | cells before it), (rows, columns), over rows, at least two."""
     if len(rows) < 2:
         raise InputError("1 row tells no mean from chance (give 2 or more, or score it)")
@@ -57,28 +62,24 @@ def evaluate_rows(cells: np.ndarray, rows: Rows, law: "RowLaw") -> RowEvaluation
     known = ~rows.unknown
     each = {
         name: -float(cells[known, d].mean()) if known.any() else float("nan")
-        for d, name in enumerate(law.fitted) if name not in law.schema.context
-    }  # fmt: skip
+        for d, name in enumerate(schema.modelled, len(schema.context))
+    }
     return RowEvaluation(score_of(torch.from_numpy(-total)), each)
 
 
 @torch.no_grad()
-def verify_rows(density: RowDensity, encoder: RowEncoder, *, seed: int) -> Verification:
+def verify_rows(joint: RowJoint, answers: Answers, *, seed: int) -> Verification:
     """Check on up to 64 rows that both networks give laws, and that cells and codes stand for one another.
 
     Probabilities of the codes and the numbers of each column sum to one; a row drawn column by column is scored in one
     pass by the same laws; a cell that is encoded and decoded is itself.
     """
-    generator = torch.Generator().manual_seed(seed)
-    width = len(encoder.columns)
-    nothing = torch.zeros(CHECKED_ROWS, 3 * width)
-    nothing[:, :width] = -1
-    code, z = density.questions.fill(nothing, encoder.places, generator=generator)
-    drawn = encoder.decode(code, z)
+    encoder, names = answers.encoder, answers.encoder.columns
+    drawn = drawn_rows(answers, seed)
     rows = encoder.encode(drawn)
-    report = Verification("RowDensity", (CHECKED_ROWS, width), rows.cells.dtype, TOLERANCE)
+    report = Verification("RowDensity", (CHECKED_ROWS, len(names)), rows.cells.dtype, TOLERANCE)
     again = encoder.decode(*split(rows.cells)[:2])
-    for name in encoder.columns:
+    for name in names:
         if drawn[name].dtype.is_float():
             spread = float(drawn[name].to_numpy().std()) or 1.0
             error = float(np.abs(drawn[name].to_numpy() - again[name].to_numpy()).max()) / spread
@@ -89,25 +90,50 @@ def verify_rows(density: RowDensity, encoder: RowEncoder, *, seed: int) -> Verif
             report.problems.append(
                 f'cells of "{name}" do not come back from their codes (by {number(error)} of a spread)'
             )
-    for called, part in (("the joint", density.joint), ("the questions", density.questions)):
-        network = part.network
-        codes, places, _ = density.joint.with_marks(rows.cells) if part is density.joint else split(rows.cells)
-        of_columns = density.joint.place.tolist() if part is density.joint else range(width)
-        params = network(codes, places, torch.ones_like(places))
-        for d, name in zip(of_columns, encoder.columns, strict=True):
-            logits, mixture = (params[:, place].double() for place in network.heads.params_of(d))
-            mass = logits.softmax(1).sum(1) if logits.shape[1] else torch.ones(len(params)).double()
-            if mixture.shape[1]:
-                ends = torch.tensor([[-1e6, 1e6]], dtype=torch.float64).expand(len(params), 2)
-                below, above = mixture_cdf(mixture.unflatten(1, (3, -1)), ends).unbind(1)
-                mass = mass - (1 - (above - below)).abs()
-            worst = float((mass - 1).abs().max())
-            if not worst <= TOLERANCE:
-                report.problems.append(f'{called}: the law of "{name}" has a mass of 1 ± {number(worst)}')
-    joint = density.joint.log_prob(rows.cells)
-    if not bool(joint.isfinite().all()):
+    report.checked.append(f"cells and codes of {len(names)} columns stand for one another")
+    _check_laws(report, "the joint", joint.network, joint.with_marks(rows.cells), joint.place.tolist(), names)
+    check_answers(report, answers, rows)
+    if not bool(joint.log_prob(rows.cells).isfinite().all()):
         report.problems.append("the joint gives rows that were drawn no finite log_prob")
-    report.checked.append(
-        f"{2 * width} laws of columns sum to one; cells and codes of {width} columns stand for one another"
-    )
     return report
+
+
+def drawn_rows(answers: Answers, seed: int) -> "pl.DataFrame":
+    """Return 64 rows drawn by the network that answers, its context too, to check it on."""
+    width = len(answers.fitted)
+    nothing = torch.zeros(CHECKED_ROWS, 3 * width)
+    nothing[:, :width] = -1
+    return answers.encoder.decode(
+        *answers.questions.fill(nothing, answers.encoder.places, generator=generator_of(seed))
+    )
+
+
+@torch.no_grad()
+def check_answers(report: Verification, answers: Answers, rows: Rows) -> None:
+    """Add to a report whether the laws that answer questions have a mass of one, on some rows."""
+    names = answers.encoder.columns
+    _check_laws(report, "the questions", answers.questions.network, split(rows.cells), range(len(names)), names)
+
+
+def _check_laws(
+    report: Verification,
+    called: str,
+    network: RowNetwork,
+    cells: tuple[Tensor, Tensor, Tensor],
+    places: Sequence[int],
+    names: Sequence[str],
+) -> None:
+    """Add to a report the laws of columns whose mass is not one; `places` are those in the network."""
+    code, z, _ = cells
+    params = network(code, z, torch.ones_like(z))
+    for d, name in zip(places, names, strict=True):
+        logits, mixture = (params[:, place].double() for place in network.heads.params_of(d))
+        mass = logits.softmax(1).sum(1) if logits.shape[1] else torch.ones(len(params)).double()
+        if mixture.shape[1]:
+            ends = torch.tensor([[-1e6, 1e6]], dtype=torch.float64).expand(len(params), 2)
+            below, above = mixture_cdf(mixture.unflatten(1, (3, -1)), ends).unbind(1)
+            mass = mass - (1 - (above - below)).abs()
+        worst = float((mass - 1).abs().max())
+        if not worst <= TOLERANCE:
+            report.problems.append(f'{called}: the law of "{name}" has a mass of 1 ± {number(worst)}')
+    report.checked.append(f"{called}: {len(names)} laws of columns sum to one")

@@ -47,10 +47,10 @@ class Sampler:
         names = (*self.schema.modelled, *self.schema.context)
         return values[:, [names.index(name) for name in self.schema.columns]]
 
-    def preview(self, context: Tensor | None, *, seed: int) -> np.ndarray:
-        """Draw up to 10,000 rows to look at, given context one at each of its first rows."""
-        num = max(min(PREVIEW_ROWS, PREVIEW_CELLS // len(self.schema.columns)), 1)
-        return self.draw(num, seed=seed) if context is None else self.draw(1, context[:num].numpy(), seed=seed)
+    @property
+    def enough_to_look_at(self) -> int:
+        """Number of rows of a preview, up to 10,000."""
+        return max(min(PREVIEW_ROWS, PREVIEW_CELLS // len(self.schema.columns)), 1)
 
     def points_to_check(self, seed: int) -> tuple[Tensor, Tensor | None]:
         """Return up to 64 rows of the flow's own, (rows, D), and their context, (rows, C), on which to verify it."""

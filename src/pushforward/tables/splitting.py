@@ -1,6 +1,8 @@
 """A table cut into the rows that train, those that pick the best weights, and those held out from everything."""
 
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -38,19 +40,29 @@ class Part:
         return len(self.x)
 
 
+Some = TypeVar("Some", bound=Sized)
+
+
 @dataclass(frozen=True)
-class Split:
+class Split(Generic[Some]):
     """A table cut into three by a permutation drawn from the seed; `test` is held out from everything.
 
     Attributes:
-        train: The rows the flow learns from.
+        train: The rows the model learns from.
         validation: A tenth of the rows or less, on which the best weights are picked; None where rows are too few.
         test: The rows held out; the training rows where none are.
     """
 
-    train: Part
-    validation: Part | None
-    test: Part
+    train: Some
+    validation: Some | None
+    test: Some
+
+    @classmethod
+    def of(cls, positions: tuple[np.ndarray, np.ndarray, np.ndarray], select: Callable[[np.ndarray], Some]) -> Self:
+        """Return the rows at the positions that `split_positions` gives."""
+        train, validation, test = positions
+        first = select(train)
+        return cls(first, select(validation) if len(validation) else None, select(test) if len(test) else first)
 
     @property
     def held_out(self) -> bool:
@@ -70,7 +82,7 @@ def split_positions(num_rows: int, *, seed: int, test: float = 0.1) -> tuple[np.
     return order[:first], order[first:last], order[last:]
 
 
-def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float = 0.1) -> Split:
+def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float = 0.1) -> Split[Part]:
     """Cut a permutation of the rows in three: test, by default a tenth, at its end, validation before it, the rest.
 
     Validation has a tenth of the rows of small tables, a twentieth of large ones, 1,000 between, and at most 10,000;
@@ -85,16 +97,12 @@ def split_rows(modelled: Table, given: Table | None, *, seed: int, test: float =
     Raises:
         InputError: If the share is another, or a column is constant in the training rows.
     """
-    train_rows, validation_rows, test_rows = split_positions(len(modelled.values), seed=seed, test=test)
-    train = Part.of(modelled, given, train_rows)
-    _check_varies(train.x, modelled)
-    if train.context is not None and given is not None:
-        _check_varies(train.context, given)
-    return Split(
-        train=train,
-        validation=Part.of(modelled, given, validation_rows) if len(validation_rows) else None,
-        test=Part.of(modelled, given, test_rows) if len(test_rows) else train,
-    )
+    positions = split_positions(len(modelled.values), seed=seed, test=test)
+    split = Split.of(positions, lambda rows: Part.of(modelled, given, rows))
+    _check_varies(split.train.x, modelled)
+    if split.train.context is not None and given is not None:
+        _check_varies(split.train.context, given)
+    return split
 
 
 def _check_varies(x: Tensor, table: Table) -> None:

@@ -152,7 +152,7 @@ class TableModel(InWords, Asked):
     @property
     def flow(self) -> Flow | RowDensity:
         """The module that was trained: a flow where all columns are real, data -> latent, in the table's order."""
-        return self.law.module
+        return self.law.flow
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -1,0 +1,100 @@
+"""The networks over a table's rows: how wide they are, what they are made from, how they are trained."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.numerics.default_device import on_the_cpu
+from pushforward.rows import RowJoint, RowQuestions, question_nll
+from pushforward.tables.answers import Answers
+from pushforward.tables.encoders import encoder_of
+from pushforward.tables.fit_options import FitOptions
+from pushforward.tables.fitted_columns import FittedColumn
+from pushforward.tables.for_fitting import ForFitting
+from pushforward.tables.model_folder import QUESTIONS
+from pushforward.tables.row_encoder import Rows
+from pushforward.tables.schema import Schema
+from pushforward.tables.splitting import Split
+from pushforward.training import History, fit
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FEW_ROWS = 2_000
+HURRIED_SECONDS, A_WHILE = 20, 90  # narrower networks take more steps, which is worth more until steps are many
+MANY_ROWS = 200_000
+LEARNING_RATE = 8e-3
+WEIGHT_DECAY = 0.2  # what keeps networks of this size from learning rows by heart
+
+
+def values_of_table(table: ForFitting) -> "pl.DataFrame":
+    """Return the columns of a table that is fitted, as values."""
+    import polars as pl
+
+    return pl.DataFrame([one.values.alias(one.name) for one in table.columns])
+
+
+@on_the_cpu()
+def new_answers(table: ForFitting, training: np.ndarray, options: FitOptions, *, densities: bool = False) -> Answers:
+    """Return the answers of a network that is to be trained; its initial weights depend on the seed alone.
+
+    Args:
+        table: What is fitted.
+        training: Positions of the rows that train.
+        options: How it is fitted.
+        densities: Whether every modelled column has a density, as under a flow.
+    """
+    schema = Schema(tuple(one.name for one in table.columns), table.context)
+    fitted = {
+        one.name: FittedColumn(
+            one.name, one.kind, one.dtype, one.values.null_count() / len(one.values),
+            encoder_of(one.kind.name, one.values, training, density=densities and one.name not in table.context),
+        )
+        for one in table.columns
+    }  # fmt: skip
+    columns = {name: fitted[name] for name in (*schema.context, *schema.modelled)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        questions = RowQuestions(**sizes(columns, len(table.context), len(training), options.max_seconds))
+    return Answers(questions, columns, schema, table.missing)
+
+
+def sizes(
+    columns: dict[str, FittedColumn], num_context: int, num_rows: int, max_seconds: float | None
+) -> dict[str, Any]:
+    """Return the arguments of networks over these columns that are trained on so many rows in so many seconds."""
+    few, hurried = num_rows < FEW_ROWS, max_seconds is not None and max_seconds < HURRIED_SECONDS
+    encoders = [column.encoder for column in columns.values()]
+    return {
+        "num_codes": [one.num_codes for one in encoders], "numbers": [one.is_number for one in encoders],
+        "num_context": num_context, "dropout": 0.3 if few else 0.1,
+        "width": 128 if few or hurried else 256 if max_seconds is None or max_seconds > A_WHILE else 192,
+    }  # fmt: skip
+
+
+def train(
+    network: RowJoint | RowQuestions,
+    loss: Callable[..., Tensor],
+    split: Split[Rows],
+    options: FitOptions,
+    *,
+    share: float,
+    folder: str = "",
+) -> History:
+    """Train a network for a share of the time, or `num_steps`; its checkpoint goes to a folder inside `out`."""
+    rows, validation = split.train, split.validation
+    # More steps are worth more than larger ones until rows are many.
+    batch_size = max(32, min(len(rows) // 10, 256)) if len(rows) < MANY_ROWS else 512
+    return fit(
+        network, rows.cells, loss=loss, validation=None if validation is None else validation.cells,
+        optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, batch_size=batch_size,
+        raise_dropout=validation is not None, **options.training(share, folder),
+    )  # fmt: skip
+
+
+def train_questions(answers: Answers, split: Split[Rows], options: FitOptions, *, share: float) -> History:
+    """Train what answers questions, beside the law of whole rows, on the same rows; see `train`."""
+    return train(answers.questions, question_nll, split, options, share=share, folder=QUESTIONS)
