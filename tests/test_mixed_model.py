@@ -184,13 +184,13 @@ def test_held_out_rows_are_measured_beside_simple_laws_on_the_same_rows(model):
 
 
 def test_a_simple_law_sums_to_one(model):
-    encoders = [one.encoder for one in model.law.fitted.values()]
+    encoders = [one.encoder for one in model.law.answers.fitted.values()]
     independent, mixture = fit_row_baselines(
         model.fitted.split.train, model.fitted.split.validation, [one.num_codes for one in encoders],
         [one.is_number for one in encoders], 0,
     )  # fmt: skip
     counts = pl.DataFrame({"trips": range(-30, 60)}, schema={"trips": pl.Int64})
-    rows = model.law.encoder.encode(counts)
+    rows = model.law.answers.encoder.encode(counts)
     for law in (independent, mixture):
         assert isinstance(law, PartsLaw)
         assert np.exp(law.log_prob(rows)).sum() == pytest.approx(1, abs=1e-3)

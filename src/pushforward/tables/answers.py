@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pushforward.errors import InputError, require_count, require_number, require_seed
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.rows import RowJoint, RowQuestions
 from pushforward.rows.cells import split
 from pushforward.tables.column_law import law_of_numbers
@@ -82,6 +83,7 @@ class Answers:
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
+    @on_the_cpu()
     @torch.no_grad()
     def log_prob(self, frame: "pl.DataFrame", given: Sequence[str] = ()) -> np.ndarray:
         """Return log p(the others | given and context) of each row, (rows,), in nats and units of the table.
@@ -101,6 +103,7 @@ class Answers:
         found = log_prob.double().numpy() + rows.log_slope[:, asked].sum(1)
         return np.where(rows.unknown, -np.inf, found)
 
+    @on_the_cpu()
     def fill(
         self, known: "pl.DataFrame", num: int, *, temperature: float = 1.0, seed: int | None = None
     ) -> "pl.DataFrame":
@@ -122,6 +125,7 @@ class Answers:
         """See `TableModel.impute`."""
         return self.fill(self.read(data), num, seed=seed)
 
+    @on_the_cpu()
     @torch.no_grad()
     def predict(self, data: Any, column: str) -> "pl.DataFrame":
         """See `TableModel.predict`."""

@@ -9,6 +9,7 @@ import torch
 
 from pushforward.errors import InputError, require_count, require_number
 from pushforward.flows.in_words import num_parameters
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.rows import RowDensity, RowJoint
 from pushforward.tables.answers import Answers, generator_of, repeated_rows
 from pushforward.tables.cells import Cells
@@ -79,11 +80,13 @@ class RowLaw:
         frame = self.answers.read(data)
         return self.answers.log_prob(frame, given) if given else self.joint_log_prob(self.answers.encoder.encode(frame))
 
+    @on_the_cpu()
     @torch.no_grad()
     def joint_log_prob(self, rows: Rows) -> np.ndarray:
         """Return the log probability of encoded rows given their context, (rows,)."""
         return self.answers.in_units(self.joint.log_prob(rows.cells), rows, range(len(self.schema.context)))
 
+    @on_the_cpu()
     @torch.no_grad()
     def cells_log_prob(self, rows: Rows) -> np.ndarray:
         """Return log p(cell | cells before it) in nats, in units of the table, (rows, columns): 0 where missing."""
@@ -91,6 +94,7 @@ class RowLaw:
         found[:, : len(self.schema.context)] = 0.0
         return found
 
+    @on_the_cpu()
     def sample(
         self, n: int, given: Any, *, complete: bool, temperature: float, seed: int | None, called: str = "given"
     ) -> "pl.DataFrame":

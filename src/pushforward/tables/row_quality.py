@@ -11,6 +11,7 @@ from torch import Tensor
 from pushforward.errors import InputError
 from pushforward.metrics import Score
 from pushforward.metrics.likelihood import score_of
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.report.wording import number
 from pushforward.rows import RowJoint
 from pushforward.rows.cells import split
@@ -67,6 +68,7 @@ def evaluate_rows(cells: np.ndarray, rows: Rows, schema: Schema) -> RowEvaluatio
     return RowEvaluation(score_of(torch.from_numpy(-total)), each)
 
 
+@on_the_cpu()
 @torch.no_grad()
 def verify_rows(joint: RowJoint, answers: Answers, *, seed: int) -> Verification:
     """Check on up to 64 rows that both networks give laws, and that cells and codes stand for one another.
@@ -98,6 +100,7 @@ def verify_rows(joint: RowJoint, answers: Answers, *, seed: int) -> Verification
     return report
 
 
+@on_the_cpu()
 def drawn_rows(answers: Answers, seed: int) -> "pl.DataFrame":
     """Return 64 rows drawn by the network that answers, its context too, to check it on."""
     width = len(answers.fitted)
@@ -108,6 +111,7 @@ def drawn_rows(answers: Answers, seed: int) -> "pl.DataFrame":
     )
 
 
+@on_the_cpu()
 @torch.no_grad()
 def check_answers(report: Verification, answers: Answers, rows: Rows) -> None:
     """Add to a report whether the laws that answer questions have a mass of one, on some rows."""

@@ -6,6 +6,7 @@ from typing import Any
 from pushforward.data import Density
 from pushforward.flows import Flow
 from pushforward.metrics import Score, gain, nll
+from pushforward.numerics.default_device import on_the_cpu
 from pushforward.report.wording import number
 from pushforward.tables.answers import Answers
 from pushforward.tables.baselines import fit_baselines
@@ -74,6 +75,7 @@ class TableFit(Fit[Part, Evaluation]):
         return scores, (best.name, gain(self.flow, best, test.x, test.context))
 
 
+@on_the_cpu()
 def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Density | None) -> TableFit:
     """Train a flow on a table of real columns, and with recipe "auto" what answers questions about some of them.
 
