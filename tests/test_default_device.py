@@ -176,6 +176,7 @@ WORK = {
     "fit": lambda: pf.fit(FLOW, MOONS.x.numpy(), **FEW),
     "fit with context": lambda: pf.fit(CONDITIONAL, MOONS.x, ONE_HOT, **FEW),
     "table": lambda: pf.TableModel.fit(MOONS.x.numpy(), **FEW).evaluate(MOONS.x.numpy()),
+    "questions of a table": lambda: pf.TableModel.fit(MOONS.x.numpy(), **FEW).sample(2, given={"x1": 0.0}),
     "vae": parts_of_a_vae,
     "log density": lambda: pf.plots.log_density(FLOW, grid=5),
     "panels": lambda: pf.plots.panels(FLOW, MOONS.x, grid=5),

@@ -162,8 +162,8 @@ def test_the_draws_of_each_row_of_context_follow_one_another():
     [
         (None, r"the model needs context \(given: label=0, or rows of it\)"),
         ({}, r"given: label is missing \(give label=0\)"),
-        ({"label": 1, "y": 2}, r'given: "y" is no context column of the model \(give label=0\)'),
-        (ROWS, r'given: "y" is no context column of the model \(give label=0\)'),
+        ({"label": 1, "y": 2}, r'given: "y" is no context column of the model \(give label=0; recipe="auto" takes any'),
+        (ROWS, r'given: "y" is no context column of the model \(give label=0; recipe="auto" takes any'),
         (ROWS.to_numpy()[:, :2], r'given: has 2 columns without names, wanted are 1: "label"'),
         ({"label": "one"}, r'given: "one" is not a number \(give label=0\)'),
         ({"label": float("nan")}, "given: label must be finite; got nan"),
@@ -177,7 +177,7 @@ def test_what_cannot_be_given_is_refused(conditional, given, message):
 
 
 def test_nothing_can_be_given_without_context(plain):
-    with says(r"the model takes no context, and only context can be given \(leave given out\)"):
+    with says(r"the model takes no context, and only context can be given \(leave given out; recipe=\"auto\" takes any"):
         plain.sample(3, given={"y": 1})
 
 
@@ -421,6 +421,10 @@ def test_any_share_of_the_rows_can_be_held_out_and_none(tmp_path):
 def test_warnings_about_the_table_are_pythons_own_at_the_line_of_the_call():
     with pytest.warns(UserWarning, match='^few distinct values in "label"') as caught:
         pf.TableModel.fit(ROWS, recipe="nice", max_seconds=0.05, progress=False)
+    assert caught[0].filename == __file__
+    mixed = pl.DataFrame({"kind": ["a", "b"] * 50, "y": RNG.normal(size=100)})
+    with pytest.warns(UserWarning, match="^no rows are held out") as caught:
+        pf.TableModel.fit(mixed, num_steps=1, test=0, progress=False)
     assert caught[0].filename == __file__
 
 

@@ -30,7 +30,10 @@ def context_table(given: Any, schema: Schema, *, called: str = "given") -> Table
     if not context and given is None:
         return None
     if not context:
-        raise InputError(f"the model takes no context, and only context can be given (leave {called} out)")
+        raise InputError(
+            f'the model takes no context, and only context can be given (leave {called} out; recipe="auto" takes any'
+            " column)"
+        )
     example = as_text(f"{name}=0" for name in context)
     if called.startswith("--"):
         example = shlex.quote(example) if '"' in example or " " in example else example
@@ -60,4 +63,4 @@ def context_table(given: Any, schema: Schema, *, called: str = "given") -> Table
 def _check_known(names: Iterable[str], context: Sequence[str], example: str, called: str) -> None:
     for name in names:
         if name not in context:
-            raise InputError(f'{called}: "{name}" is no context column of the model (give {example})')
+            raise InputError(f'{called}: "{name}" is no context column of the model (give {example}; recipe="auto" takes any)')

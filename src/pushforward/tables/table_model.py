@@ -33,7 +33,8 @@ class TableModel(InWords, Asked):
     """The law of a table's rows: densities and probabilities of whole rows, of some columns given others, samples.
 
     A table whose columns are all real gets a flow. Any other gets a density of rows of mixed cells: categories, truth
-    values, counts, dates, numbers with frequent single values, missing cells.
+    values, counts, dates, numbers with frequent single values, missing cells. Beside it a network is trained that
+    answers what is asked of some columns given others, and of rows of real columns with missing cells.
 
     log_prob is in nats and states its measure: a density per unit of each real column as it stands in the table (metres
     instead of kilometres lower it by ln 1000), a probability of a category, a truth value, a count, a date, of a single
@@ -112,11 +113,11 @@ class TableModel(InWords, Asked):
             drop: Columns to leave out, by name likewise.
             missing: Words or numbers, such as "-999", that stand for missing cells besides the usual ones (NA, ?, ...).
             strict: Refuse a table of which a column would be left out.
-            recipe: "auto"; or "flow", which takes all columns as real and no missing cells, as does a name in
-                `pf.recipes.RECIPES`.
+            recipe: "auto"; or "flow", a flow alone, which takes all columns as real and no missing cells and answers no
+                questions, as does a name in `pf.recipes.RECIPES`.
             max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
                 depends on the machine and what else it does, so two such runs differ.
-            num_steps: Number of training steps: the run is then the same each time, on one machine.
+            num_steps: Number of training steps of each network: the run is then the same each time, on one machine.
             seed: Seed of split, initial weights and training.
             test: Share of the rows to hold out (at most 20,000 rows); 0 trains on all but the tenth that picks the best
                 weights.
@@ -142,7 +143,7 @@ class TableModel(InWords, Asked):
         law, fitted, summary = fitted_law(
             table, recipe=recipe, truth=truth, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
             out=out, resume=resume, device=device, progress=progress,
-            notify=notify or (print if in_notebook() else partial(warnings.warn, stacklevel=4)),
+            notify=notify or (print if in_notebook() else partial(warnings.warn, stacklevel=6)),
         )  # fmt: skip
         model = cls(law, seed=fitted.seed, plan=fitted.plan, summary=summary, fitted=fitted)
         if out is not None:
@@ -186,7 +187,7 @@ class TableModel(InWords, Asked):
         """Measure the model on rows that no one trained on: likelihood; latent normality and invertibility of a flow.
 
         Args:
-            data: Rows as in `log_prob`, at least 2; by default those that `fit` held out (the training rows where none
+            data: Rows as in `log_prob`, at least 2, for a flow without missing cells; by default those that `fit` held out (the training rows where none
                 were), with the truth and seed that it was given: measured once, and then part of `summary`.
             truth: The true density, where it is known, of a flow.
             seed: Seed of the tests and fresh points.
@@ -221,7 +222,9 @@ class TableModel(InWords, Asked):
     # ---- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one file, whole or not at all, or replace one: flow, names of the columns, summary; no rows.
+        """Write one file, whole or not at all, or replace one: networks, columns, summary; no rows.
+
+        `pf.load` takes the flow out of it where all columns are real.
 
         Raises:
             InputError: If the folder cannot be written to.
