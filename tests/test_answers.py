@@ -300,7 +300,7 @@ def test_a_run_that_was_interrupted_in_its_questions_goes_on(tmp_path, monkeypat
 def test_the_flow_has_most_of_the_time(monkeypatch):
     given = {}
     for module, what in (("table_fit", "flow"), ("row_networks", "questions")):
-        real = getattr(getattr(pf.tables, module), "fit")
+        real = getattr(pf.tables, module).fit
 
         def spied(*rest, real=real, what=what, **options):
             given[what] = options["max_seconds"]

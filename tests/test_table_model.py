@@ -177,7 +177,9 @@ def test_what_cannot_be_given_is_refused(conditional, given, message):
 
 
 def test_nothing_can_be_given_without_context(plain):
-    with says(r"the model takes no context, and only context can be given \(leave given out; recipe=\"auto\" takes any"):
+    with says(
+        r"the model takes no context, and only context can be given \(leave given out; recipe=\"auto\" takes any"
+    ):
         plain.sample(3, given={"y": 1})
 
 

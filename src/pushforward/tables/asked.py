@@ -25,8 +25,8 @@ class Asked:
     def log_prob(self, data: Any, *, given: str | Sequence[str] | None = None) -> np.ndarray:
         """Return the log probability of each row in nats: of the modelled columns given the context.
 
-        Missing cells are left out of the event. Of a table of real columns the flow scores whole rows; rows with missing
-        cells, and what is given, are answered by the network beside it, whose measure is the same.
+        Missing cells are left out of the event. Of a table of real columns the flow scores whole rows; rows with gaps,
+        and what is given, are answered by the network beside it, whose measure is the same.
 
         Args:
             data: Whatever `fit` takes, with the model's columns, those of the context included, in any order; others

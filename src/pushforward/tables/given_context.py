@@ -63,4 +63,6 @@ def context_table(given: Any, schema: Schema, *, called: str = "given") -> Table
 def _check_known(names: Iterable[str], context: Sequence[str], example: str, called: str) -> None:
     for name in names:
         if name not in context:
-            raise InputError(f'{called}: "{name}" is no context column of the model (give {example}; recipe="auto" takes any)')
+            raise InputError(
+                f'{called}: "{name}" is no context column of the model (give {example}; recipe="auto" takes any)'
+            )

@@ -187,8 +187,9 @@ class TableModel(InWords, Asked):
         """Measure the model on rows that no one trained on: likelihood; latent normality and invertibility of a flow.
 
         Args:
-            data: Rows as in `log_prob`, at least 2, for a flow without missing cells; by default those that `fit` held out (the training rows where none
-                were), with the truth and seed that it was given: measured once, and then part of `summary`.
+            data: Rows as in `log_prob`, at least 2 (those of a flow without missing cells); by default those that `fit`
+                held out (the training rows where none were), with the truth and seed that it was given: measured once,
+                and then part of `summary`.
             truth: The true density, where it is known, of a flow.
             seed: Seed of the tests and fresh points.
 
