@@ -12,6 +12,7 @@ import pushforward as pf
 from pushforward.rows import RowDensity
 from pushforward.tables import row_networks
 from pushforward.tables.encoders import NumberEncoder
+from pushforward.tables.splitting import split_positions
 
 RNG = np.random.default_rng(0)
 NAMES = ["a", "b", "c", "d"]
@@ -192,6 +193,11 @@ def test_what_repeats_has_a_density_all_the_same():
     encoder = NumberEncoder.of("real", cells, density=True)
     assert encoder.is_density
     assert encoder.num_codes == 1
+    values = gaussian(1600).select("a", "b")
+    often = np.isin(np.arange(1600), split_positions(1600, seed=0)[0][:15])  # less than 1 % of the rows, more of those
+    law = fit(values.with_columns(a=pl.when(~pl.Series(often)).then("a").otherwise(0.5)), num_steps=1).law
+    assert isinstance(law.flow, pf.Flow)
+    assert all(column.encoder.is_density for column in law.answers.fitted.values())
 
 
 def test_verify_looks_at_the_laws_that_answer_too(conditional, tmp_path):
@@ -280,7 +286,7 @@ def test_a_flow_beside_the_answers_of_another_table_is_refused(conditional, tmp_
 
 def test_a_run_that_was_interrupted_in_its_questions_goes_on(tmp_path, monkeypatch):
     rows = SMALL.select("a", "b")
-    fit(rows * 2, out=tmp_path)  # what another fit left there is nothing to go on from
+    fit(gaussian(150).select("c", "d"), out=tmp_path)  # what another fit left there is nothing to go on from
     real = row_networks.fit
 
     def interrupted(*given, **options):

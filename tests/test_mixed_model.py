@@ -163,6 +163,11 @@ def test_a_file_that_says_strange_things_of_its_columns_is_refused(model, tmp_pa
         pf.TableModel.load(tmp_path / "m.safetensors")
 
 
+def test_context_in_any_order_comes_back(tmp_path):
+    model = fit(context="day,kind", num_steps=2, out=tmp_path)
+    np.testing.assert_array_equal(pf.TableModel.load(tmp_path).log_prob(ROWS), model.log_prob(ROWS))
+
+
 def test_context_of_any_kind():
     model = fit(context="kind,day")
     drawn = model.sample(3, given={"kind": "van", "day": "2020-01-05"}, seed=0)
