@@ -168,6 +168,8 @@ def test_missing_context_is_asked_for(conditional):
             ask()
     with pytest.raises(pf.InputError, match=r"needs context \(given: n=\d,m=False, or rows of it\)"):
         conditional.sample(1)
+    with pytest.raises(pf.InputError, match='given: column "m", row 1: 2 is no truth value'):
+        conditional.sample(1, given={"n": 1, "m": 2})
     with pytest.raises(pf.InputError, match="given: m is missing"):
         conditional.sample(1, given={"n": 1, "a": 0.0})
 

@@ -53,19 +53,27 @@ def _values(
             bad = values.is_null() & text.is_not_null()
             if values.dtype.is_float():
                 bad = bad | (values.is_infinite() | values.is_nan()).fill_null(False)
-            if bad.any():
-                row = int(bad.arg_max() or 0)
-                what = NAMES.get(column.kind.name, column.kind.name)
-                written = f" written {column.kind.form}" if column.kind.form else ""
-                raise InputError(
-                    f'{table.source}: column "{column.name}", {table.place(row + 1)}: {quoted(cells[row])} is no'
-                    f" {what}{written}, as the column was when the model was fitted"
-                )
+            _refuse(bad, cells, column, table)
             return values.cast(pl.Int64) if column.kind.name == "integer" and _whole(values) else values
+    if column.kind.name == "boolean" and cells.dtype.is_numeric():
+        other = cells.cast(pl.Float64).fill_nan(None)
+        _refuse(((other != 0) & (other != 1)).fill_null(False), cells, column, table)
     try:
         return kind_of(cells, missing=missing, style=style, asked=_asked(column, cells))[1]
     except InputError as error:
         raise InputError(f"{table.source}: {error}") from error
+
+
+def _refuse(bad: "pl.Series", cells: "pl.Series", column: FittedColumn, table: Cells) -> None:
+    """Raise InputError naming the first bad cell, if there is one."""
+    if bad.any():
+        row, what = int(bad.arg_max() or 0), NAMES.get(column.kind.name, column.kind.name)
+        written = f" written {column.kind.form}" if column.kind.form else ""
+        cell = quoted(cells[row]) if isinstance(cells[row], str) else cells[row]
+        raise InputError(
+            f'{table.source}: column "{column.name}", {table.place(row + 1)}: {cell} is no {what}{written}, as the'
+            " column was when the model was fitted"
+        )
 
 
 def _asked(column: FittedColumn, cells: "pl.Series") -> str:

@@ -100,9 +100,9 @@ def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Dens
             **options.training(share), **training_of(recipe, flow, validated=split.validation is not None),
         )  # fmt: skip
         if recipe == "auto":
-            positions = split_positions(table.num_rows, seed=options.seed, test=options.test)
-            answers = new_answers(table, positions[0], options, densities=True)
-            rows = Split.of(positions, answers.encoder.encode(values_of_table(table)).select)
+            training, validation, test_rows = split_positions(table.num_rows, seed=options.seed, test=options.test)
+            answers, frame = new_answers(table, training, options, densities=True), values_of_table(table)
+            rows = Split.of((training, validation, test_rows[:0]), lambda some: answers.encoder.encode(frame[some]))
             questions = train_questions(answers, rows, options, share=1 - share)
     return TableFit(
         table=table, schema=schema, recipe=recipe, seed=options.seed, split=split, history=history,
