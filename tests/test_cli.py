@@ -453,7 +453,7 @@ def test_context_that_does_not_fit_is_refused(run, conditional, options, message
 def test_context_that_is_not_wanted_is_refused(run, plain):
     code, _, err = run("sample", plain / "out", "--num", 3, "--context", "age=1")
     assert code == 2
-    one_line(err, "the model takes no context, and only context can be given (leave --given out)")
+    one_line(err, 'only context can be given (leave --given out; recipe="auto" takes any column)')
 
 
 @pytest.mark.parametrize(
