@@ -1,5 +1,7 @@
 """A model that learns: its weights, their optimizer and its step; all its numbers can be copied and written back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ class Learner:
         rates: The largest learning rate of each group of parameters.
         rate: The share of it in force.
         way: How steps are taken.
+        average: Of the weights over the latest steps, (parameters,), or None where it is not asked for.
     """
 
     def __init__(self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads) -> None:
@@ -39,6 +42,7 @@ class Learner:
         # As made: the optimizer's own entries are overwritten before each step.
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.rate = 1.0
+        self.average = None if options.average is None else weights.flat.detach().clone()
         step: EagerStep | CompiledStep
         if options.compile:
             step = CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
@@ -61,6 +65,38 @@ class Learner:
         """
         self.set_rate(factors[-1])
         return self.way.take(batches, [self.rates[0] * factor for factor in factors])
+
+    @torch.no_grad()
+    def take_into_average(self, step: int, taken: int) -> None:
+        """Let the weights count in their average, which reaches back over a share of all steps.
+
+        Args:
+            step: Steps so far.
+            taken: Steps since the last call.
+        """
+        if self.average is not None:
+            share: float = self._options.average  # type: ignore[assignment]
+            self.average.lerp_(self.weights.flat.detach(), min(taken / max(share * step, 1.0), 1.0))
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model the averaged weights meanwhile, where there are such."""
+        if self.average is None:
+            yield
+            return
+        own = self.weights.flat.detach().clone()
+        try:
+            self.use_average()
+            yield
+        finally:
+            with torch.no_grad():
+                self.weights.flat.copy_(own)
+
+    @torch.no_grad()
+    def use_average(self) -> None:
+        """Give the model the averaged weights for good, where there are such."""
+        if self.average is not None:
+            self.weights.flat.copy_(self.average)
 
     def rehearse(self, batches: Batches) -> Tensor:
         """Take a step on a batch that does not count, and return its mean loss."""
@@ -109,12 +145,15 @@ class Learner:
 
     def numbers(self) -> dict[str, Any]:
         """Return copies of the model's and the optimizer's numbers."""
-        return {"weights": self.weights.copy(), "optimizer": copy_state(self.optimizer)}
+        average = {} if self.average is None else {"average": self.average.clone()}
+        return {"weights": self.weights.copy(), "optimizer": copy_state(self.optimizer), **average}
 
     def restore(self, numbers: dict[str, Any]) -> None:
         """Write back what `numbers` returned."""
         self.weights.load(numbers["weights"])
         load_state(self.optimizer, numbers["optimizer"])
+        if self.average is not None:
+            self.average.copy_(numbers["average"])
 
     def noise(self) -> dict[str, Tensor]:
         """Return the states of the generators that a step draws from."""

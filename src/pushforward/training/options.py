@@ -50,6 +50,7 @@ class Options:
     clip_norm: float | None
     patience: int | None
     raise_dropout: bool
+    average: float | None
 
     @classmethod
     def among(cls, arguments: Mapping[str, Any]) -> "Options":
@@ -66,6 +67,7 @@ class Options:
             **dict.fromkeys(("epochs", "num_steps", "batch_size", "patience"), require_count),
             **dict.fromkeys(("max_seconds", "clip_norm"), positive),
             "weight_decay": partial(require_number, least=0),
+            "average": partial(require_number, above=0, most=1),
             "dequantize": lambda name, value: require_count(f"{name}, the levels,", value, 2, MOST_LEVELS),
         }
         if self.recorded_plan is not None:

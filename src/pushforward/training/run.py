@@ -26,6 +26,7 @@ LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at
 SWIFT_LOOK_STEPS = 100  # of steps that take less time than the look
 SWIFT_WORK = 2_000_000  # parameters times rows: the most of such a step
 MOST_WORK = 1_000_000_000  # parameters times rows of steps taken at once: some 0.1 s, in which no signal is seen
+AVERAGED_STEPS = 10  # the most taken at once where their weights are averaged
 REPORTS = 100
 FEW_STEPS = 100
 Watch = Callable[[int], int | None]  # see `fit`
@@ -91,6 +92,7 @@ class Run:
             if self.best:
                 self.learner.weights.load(self.best)
             else:
+                self.learner.use_average()
                 self.history.best_step = self.step
             if self.dropout is not None:
                 self.dropout.put_back()
@@ -120,7 +122,7 @@ class Run:
         """Let the watcher look at the model, and hear when it wants to look again."""
         learner, noise = self.learner, self.learner.noise()
         learner.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), learner.averaged():
             more = watch(self.step)
         learner.model.train()
         learner.set_noise(noise)
@@ -151,6 +153,7 @@ class Run:
         self.learning_rate = self.learner.rates[0] * factors[len(losses) - 1]
         self.recent.append(losses)
         self.step += len(losses)
+        self.learner.take_into_average(self.step, len(losses))
         if self.step >= self.next_report:
             self._report()
         elif self.step % self._look_steps == 0:
@@ -169,6 +172,7 @@ class Run:
         look = (self.step // self._look_steps + 1) * self._look_steps
         event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
         event = event if self.watch is None else min(event, self.next_watch)
+        event = event if self.learner.average is None else min(event, self.step + AVERAGED_STEPS)
         return max(min(int(event) - self.step, int(MOST_WORK / self.learner.way.work_of_a_step)), 1)
 
     def _look(self) -> None:
@@ -196,7 +200,8 @@ class Run:
 
     def _report(self) -> None:
         self._look()
-        self.report(self.train_loss.report(), self.validation.loss(self.learner))
+        with self.learner.averaged():
+            self.report(self.train_loss.report(), self.validation.loss(self.learner))
 
     def report(self, train_loss: tuple[float, float], validation_loss: float | None) -> None:
         """Add a row to the history, keep the best weights, and see whether patience has run out.
