@@ -1,5 +1,6 @@
 """The conditional law of one column of numbers, row by row: mean, standard deviation, quantiles."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-GRID = 512  # places at which a law is summed: shares of a row's own range
+OUTER = (0.0005, 0.9995)  # quantiles of a row's numbers between which most of the cells lie
+CELLS, OUTER_CELLS = 256, 8  # over which moments are summed: between these quantiles, and on either side
 HALVINGS = 40
+CHUNK = 1024  # rows at a time
 
 
 def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> "pl.DataFrame":
@@ -31,7 +34,7 @@ def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -
 
     parts = [
         _of_chunk(encoder, share[rows], mixture[rows].double())
-        for rows in (slice(start, start + 1024) for start in range(0, len(share), 1024))
+        for rows in (slice(start, start + CHUNK) for start in range(0, len(share), CHUNK))
     ]
     values = np.concatenate(parts) if parts else np.zeros((0, 2 + len(QUANTILES)))
     return pl.DataFrame(
@@ -46,21 +49,40 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
     ends = mixture_cdf(mixture, torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2)).numpy()
     inside = np.maximum(ends[:, 1:] - ends[:, :1], 1e-12)
 
-    def cdf(z: np.ndarray) -> np.ndarray:
-        numbers = (mixture_cdf(mixture, torch.from_numpy(z)).numpy() - ends[:, :1]) / inside
-        of_atoms = (share[:, None, :-1] * (atoms <= z[..., None])).sum(-1)
-        return share[:, -1:] * np.clip(numbers, 0, 1) + of_atoms
+    def of_numbers(z: np.ndarray) -> np.ndarray:
+        return np.clip((mixture_cdf(mixture, torch.from_numpy(z)).numpy() - ends[:, :1]) / inside, 0, 1)
 
-    # The places of equal steps of probability: quantiles, and with many of them the moments.
-    wanted = np.concatenate(((np.arange(GRID) + 0.5) / GRID, QUANTILES))
-    left, right = (np.full((n, len(wanted)), min([low, *atoms]) - 1e-9), np.full((n, len(wanted)), max([high, *atoms])))
+    def of_all(z: np.ndarray) -> np.ndarray:
+        return share[:, -1:] * of_numbers(z) + (share[:, None, :-1] * (atoms <= z[..., None])).sum(-1)
+
+    z = _quantiles(of_all, QUANTILES, n, min([low, *atoms]), max([high, *atoms]))
+    x = encoder.values_at(z)
+    if len(atoms):  # a step of the law is at an atom itself
+        nearest = np.abs(z[..., None] - atoms).argmin(-1)
+        x = np.where(np.abs(atoms[nearest] - z) < 1e-6, encoder.atoms[nearest], x)
+    outer = _quantiles(of_numbers, OUTER, n, low, high)
+    edges = np.concatenate((
+        np.linspace(np.full(n, low), outer[:, 0], OUTER_CELLS, endpoint=False),
+        np.linspace(outer[:, 0], outer[:, 1], CELLS, endpoint=False),
+        np.linspace(outer[:, 1], np.full(n, high), OUTER_CELLS + 1),
+    )).T  # fmt: skip
+    weight = share[:, -1:] * np.diff(of_numbers(np.ascontiguousarray(edges)), axis=1)
+    weight = np.concatenate((weight, share[:, :-1]), 1)
+    middles = encoder.values_at((edges[:, 1:] + edges[:, :-1]) / 2)
+    values = np.concatenate((middles, np.broadcast_to(encoder.atoms, (n, len(atoms)))), 1)
+    weight /= weight.sum(1, keepdims=True)
+    mean = (weight * values).sum(1)
+    spread = np.sqrt((weight * (values - mean[:, None]) ** 2).sum(1))
+    return np.column_stack((mean, spread, x))
+
+
+def _quantiles(
+    cdf: Callable[[np.ndarray], np.ndarray], shares: Sequence[float], n: int, low: float, high: float
+) -> np.ndarray:
+    """Return the least z of which cdf(z) is as large as each share, (n, shares), by halving the range."""
+    left, right = np.full((n, len(shares)), low - 1e-9), np.full((n, len(shares)), high)
     for _ in range(HALVINGS):
         middle = (left + right) / 2
-        below = cdf(middle) < wanted
+        below = cdf(middle) < np.asarray(shares)
         left, right = np.where(below, middle, left), np.where(below, right, middle)
-    x = encoder.values_at(right)
-    if len(atoms):  # a step of the law is at an atom itself
-        nearest = np.abs(right[..., None] - atoms).argmin(-1)
-        x = np.where(np.abs(atoms[nearest] - right) < 1e-6, encoder.atoms[nearest], x)
-    moments = x[:, :GRID]
-    return np.column_stack((moments.mean(1), moments.std(1), x[:, GRID:]))
+    return right
