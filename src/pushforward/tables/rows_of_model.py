@@ -46,6 +46,7 @@ def _values(
 ) -> "pl.Series":
     import polars as pl
 
+    missing = (*missing, *column.kind.words)
     if cells.dtype == pl.String:
         text = without_missing(cells, missing)
         values = read_again(text, column.kind.name, column.kind.form, style)
@@ -63,9 +64,10 @@ def _values(
                 )
             return values.cast(pl.Int64) if column.kind.name == "integer" and _whole(values) else values
     try:
-        return kind_of(cells, missing=missing, style=style, asked=_asked(column, cells))[1]
+        values = kind_of(cells, missing=missing, style=style, asked=_asked(column, cells))[1]
     except InputError as error:
         raise InputError(f"{table.source}: {error}") from error
+    return values.cast(pl.String) if values.dtype == pl.Enum else values
 
 
 def _asked(column: FittedColumn, cells: "pl.Series") -> str:
