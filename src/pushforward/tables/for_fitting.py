@@ -91,7 +91,8 @@ def for_fitting(
         raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
     if strict and (doubtful := [one for one in read if one.kind.words]):
         said = (f'"{one.name}" holds {", ".join(map(quoted, one.kind.words))}' for one in doubtful)
-        raise InputError(f"{cells.source}: --strict takes no word for missing (name it in --missing)\n  " + "\n  ".join(said))
+        lines = "\n  ".join(said)
+        raise InputError(f"{cells.source}: --strict takes no word for missing (name it in --missing)\n  {lines}")
     order = cells.frame.columns if cells.named else [one.name for one in read]
     read = sorted(read, key=lambda one: order.index(one.name))
     modelled = [one for one in read if one.name not in given]
@@ -171,6 +172,5 @@ def _is_number(column: ReadColumn) -> bool:
     """Whether a flow can take a column as numbers: codes, too, but nothing with signs around it or missing cells."""
     kind = column.kind
     plain = kind.form == "" and kind.name in ("real", "integer", "boolean")
-    return (plain or (kind.name, kind.form) in (("boolean", "1/0"), ("category", WHOLE))) and not (
-        column.values.null_count()
-    )
+    codes = (kind.name, kind.form) in (("boolean", "1/0"), ("category", WHOLE))
+    return (plain or codes) and column.dtype != "String" and not column.values.null_count()

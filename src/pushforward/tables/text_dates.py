@@ -34,6 +34,10 @@ LONGEST = 40
 _ZONE = r"(?:Z| ?UTC| ?GMT| ?[+-]\d\d(?::?\d\d)?)"
 _ZONED = rf"^(.*\d:\d\d(?:\.\d+)?)({_ZONE})$"
 _ZONE_OF_FORM = re.compile(rf"({_ZONE}|%:?z)$")
+_LOOKS = {
+    "%Y": r"\d{4}", "%y": r"\d\d", "%b": "[A-Za-z]{3,9}", "%q": "[1-4]", "%p": "[AaPp][Mm]", "%.f": r"(?:\.\d+)?",
+    **dict.fromkeys(("%m", "%d", "%H", "%I"), r"\d\d?"), **dict.fromkeys(("%M", "%S"), r"\d\d"),
+}  # fmt: skip
 _QUARTERS = {f"Q{quarter}": f"Q{3 * quarter - 2:02}" for quarter in (1, 2, 3, 4)}
 
 
@@ -72,24 +76,18 @@ def dates_in(cells: "pl.Series", *, fewest: int = FEWEST_DATES, midnights: bool 
         return found if days is not None and days.dt.year().is_between(1900, 2100).all() else None
     if dated.str.contains(r"^[+-]?\d*[.,]?\d+$").all():
         return None
-    found = _fitting(cells, some, _formats(dated))
+    named = (("date", DATES), ("moment", MOMENTS), ("time", TIMES))
+    found = _fitting(cells, some, [(kind, form) for kind, forms in named for form in forms])
     found = found or _moments_of_zones(cells, some)
     return _as_dates(found, cells) if found and found.kind == "moment" and midnights else found
-
-
-def _formats(dated: "pl.Series") -> list[tuple[str, str]]:
-    """Return the formats that words may have: "%Y" takes four digits, and times have a colon."""
-    years = dated.str.contains(r"(^|\D)\d{4}(\D|$)").sum() >= len(dated) - FEW_WORDS
-    clocks = dated.str.contains(":").sum() >= len(dated) - FEW_WORDS
-    named = [("date", DATES), ("moment", MOMENTS if clocks else ()), ("time", TIMES if clocks else ())]
-    return [(kind, form) for kind, forms in named for form in forms if years or "%Y" not in form or "%Y%m%d" in form]
 
 
 def _fitting(cells: "pl.Series", some: "pl.Series", formats: Sequence[tuple[str, str]]) -> Dates | None:
     """Return cells in the first format that all have, or else all but a few words."""
     for most in (0, FEW_WORDS):
+        fewest = max(len(some) - most, 1)
         for kind, form in formats:
-            if parse(some, kind, form).null_count() > min(most, len(some) - 1):
+            if some.str.contains(_looks(form)).sum() < fewest or parse(some, kind, form).count() < fewest:
                 continue
             values = parse(cells, kind, form)
             words = few_words(cells, values)
@@ -150,13 +148,14 @@ def parse(cells: "pl.Series", kind: str, form: str) -> "pl.Series":
     """Return text read as dates, moments or times in a format, null where it is another."""
     import polars as pl
 
-    form = form.replace("%-", "%").replace("%B", "%b")
+    form = form.replace("%-", "%").replace("%B", "%b")  # names of months are read in full and short
     if kind == "moment" and (zone := _ZONE_OF_FORM.search(form)):
         parts = cells.str.extract_groups(_ZONED).struct.unnest()
         own = 0 if "z" in zone[0] else int(_minutes(pl.Series([zone[0]]))[0])
         late = pl.select(pl.duration(minutes=_minutes(parts[:, 1]) - own)).to_series()
         return parse(parts[:, 0], kind, form[: zone.start()]) - late
-    cells = cells if "%.f" in form else _padded(cells)
+    cells = cells.set(~cells.str.contains(_looks(form)), None)
+    cells, form = cells if "%.f" in form else _padded(cells), form.replace("%b", "%B")
     if kind == "moment":
         return cells.str.to_datetime(form, strict=False, time_unit="us").cast(pl.Datetime("us"))
     if kind == "time":
@@ -167,6 +166,12 @@ def parse(cells: "pl.Series", kind: str, form: str) -> "pl.Series":
     if "%d" not in form:
         cells, form = "01 " + cells, f"%d {form}"
     return cells.str.to_date(form, strict=False)
+
+
+def _looks(form: str) -> str:
+    """Return a regular expression of what a format stands for."""
+    parts = re.split(r"(%\.?\w)", form)
+    return "^" + "".join(_LOOKS.get(part) or re.escape(part) for part in parts).replace("Q", "[Qq]") + "$"
 
 
 def _minutes(zones: "pl.Series") -> "pl.Series":

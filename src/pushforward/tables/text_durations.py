@@ -38,6 +38,8 @@ def durations_in(cells: "pl.Series", *, asked: bool = False) -> tuple["pl.Series
             continue
         if form.startswith("d") and not cells.str.contains(":").any():
             return None  # numbers of days
+        if form == "d days, h:mm:ss" and not cells.str.contains("day").any():
+            continue
         padded = form == "h:mm:ss" and not cells.str.contains(r"^-?\d:").any()
         return values, "hh:mm:ss" if padded else form
     return None
