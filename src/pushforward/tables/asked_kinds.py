@@ -9,7 +9,7 @@ from pushforward.tables.number_kinds import EXACT
 from pushforward.tables.number_text import NumberStyle
 from pushforward.tables.text_dates import dates_in
 from pushforward.tables.text_durations import durations_in
-from pushforward.tables.text_kinds import as_truths, whole_numbers
+from pushforward.tables.text_kinds import WHOLE, as_truths, whole_numbers
 from pushforward.tables.text_numbers import numbers_in
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def asked_of_values(cells: "pl.Series", asked: str) -> tuple[Kind, "pl.Series"]:
         if asked == "category":
             codes = cells.dtype.is_numeric()
             if codes and not cells.dtype.is_integer():
-                return Kind(asked, WHY, "{}"), whole_numbers(cells.cast(pl.String))
-            return Kind(asked, WHY, "{}" if codes else ""), cells if cells.dtype == pl.Enum else cells.cast(pl.String)
+                return Kind(asked, WHY, WHOLE), whole_numbers(cells.cast(pl.String))
+            return Kind(asked, WHY, WHOLE if codes else ""), cells if cells.dtype == pl.Enum else cells.cast(pl.String)
         if asked == "boolean":
             if cells.dtype == pl.Boolean:
                 return Kind(asked, WHY), cells

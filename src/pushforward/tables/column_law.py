@@ -62,5 +62,6 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
     if len(atoms):  # a step of the law is at an atom itself
         nearest = np.abs(right[..., None] - atoms).argmin(-1)
         x = np.where(np.abs(atoms[nearest] - right) < 1e-6, encoder.atoms[nearest], x)
+    x = encoder.told(x)
     moments = x[:, :GRID]
     return np.column_stack((moments.mean(1), moments.std(1), x[:, GRID:]))

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pushforward.errors import InputError
 from pushforward.tables.column_kind import Kind
 from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
 from pushforward.tables.schema import Column
+from pushforward.tables.text_kinds import WHOLE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +58,8 @@ class FittedColumn:
         one = self.encoder
         about: dict[str, Any] = {"kind": self.kind.name, "why": self.kind.why, "missing": self.missing}
         if isinstance(one, NumberEncoder):
-            return Column(self.name, role, one.low, one.high, decimals=one.decimals, **about)
+            low, high = one.told(np.array([one.low, one.high])).tolist()
+            return Column(self.name, role, low, high, decimals=one.decimals, **about)
         return Column(self.name, role, None, None, categories=one.values, **about)
 
     def typed(self, cells: "pl.Series") -> "pl.Series":
@@ -72,7 +76,9 @@ class FittedColumn:
                 return cells.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") if zone else cells
             cells = cells.dt.cast_time_unit(unit)  # type: ignore[arg-type]
             return cells.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else cells
-        own = getattr(pl, self.dtype, None) if self.dtype in PLAIN_TYPES else None
+        codes_of_text = self.dtype == "" and (self.kind.name, self.kind.form) == ("category", WHOLE)
+        name = "Int64" if codes_of_text else self.dtype
+        own = getattr(pl, name, None) if name in PLAIN_TYPES else None
         return cells if own is None or cells.dtype == own else cells.cast(own, strict=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _of_text(cells: "pl.Series", style: NumberStyle | None) -> tuple[Kind, "pl.S
         kind, values = of_numbers(numbers.alias(cells.name), form)
         if found := _with_few_words(cells, numbers, kind):
             return found[0], values
-    return _of_words(cells, numbers=numbers.count())
+    return _of_words(cells, numbers=numbers.count() if numbers.n_unique() > ALWAYS_CATEGORIES else 0)
 
 
 def _with_few_words(cells: "pl.Series", values: "pl.Series", kind: Kind) -> tuple[Kind, "pl.Series"] | None:

@@ -6,6 +6,7 @@ from pushforward.tables.column_kind import Kind
 from pushforward.tables.columns import quoted
 from pushforward.tables.row_numbers import counts_rows
 from pushforward.tables.text_kinds import CODES, IDENTIFIER, WHOLE
+from pushforward.tables.text_numbers import NumberForm
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,7 @@ def of_numbers(cells: "pl.Series", form: str = "") -> tuple[Kind, "pl.Series"]:
         return Kind("boolean", "0 and 1", "1/0"), numbers == 1.0
     named = IDENTIFIER.search(cells.name) is not None
     counted = not numbers.null_count() and counts_rows(filled)
-    if once and distinct > 2 and (
+    if once and NumberForm.of(form).is_bare and distinct > 2 and (
         (named and (counted or distinct > ALWAYS_CATEGORIES)) or (counted and distinct >= FEWEST_ROW_NUMBERS)
     ):  # fmt: skip
         return Kind("identifier", f"whole numbers, each once: {some_of(whole)}"), numbers

@@ -152,7 +152,7 @@ def parse(cells: "pl.Series", kind: str, form: str) -> "pl.Series":
     if kind == "moment" and (zone := _ZONE_OF_FORM.search(form)):
         parts = cells.str.extract_groups(_ZONED).struct.unnest()
         own = 0 if "z" in zone[0] else int(_minutes(pl.Series([zone[0]]))[0])
-        late = pl.select(pl.duration(minutes=_minutes(parts[:, 1]) - own)).to_series()
+        late = ((_minutes(parts[:, 1]) - own) * 60_000_000).cast(pl.Duration("us"))
         return parse(parts[:, 0], kind, form[: zone.start()]) - late
     cells = cells.set(~cells.str.contains(_looks(form)), None)
     cells, form = cells if "%.f" in form else _padded(cells), form.replace("%b", "%B")
