@@ -128,6 +128,11 @@ def test_a_kind_can_be_asked_for(cells, asked, first):
     assert values[0] == first
 
 
+def test_midnights_that_are_asked_for_as_moments_are_written_with_a_clock():
+    kind, _ = kind_of(pl.Series("c", ["2000-01-01 00:00:00", "2000-01-02 00:00:00"]), asked="moment")
+    assert kind.form == "%Y-%m-%d %H:%M:%S"
+
+
 @pytest.mark.parametrize(
     ("cells", "asked", "message"),
     [
