@@ -97,10 +97,12 @@ def test_levels_with_an_order_keep_it(write):
         assert cells.to_list() == ["high", None, "low"]
 
 
-def test_levels_with_an_order_of_pandas_keep_it():
+def test_levels_with_an_order_and_periods_of_pandas_are_kept():
     pandas = pytest.importorskip("pandas")
     codes = pandas.Categorical(["high", None, "low"], categories=["low", "mid", "high"], ordered=True)
-    cells = read_cells(pandas.DataFrame({"k": codes})).frame
+    months = pandas.period_range("2020-01", periods=3, freq="M")
+    cells = read_cells(pandas.DataFrame({"k": codes, "month": months})).frame
+    assert cells["month"].to_list() == ["2020-01", "2020-02", "2020-03"]
     assert cells["k"].dtype == pl.Enum(["low", "mid", "high"])
     assert cells["k"].to_list() == ["high", None, "low"]
     assert of_kind("pandas", cells)["k"].dtype == codes.dtype

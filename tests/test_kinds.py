@@ -278,6 +278,13 @@ def test_codes_are_read_again_however_they_are_written(cells):
         assert column.typed(values).to_list() == [1, 2, None]
 
 
+def test_text_of_a_frame_comes_back_as_it_stood():
+    kind, values = kind_of(pl.Series("c", ["$1,200", "$5", "$7"]))
+    column = FittedColumn("c", kind, "String", 0.0, NumberEncoder.of(kind.name, values))
+    assert column.typed(values).to_list() == ["$1,200", "$5", "$7"]
+    assert written(column.typed(values), kind.name, kind.form).to_list() == ["$1,200", "$5", "$7"]
+
+
 def test_words_that_were_missing_cells_are_so_again():
     kind = Kind("real", "", "", ("tbd",))
     column = FittedColumn("x", kind, "", 0.0, NumberEncoder.of("real", pl.Series([0.5, 1.5, 2.5])))

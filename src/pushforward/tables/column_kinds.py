@@ -80,7 +80,8 @@ def read_columns(
     for place, name in enumerate(name for name in there if name in names):
         kind, values = _kind(frame[name], missing, cells.style, kinds.get(name), source)
         if kind.name == "identifier" and frame.width == 1 and not cells.named:
-            kind, values = _kind(frame[name], missing, cells.style, _instead(values), source)
+            _, values = _kind(frame[name], missing, cells.style, _instead(values), source)
+            kind = Kind(_instead(values), "whole numbers, all that the table holds")
         why = None if name in asked else _row_numbers(frame[name], place, len(names), cells)
         twin = next((one for one in used if _identical(one.values, values)), None)
         if why is None and kind.name not in MODELLED:

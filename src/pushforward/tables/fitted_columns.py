@@ -12,7 +12,7 @@ from pushforward.errors import InputError
 from pushforward.tables.column_kind import Kind
 from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
 from pushforward.tables.schema import Column
-from pushforward.tables.text_kinds import WHOLE
+from pushforward.tables.text_kinds import WHOLE, written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -76,6 +76,8 @@ class FittedColumn:
                 return cells.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") if zone else cells
             cells = cells.dt.cast_time_unit(unit)  # type: ignore[arg-type]
             return cells.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else cells
+        if self.dtype == "String":
+            cells = written(cells, self.kind.name, self.kind.form)
         codes_of_text = self.dtype == "" and (self.kind.name, self.kind.form) == ("category", WHOLE)
         name = "Int64" if codes_of_text else self.dtype
         own = getattr(pl, name, None) if name in PLAIN_TYPES else None

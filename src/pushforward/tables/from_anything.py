@@ -87,6 +87,8 @@ def read_cells(data: Any, *, source: str | None = None, needed: str | Sequence[s
     for name, dtype in frame.schema.items():
         if isinstance(dtype, nw.Enum):
             types[name] = pl.Enum([str(level) for level in dtype.categories])
+        elif isinstance(dtype, nw.Unknown) and frame.implementation.is_pandas_like():  # periods, for one
+            types[name] = pl.String
     frame = frame.with_columns(nw.col(*types).cast(nw.String)) if types else frame
     native = _to_polars(frame, source).with_columns(pl.col(name).cast(dtype) for name, dtype in types.items())
     return cells_of_frame(native, source=source, kind=frame.implementation.value)

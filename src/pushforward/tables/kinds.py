@@ -108,6 +108,8 @@ def _of_values(cells: "pl.Series") -> tuple[Kind, "pl.Series"]:
     for dtype, name in temporal.items():
         if cells.dtype == dtype:
             return Kind(name, f"its type, {many}"), cells
+    if not cells.dtype.is_numeric():
+        return Kind("nested", f"its cells are of type {cells.dtype}"), cells
     return of_numbers(cells)
 
 

@@ -41,7 +41,7 @@ def written(cells: "pl.Series", kind: str, form: str) -> "pl.Series":
     """Return cells as they stood in the text that was read: formats of dates, words of truth, signs around numbers."""
     import polars as pl
 
-    if not form or kind == "category":
+    if not form or kind == "category" or cells.dtype == pl.String:
         return cells
     if kind == "boolean":
         true, _, false = form.partition("/")
