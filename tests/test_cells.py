@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 
 from pushforward.errors import InputError
 from pushforward.tables import as_table, read_table, write_table
 from pushforward.tables.cells import Cells
+from pushforward.tables.data_frames import of_kind
 from pushforward.tables.from_anything import read_cells
 
 TEXT = "name,born,height\nAnn,1990-01-02,1.7\nBo,,n/a\nAnn,1985-03-04,1.85\n"
@@ -84,6 +86,26 @@ def test_categories_that_are_numbers_stay_codes(write):
     assert read_cells(table).frame.dtypes == [pl.Float64, pl.Categorical]
     pa.parquet.write_table(table, write("t.parquet", b""))
     assert read_cells("t.parquet").frame["k"].cast(pl.String).to_list() == ["10", "20"]
+
+
+def test_levels_with_an_order_keep_it(write):
+    levels = pa.DictionaryArray.from_arrays(pa.array([2, None, 0]), pa.array(["low", "mid", "high"]), ordered=True)
+    pa.parquet.write_table(pa.table({"k": levels}), write("t.parquet", b""))
+    for data in ("t.parquet", pl.DataFrame({"k": read_cells("t.parquet").frame["k"]})):
+        cells = read_cells(data).frame["k"]
+        assert cells.dtype == pl.Enum(["low", "mid", "high"])
+        assert cells.to_list() == ["high", None, "low"]
+
+
+def test_levels_with_an_order_and_periods_of_pandas_are_kept():
+    pandas = pytest.importorskip("pandas")
+    codes = pandas.Categorical(["high", None, "low"], categories=["low", "mid", "high"], ordered=True)
+    months = pandas.period_range("2020-01", periods=3, freq="M")
+    cells = read_cells(pandas.DataFrame({"k": codes, "month": months})).frame
+    assert cells["month"].to_list() == ["2020-01", "2020-02", "2020-03"]
+    assert cells["k"].dtype == pl.Enum(["low", "mid", "high"])
+    assert cells["k"].to_list() == ["high", None, "low"]
+    assert of_kind("pandas", cells)["k"].dtype == codes.dtype
 
 
 @pytest.mark.parametrize(

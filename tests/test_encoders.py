@@ -48,6 +48,8 @@ CELLS = {
     "integer": pl.Series(RNG.poisson(50, size=3000)),
     "hundreds": pl.Series(RNG.integers(1, 900, size=300) * 100),
     "date": pl.Series([datetime.date(2000, 1, 1) + datetime.timedelta(days=int(d)) for d in RNG.integers(0, 900, 300)]),
+    "month": pl.Series([datetime.date(1960 + k // 12, k % 12 + 1, 1) for k in RNG.integers(0, 300, 300)]),
+    "quarter": pl.Series([datetime.date(1960 + k // 4, k % 4 * 3 + 1, 1) for k in RNG.integers(0, 300, 300)]),
     "time": pl.Series([datetime.time(int(h), int(m)) for h, m in RNG.integers(0, 24, (300, 2))]),
     "moment": pl.Series(
         [datetime.datetime(2000, 1, 1) + datetime.timedelta(minutes=int(m)) for m in range(0, 3000, 10)]
@@ -56,7 +58,7 @@ CELLS = {
     "category": pl.Series(["oak", "elm", None] * 100),
     "boolean": pl.Series([True, None, False] * 100),
 }
-KINDS = {"recorded": "real", "hundreds": "integer"}
+KINDS = {"recorded": "real", "hundreds": "integer", "month": "date", "quarter": "date"}
 
 
 @pytest.mark.parametrize("name", list(CELLS))
@@ -79,6 +81,17 @@ def test_steps_are_found():
     assert encoder_of("real", CELLS["recorded"]).step == pytest.approx(0.1)
     assert encoder_of("integer", CELLS["hundreds"]).step == 100
     assert encoder_of("moment", CELLS["moment"]).step == 600
+    assert encoder_of("date", CELLS["date"]).step == 1
+    assert encoder_of("date", CELLS["month"]).step == 1
+    assert encoder_of("date", CELLS["quarter"]).step == 3
+
+
+def test_dates_counted_in_months_are_told_in_days():
+    encoder = NumberEncoder.of("date", CELLS["quarter"])
+    ends = encoder.told(np.array([encoder.low, encoder.high]))
+    days = CELLS["quarter"].to_physical()
+    assert ends.tolist() == [days.min(), days.max()]
+    assert encoder.encode(pl.Series([datetime.date(1970, 1, 16)]))[0].code.tolist() == [encoder.num_codes - 1]
 
 
 def test_frequent_single_values_are_atoms():

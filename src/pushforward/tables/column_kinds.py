@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
+from pushforward.tables.column_kind import MODELLED, Kind
 from pushforward.tables.columns import choose, listing, which
 from pushforward.tables.fitted_columns import type_of
-from pushforward.tables.kinds import MODELLED, Kind, kind_of
+from pushforward.tables.kinds import kind_of
 from pushforward.tables.number_text import NumberStyle, to_numbers
 from pushforward.tables.row_numbers import numbers_the_rows
 
@@ -78,6 +79,9 @@ def read_columns(
     left_out: list[LeftOut] = []
     for place, name in enumerate(name for name in there if name in names):
         kind, values = _kind(frame[name], missing, cells.style, kinds.get(name), source)
+        if kind.name == "identifier" and frame.width == 1 and not cells.named:
+            _, values = _kind(frame[name], missing, cells.style, _instead(values), source)
+            kind = Kind(_instead(values), "whole numbers, all that the table holds")
         why = None if name in asked else _row_numbers(frame[name], place, len(names), cells)
         twin = next((one for one in used if _identical(one.values, values)), None)
         if why is None and kind.name not in MODELLED:

@@ -60,6 +60,7 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
     if len(atoms):  # a step of the law is at an atom itself
         nearest = np.abs(z[..., None] - atoms).argmin(-1)
         x = np.where(np.abs(atoms[nearest] - z) < 1e-6, encoder.atoms[nearest], x)
+    x = encoder.told(x)
     outer = _quantiles(of_numbers, OUTER, n, low, high)
     edges = np.concatenate((
         np.linspace(np.full(n, low), outer[:, 0], OUTER_CELLS, endpoint=False),
@@ -69,7 +70,7 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
     weight = share[:, -1:] * np.diff(of_numbers(np.ascontiguousarray(edges)), axis=1)
     weight = np.concatenate((weight, share[:, :-1]), 1)
     middles = encoder.values_at((edges[:, 1:] + edges[:, :-1]) / 2)
-    values = np.concatenate((middles, np.broadcast_to(encoder.atoms, (n, len(atoms)))), 1)
+    values = encoder.told(np.concatenate((middles, np.broadcast_to(encoder.atoms, (n, len(atoms)))), 1))
     weight /= weight.sum(1, keepdims=True)
     mean = (weight * values).sum(1)
     spread = np.sqrt((weight * (values - mean[:, None]) ** 2).sum(1))

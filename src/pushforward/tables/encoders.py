@@ -7,7 +7,14 @@ import numpy as np
 
 from pushforward.rows.cells import Places
 from pushforward.rows.marginal import FEWEST_PER_KNOT, Marginal
-from pushforward.tables.number_cells import decimals_of, from_numbers, grid_of, to_numbers
+from pushforward.tables.number_cells import (
+    counts_months,
+    days_of_months,
+    decimals_of,
+    from_numbers,
+    grid_of,
+    to_numbers,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,7 +23,8 @@ MOST_ATOMS = 256
 FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
 ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values
 TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
-UNITS = {"date": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}  # that are counted: days, microseconds
+# What is counted: days, months, microseconds.
+UNITS = {"date": 1.0, "month": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -89,10 +97,10 @@ class CategoryEncoder:
 class NumberEncoder:
     """A column of numbers: frequent single values are atoms with codes of their own, the others have places.
 
-    Dates are counted in days, times, moments and durations in seconds.
+    Dates are counted in days, or in months where all are the first of one; times, moments and durations in seconds.
 
     Attributes:
-        kind: "real", "integer", "date", "time", "moment" or "duration".
+        kind: "real", "integer", "date", "month", "time", "moment" or "duration".
         decimals: With how many the values of a real column are recorded; None where these are more than 9.
         step: Between neighbouring values: a value then is the cell around it, with a probability; 0: it has a density.
         low: Least value.
@@ -123,6 +131,8 @@ class NumberEncoder:
             density: Give every value a density, whatever repeats: neither atoms nor steps.
         """
         everything = to_numbers(kind, cells)
+        if kind == "date" and counts_months(np.unique(everything[~np.isnan(everything)])):
+            return cls.of("month", cells, training)
         values = everything if training is None else everything[training]
         everything, values = (part[~np.isnan(part)] for part in (everything, values))
         values = values if len(values) else everything
@@ -195,6 +205,10 @@ class NumberEncoder:
         if self.decimals is not None:
             values = np.round(values, self.decimals)
         return np.clip(values, self.low, self.high)
+
+    def told(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers as a user is told them, any shape: dates in days, also where months are counted."""
+        return days_of_months(values) if self.kind == "month" else values
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

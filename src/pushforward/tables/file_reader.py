@@ -178,6 +178,9 @@ def _from_arrow(read: Callable[[], Any], *, source: str) -> Cells:
             if pyarrow.types.is_decimal256(field.type):  # the one type at which polars aborts with a Rust panic
                 column = column.cast(pyarrow.float64())
             columns[field.name] = pl.Series(field.name, column)
+            if pyarrow.types.is_dictionary(field.type) and field.type.ordered and column.num_chunks:
+                levels = column.unify_dictionaries().chunk(0).dictionary.cast(pyarrow.string()).to_pylist()
+                columns[field.name] = columns[field.name].cast(pl.String).cast(pl.Enum(levels))
         except pl.exceptions.PolarsError as error:
             raise InputError(
                 f'{source}: column "{field.name}" is of type {field.type} (write it as numbers)'

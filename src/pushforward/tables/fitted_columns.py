@@ -1,14 +1,18 @@
 """What a model of mixed columns keeps of each column: its kind, its encoder, and how its cells are written."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pushforward.errors import InputError
-from pushforward.tables.encoders import CategoryEncoder, Encoder, NumberEncoder, encoder_from
-from pushforward.tables.kinds import Kind
+from pushforward.tables.column_kind import Kind
+from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
 from pushforward.tables.schema import Column
+from pushforward.tables.text_kinds import WHOLE, written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,12 +24,14 @@ PLAIN_TYPES = {
 
 
 def type_of(cells: "pl.Series") -> str:
-    """Return what a file keeps of the type of cells: its name, of moments unit and zone, too."""
+    """Return what a file keeps of the type of cells: its name, of moments unit and zone, of an order its levels."""
     import polars as pl
 
     dtype = cells.dtype
     if isinstance(dtype, pl.Datetime):
         return f"Datetime|{dtype.time_unit}|{dtype.time_zone or ''}"
+    if isinstance(dtype, pl.Enum):
+        return f"Enum|{json.dumps(dtype.categories.to_list())}"
     return str(dtype.base_type())
 
 
@@ -52,27 +58,37 @@ class FittedColumn:
         one = self.encoder
         about: dict[str, Any] = {"kind": self.kind.name, "why": self.kind.why, "missing": self.missing}
         if isinstance(one, NumberEncoder):
-            return Column(self.name, role, one.low, one.high, decimals=one.decimals, **about)
+            low, high = one.told(np.array([one.low, one.high])).tolist()
+            return Column(self.name, role, low, high, decimals=one.decimals, **about)
         return Column(self.name, role, None, None, categories=one.values, **about)
 
     def typed(self, cells: "pl.Series") -> "pl.Series":
         """Return cells in the type that the table had; numbers between whole ones stay as they are."""
         import polars as pl
 
-        if self.dtype == "Enum" and isinstance(self.encoder, CategoryEncoder):
-            return cells.cast(pl.Enum(self.encoder.values))
-        if self.dtype.startswith("Datetime") and cells.dtype == pl.Datetime:
+        if self.dtype.startswith("Enum|"):
+            levels = pl.Enum(json.loads(self.dtype.removeprefix("Enum|")))
+            return cells.cast(pl.String).cast(levels, strict=False)
+        if self.dtype.startswith("Datetime") and cells.dtype in (pl.Datetime, pl.Date):
             _, unit, zone = self.dtype.split("|")
+            if cells.dtype == pl.Date:  # of midnights on the clock of the zone
+                cells = cells.cast(pl.Datetime(unit))  # type: ignore[arg-type]
+                return cells.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") if zone else cells
             cells = cells.dt.cast_time_unit(unit)  # type: ignore[arg-type]
             return cells.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else cells
-        own = getattr(pl, self.dtype, None) if self.dtype in PLAIN_TYPES else None
+        if self.dtype == "String":
+            cells = written(cells, self.kind.name, self.kind.form)
+        codes_of_text = self.dtype == "" and (self.kind.name, self.kind.form) == ("category", WHOLE)
+        name = "Int64" if codes_of_text else self.dtype
+        own = getattr(pl, name, None) if name in PLAIN_TYPES else None
         if own is None or cells.dtype == own or (own.is_integer() and _between_whole(cells)):
             return cells
         return cells.cast(own, strict=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, the name left out."""
-        kind = {"name": self.kind.name, "why": self.kind.why, "form": self.kind.form}
+        one = self.kind
+        kind = {"name": one.name, "why": one.why, "form": one.form, "words": list(one.words)}
         return {"kind": kind, "dtype": self.dtype, "missing": self.missing, "encoder": self.encoder.to_dict()}
 
     @classmethod
@@ -83,7 +99,8 @@ class FittedColumn:
             InputError: If `stored` is anything else.
         """
         try:
-            kind = Kind(**{key: str(stored["kind"][key]) for key in ("name", "why", "form")})
+            words = tuple(str(word) for word in stored["kind"].get("words", ()))
+            kind = Kind(**{key: str(stored["kind"][key]) for key in ("name", "why", "form")}, words=words)
             missing = float(stored["missing"])
             if not (isinstance(stored["dtype"], str) and math.isfinite(missing)):
                 raise ValueError("a type is text, a share finite")

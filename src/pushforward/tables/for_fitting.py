@@ -8,16 +8,17 @@ import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
+from pushforward.tables.column_kind import Kind
 from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out
-from pushforward.tables.columns import Table, names_in
+from pushforward.tables.columns import Table, names_in, quoted
 from pushforward.tables.csv_dialect import NAMES
 from pushforward.tables.encoders import ATOM_SHARE, FEWEST_OF_AN_ATOM, TIED
 from pushforward.tables.from_anything import as_table, read_cells
-from pushforward.tables.kinds import Kind
 from pushforward.tables.numeric_table import numbers_of
 from pushforward.tables.problems import TableProblems
 from pushforward.tables.row_numbers import without_row_numbers
 from pushforward.tables.table_checks import check_rows, fitting_problems
+from pushforward.tables.text_kinds import WHOLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,10 @@ def for_fitting(
     read, left_out = read_columns(cells, columns=asked, drop=drop, kinds=kinds, missing=words, keep=given)
     if strict and left_out:
         raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
+    if strict and (doubtful := [one for one in read if one.kind.words]):
+        said = (f'"{one.name}" holds {", ".join(map(quoted, one.kind.words))}' for one in doubtful)
+        lines = "\n  ".join(said)
+        raise InputError(f"{cells.source}: --strict takes no word for missing (name it in --missing)\n  {lines}")
     order = cells.frame.columns if cells.named else [one.name for one in read]
     read = sorted(read, key=lambda one: order.index(one.name))
     modelled = [one for one in read if one.name not in given]
@@ -164,6 +169,8 @@ def _is_real(column: ReadColumn) -> bool:
 
 
 def _is_number(column: ReadColumn) -> bool:
-    return column.kind.name in ("real", "integer", "boolean") and not (
-        column.kind.form.strip("1/0") or column.values.null_count()
-    )
+    """Whether a flow can take a column as numbers: codes, too, but nothing with signs around it or missing cells."""
+    kind = column.kind
+    plain = kind.form == "" and kind.name in ("real", "integer", "boolean")
+    codes = (kind.name, kind.form) in (("boolean", "1/0"), ("category", WHOLE))
+    return (plain or codes) and column.dtype != "String" and not column.values.null_count()

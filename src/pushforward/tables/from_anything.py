@@ -82,9 +82,15 @@ def read_cells(data: Any, *, source: str | None = None, needed: str | Sequence[s
         kind = "tensor" if hasattr(data, "detach") else "array"
         return cells_of_array(data, source=source or "array", kind=kind)
     source = source or "data frame"
-    codes = frame.select(nw.selectors.categorical()).columns
-    frame = frame.with_columns(nw.col(*codes).cast(nw.String)) if codes else frame  # numbers that are codes are none
-    native = _to_polars(frame, source).with_columns(pl.col(codes).cast(pl.Categorical))
+    # categories may be numbers, which are codes all the same; those with an order keep it
+    types: dict[str, Any] = {name: pl.Categorical for name in frame.select(nw.selectors.categorical()).columns}
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, nw.Enum):
+            types[name] = pl.Enum([str(level) for level in dtype.categories])
+        elif isinstance(dtype, nw.Unknown) and frame.implementation.is_pandas_like():  # periods, for one
+            types[name] = pl.String
+    frame = frame.with_columns(nw.col(*types).cast(nw.String)) if types else frame
+    native = _to_polars(frame, source).with_columns(pl.col(name).cast(dtype) for name, dtype in types.items())
     return cells_of_frame(native, source=source, kind=frame.implementation.value)
 
 

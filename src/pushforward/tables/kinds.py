@@ -1,46 +1,26 @@
 """What kind of column cells are, and why: found from the cells, or as the user says."""
 
+import re
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
+from pushforward.tables.asked_kinds import asked_of_text, asked_of_values
+from pushforward.tables.column_kind import MODELLED, Kind, few_words
 from pushforward.tables.columns import quoted
-from pushforward.tables.missing_cells import numbers_in, without_missing
+from pushforward.tables.missing_cells import numbers_in as numbers_among
+from pushforward.tables.missing_cells import without_missing
+from pushforward.tables.number_kinds import ALWAYS_CATEGORIES, EXACT, may_be_categories, of_numbers, some_of
 from pushforward.tables.number_text import NumberStyle, to_numbers
-from pushforward.tables.row_numbers import counts_rows
-from pushforward.tables.text_kinds import (
-    IDENTIFIER,
-    as_dates,
-    as_numbers,
-    as_truths,
-    looks_like_prose,
-)
+from pushforward.tables.text_dates import dates_in
+from pushforward.tables.text_durations import durations_in
+from pushforward.tables.text_kinds import as_truths, looks_like_prose
+from pushforward.tables.text_numbers import numbers_in
 
 if TYPE_CHECKING:
     import polars as pl
 
-MODELLED = ("real", "integer", "category", "boolean", "date", "time", "moment", "duration")
-MOST_CATEGORIES = 5_000
-FEWEST_ROWS_A_CATEGORY = 3  # on average,
-ALWAYS_CATEGORIES = 20  # but for so few words
-FEW_WORDS = 5  # different ones among numbers that are taken for missing values
-MOST_WORDS = 0.1  # and their share of the cells
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a column was read as.
-
-    Attributes:
-        name: One of `MODELLED`, or what is left out: "constant", "identifier", "text", "nested", "empty".
-        why: The reason, in a few words.
-        form: How a text writes its values: "" plainly, "%d.%m.%Y", "yes/no", "${}", "{}%".
-    """
-
-    name: str
-    why: str
-    form: str = ""
+_BOUND = re.compile(r"^\s*[<>≤≥~]")
 
 
 def kind_of(
@@ -65,13 +45,18 @@ def kind_of(
 
     if asked is not None and asked not in MODELLED:
         raise InputError(f'column "{cells.name}" cannot be "{asked}" (kinds: {", ".join(MODELLED)})')
+    words = [str(word) for word in missing]
     if cells.dtype in (pl.Categorical, pl.Enum):
-        cells = cells.cast(pl.String)
+        text = without_missing(cells.cast(pl.String), words)
+        if asked in (None, "category"):
+            cells = cells.set(text.is_null() & cells.is_not_null(), None)
+            return _of_levels(cells, asked)
+        cells = text
     if cells.dtype == pl.String:
-        cells = without_missing(cells, [str(word) for word in missing])
-        return _asked_of_text(cells, asked, style) if asked else _of_text(cells, style)
-    cells = _without_missing_numbers(cells, missing)
-    return _asked_of_values(cells, asked) if asked else _of_values(cells)
+        cells = without_missing(cells, words)
+        return asked_of_text(cells, asked, style) if asked else _of_text(cells, style)
+    cells = _without_missing_numbers(cells, words)
+    return asked_of_values(cells, asked) if asked else _of_values(cells)
 
 
 # ---- values of a type ------------------------------------------------------------------------------------------------
@@ -80,17 +65,31 @@ def kind_of(
 def _without_missing_numbers(cells: "pl.Series", missing: Collection[str]) -> "pl.Series":
     if not cells.dtype.is_numeric():
         return cells
+    for number in numbers_among(missing):
+        cells = cells.set(cells == number, None)
     if cells.dtype.is_float():
         cells = cells.fill_nan(None)
         if cells.is_infinite().any():
             row = int(cells.is_infinite().arg_max() or 0)
-            raise InputError(
-                f'column "{cells.name}", row {row + 1}: {cells[row]} is not a finite number (correct it, or leave the'
-                " column out)"
-            )
-    for number in numbers_in([str(word) for word in missing]):
-        cells = cells.set(cells == number, None)
+            raise _infinite(cells, row, str(cells[row]))
     return cells
+
+
+def _infinite(cells: "pl.Series", row: int, what: str) -> InputError:
+    return InputError(
+        f'column "{cells.name}", row {row + 1}: {what} is not a finite number (correct it, name it in --missing or'
+        " missing=, or leave the column out)"
+    )
+
+
+def _one_or_none(cells: "pl.Series") -> Kind | None:
+    """Return the kind of a column without two different cells."""
+    distinct = cells.drop_nulls().n_unique()
+    if not distinct:
+        return Kind("empty", "every cell is missing")
+    if distinct == 1 and not cells.null_count():
+        return Kind("constant", f"every cell is {quoted(cells[0])}")
+    return None
 
 
 def _of_values(cells: "pl.Series") -> tuple[Kind, "pl.Series"]:
@@ -98,154 +97,98 @@ def _of_values(cells: "pl.Series") -> tuple[Kind, "pl.Series"]:
 
     if cells.dtype.is_nested() or cells.dtype in (pl.Object, pl.Binary):
         return Kind("nested", f"its cells are of type {cells.dtype}"), cells
-    distinct = cells.drop_nulls().n_unique()
-    if not distinct:
-        return Kind("empty", "every cell is missing"), cells
-    if distinct == 1 and not cells.null_count():
-        return Kind("constant", f"every cell is {quoted(cells[0])}"), cells
+    if kind := _one_or_none(cells):
+        return kind, cells
     if cells.dtype == pl.Boolean:
         return Kind("boolean", "true and false"), cells
+    many = f"{cells.drop_nulls().n_unique():,} distinct values"
+    if cells.dtype == pl.Datetime and bool((cells.dt.truncate("1d") == cells).all()):
+        return Kind("date", f"its type, all of them midnights, {many}"), cells.dt.date()
     temporal = {pl.Date: "date", pl.Time: "time", pl.Datetime: "moment", pl.Duration: "duration"}
     for dtype, name in temporal.items():
         if cells.dtype == dtype:
-            return Kind(name, f"its type, {distinct:,} distinct values"), cells
-    return _of_numbers(cells.cast(pl.Float64), distinct, whole=cells.dtype.is_integer())
+            return Kind(name, f"its type, {many}"), cells
+    if not cells.dtype.is_numeric():
+        return Kind("nested", f"its cells are of type {cells.dtype}"), cells
+    return of_numbers(cells)
 
 
-def _of_numbers(numbers: "pl.Series", distinct: int, *, whole: bool, form: str = "") -> tuple[Kind, "pl.Series"]:
-    """Return the kind of finite numbers; `whole`: they were written without decimals."""
+def _of_levels(cells: "pl.Series", asked: str | None) -> tuple[Kind, "pl.Series"]:
+    """Return the kind of categories that came as such: those with an order keep it."""
     import polars as pl
 
-    filled = numbers.drop_nulls()
-    many = f"{distinct:,} distinct value{'s' * (distinct > 1)}"
-    if whole and not form and set(filled.unique()) <= {0.0, 1.0}:
-        return Kind("boolean", "0 and 1", "1/0"), numbers == 1.0
-    if not (whole or bool((filled % 1 == 0).all())) or float(filled.abs().max() or 0) >= 2**53:  # type: ignore[arg-type]
-        return Kind("real", many, form), numbers
-    values = filled.to_numpy()
-    if distinct == len(values) > ALWAYS_CATEGORIES and (
-        IDENTIFIER.search(numbers.name) or (not numbers.null_count() and counts_rows(values))
-    ):
-        return Kind("identifier", f"whole numbers, each once: {_some(numbers.cast(pl.Int64))}"), numbers
-    return Kind("integer", f"whole numbers, {many}", form), numbers.cast(pl.Int64)
-
-
-def _asked_of_values(cells: "pl.Series", asked: str) -> tuple[Kind, "pl.Series"]:
-    import polars as pl
-
-    why = "as asked for"
-    try:
-        if asked in ("real", "integer"):
-            numbers = cells.cast(pl.Float64)
-            if asked == "integer" and not bool((numbers.drop_nulls() % 1 == 0).all()):
-                raise InputError(f'column "{cells.name}" holds numbers with decimals (ask for real)')
-            return Kind(asked, why), numbers if asked == "real" else numbers.cast(pl.Int64)
-        if asked == "category":
-            return Kind(asked, why), cells.cast(pl.String)
-        if asked == "boolean":
-            if cells.dtype == pl.Boolean:
-                return Kind(asked, why), cells
-            if set(cells.drop_nulls().unique()) <= {0, 1}:
-                return Kind(asked, why, "1/0"), cells == 1
-            raise InputError(f'column "{cells.name}" holds more than two values (ask for category)')
-        if asked == "date" and cells.dtype.is_numeric():
-            return _asked_of_text(cells.cast(pl.Int64).cast(pl.String), asked, None)
-        types: dict[str, Any] = {
-            "date": pl.Date,
-            "time": pl.Time,
-            "moment": pl.Datetime("us"),
-            "duration": pl.Duration("us"),
-        }
-        return Kind(asked, why), cells.cast(types[asked])
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f'column "{cells.name}" cannot be read as {asked}: {reason}') from error
+    ordered = isinstance(cells.dtype, pl.Enum)
+    text = cells.cast(pl.String)
+    kind = _one_or_none(text) if asked is None else Kind("category", "as asked for")
+    if kind is None:
+        kind = _of_words(text)[0]
+        if ordered and kind.name == "category":
+            kind = Kind("category", f"{text.drop_nulls().n_unique():,} levels, in their order")
+    return kind, cells if ordered else text
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
 
 
 def _of_text(cells: "pl.Series", style: NumberStyle | None) -> tuple[Kind, "pl.Series"]:
+    if kind := _one_or_none(cells):
+        return kind, cells
     distinct = cells.drop_nulls().unique(maintain_order=True)
-    if not len(distinct):
-        return Kind("empty", "every cell is missing"), cells
-    if len(distinct) == 1 and not cells.null_count():
-        return Kind("constant", f"every cell is {quoted(distinct[0])}"), cells
     if truths := as_truths(cells, distinct):
         return Kind("boolean", f"written {truths[1].replace('/', ' and ')}", truths[1]), truths[0]
-    if dated := as_dates(cells, distinct):
-        name, values, form, other = dated
-        doubt = f"; {other} fits as well" if other else ""
-        return Kind(name, f"written {form}, {len(distinct):,} distinct values{doubt}", form), values
-    if distinct.str.contains(r"^0\d").any() and distinct.str.contains(r"^\d+$").all():
-        return _of_words(cells, distinct, what="codes with leading zeros")
-    if found := as_numbers(cells, style):
-        numbers, form = found
-        return _numbers_in_text(cells, numbers, form)
-    numbers = to_numbers(cells, style)
-    words = cells.filter(numbers.is_null()).drop_nulls()
-    few = words.n_unique() <= FEW_WORDS and len(words) <= MOST_WORDS * (len(cells) - cells.null_count())
-    if few and numbers.n_unique() > ALWAYS_CATEGORIES:
-        kind, values = _numbers_in_text(cells.set(numbers.is_null(), None), numbers, "")
-        said = f"{len(words):,} cells such as {quoted(words[0])} are no numbers and count as missing"
-        return Kind(kind.name, f"{kind.why}; {said}", kind.form), values
-    return _of_words(cells, distinct)
-
-
-def _numbers_in_text(cells: "pl.Series", numbers: "pl.Series", form: str) -> tuple[Kind, "pl.Series"]:
+    if lasted := durations_in(cells):
+        values, form = lasted
+        if found := _with_few_words(cells, values, Kind("duration", f"written {form}", form)):
+            return found
+    if dated := dates_in(cells):
+        note = f"; {dated.note}" if dated.note else ""
+        why = f"written {dated.form}, {dated.values.drop_nulls().n_unique():,} distinct values{note}"
+        if found := _with_few_words(cells, dated.values, Kind(dated.kind, why, dated.form)):
+            return found
+    if distinct.str.contains(r"^\d+$").all():
+        if distinct.str.contains(r"^0\d").any():
+            return _of_words(cells, "codes with leading zeros")
+        if (to_numbers(distinct) >= EXACT).any():
+            return _of_words(cells, "numbers beyond 2^53")
+    numbers, form = numbers_in(cells, style)
     if numbers.is_infinite().any():
         row = int(numbers.is_infinite().arg_max() or 0)
-        raise InputError(
-            f'column "{cells.name}", row {row + 1}: {quoted(cells[row])} is not a finite number (correct it, or leave'
-            " the column out)"
-        )
-    whole = not cells.str.contains(r"[.,]\d*[1-9]|[eE]-").any()
-    distinct = numbers.drop_nulls().n_unique()
-    if distinct == 1 and not numbers.null_count():
-        return Kind("constant", f"every cell is {quoted(cells[0])}"), numbers
-    return _of_numbers(numbers.alias(cells.name), distinct, whole=whole, form=form)
+        raise _infinite(cells, row, quoted(cells[row]))
+    if few_words(cells, numbers) is not None and numbers.count():
+        if kind := _one_or_none(numbers):
+            return Kind("constant", f"every cell is {quoted(cells[0])}"), numbers
+        kind, values = of_numbers(numbers.alias(cells.name), form)
+        if found := _with_few_words(cells, numbers, kind):
+            return found[0], values
+    return _of_words(cells, numbers=numbers.count() if numbers.n_unique() > ALWAYS_CATEGORIES else 0)
 
 
-def _of_words(cells: "pl.Series", distinct: "pl.Series", what: str = "words") -> tuple[Kind, "pl.Series"]:
-    filled, many = len(cells) - cells.null_count(), len(distinct)
-    few = many <= ALWAYS_CATEGORIES or many * FEWEST_ROWS_A_CATEGORY <= filled
-    if few and many <= MOST_CATEGORIES and not (many == filled > ALWAYS_CATEGORIES):
-        return Kind("category", f"{many:,} distinct {what}"), cells
-    once = "every value occurs once" if many == filled else f"{many:,} distinct values in {filled:,} cells"
-    if looks_like_prose(distinct):
-        return Kind("text", f"{once}: {_some(distinct)}"), cells
-    return Kind("identifier", f"{once}: {_some(distinct)}"), cells
+def _with_few_words(cells: "pl.Series", values: "pl.Series", kind: Kind) -> tuple[Kind, "pl.Series"] | None:
+    """Return a kind, and what it says of the words among its values; None if they may be categories as the others."""
+    words = few_words(cells, values)
+    if not words:
+        return kind, values
+    if values.drop_nulls().n_unique() <= ALWAYS_CATEGORIES:
+        return None
+    number = int((values.is_null() & cells.is_not_null()).sum())
+    noun = "number" if kind.name in ("real", "integer") else kind.name
+    bound = any(map(_BOUND.match, words))
+    if number == 1:
+        said = f"1 cell, {quoted(words[0])}, is {'a bound, ' * bound}no {noun} and counts as missing"
+    else:
+        said = f"{number:,} cells such as {quoted(words[0])} are {'bounds, ' * bound}no {noun}s and count as missing"
+    return Kind(kind.name, f"{kind.why}; {said}", kind.form, words), values
 
 
-def _asked_of_text(cells: "pl.Series", asked: str, style: NumberStyle | None) -> tuple[Kind, "pl.Series"]:
-    import polars as pl
-
-    if asked == "category":
-        return Kind("category", "as asked for"), cells
+def _of_words(cells: "pl.Series", what: str = "words", numbers: int = 0) -> tuple[Kind, "pl.Series"]:
+    """Return the kind of cells that are words; `numbers` of them could be read as numbers."""
     distinct = cells.drop_nulls().unique(maintain_order=True)
-    if asked == "boolean":
-        if truths := as_truths(cells, distinct):
-            return Kind("boolean", "as asked for", truths[1]), truths[0]
-        if set(distinct) <= {"0", "1"}:
-            return Kind("boolean", "as asked for", "1/0"), cells == "1"
-    elif asked in ("real", "integer"):
-        found = as_numbers(cells, style)
-        numbers, form = found or (to_numbers(cells, style), "")
-        bad = numbers.is_null() & cells.is_not_null()
-        if not bad.any() and not (asked == "integer" and bool((numbers.drop_nulls() % 1 != 0).any())):
-            return Kind(asked, "as asked for", form), numbers if asked == "real" else numbers.cast(pl.Int64)
-        row = int((bad | (numbers % 1 != 0).fill_null(False)).arg_max() or 0)
-        what = "a number" if asked == "real" else "a whole number"
-        raise InputError(
-            f'column "{cells.name}", row {row + 1}: {quoted(cells[row])} is not {what} (name the word in'
-            " missing=, or ask for category)"
-        )
-    elif (dated := as_dates(cells, distinct, fewest=1)) and dated[0] == asked:
-        return Kind(asked, "as asked for", dated[2]), dated[1]
-    example = quoted(distinct[0]) if len(distinct) else "nothing"
-    raise InputError(f'column "{cells.name}" cannot be read as {asked}: it holds {example} (ask for category)')
-
-
-def _some(values: "pl.Series") -> str:
-    some = [quoted(value) for value in values.drop_nulls().head(3)]
-    return ", ".join(some) + (", ..." if len(values) > len(some) else "")
+    filled, many = len(cells) - cells.null_count(), len(distinct)
+    hint = ""
+    if 2 * numbers > filled:
+        hint = f"; {numbers:,} of {filled:,} cells are numbers: name the others in --missing or missing= to keep these"
+    if may_be_categories(filled, many):
+        return Kind("category", f"{many:,} distinct {what}{hint}"), cells
+    once = "every value occurs once" if many == filled else f"{many:,} distinct values in {filled:,} cells"
+    name = "text" if looks_like_prose(distinct) else "identifier"
+    return Kind(name, f"{once}: {some_of(distinct)}{hint}"), cells

@@ -1,4 +1,4 @@
-"""Numbers, dates and times as one kind of number: days for dates, seconds for times, moments and durations."""
+"""Numbers, dates and times as one kind of number: days or months for dates, seconds for times, moments, durations."""
 
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,10 @@ def to_numbers(kind: str, cells: "pl.Series") -> np.ndarray:
 
     if kind == "date":
         cells = cells.cast(pl.Date).to_physical()
+    elif kind == "month":
+        cells = cells.cast(pl.Date)
+        since = (cells.dt.year() - 1970) * 12 + cells.dt.month().cast(pl.Int32) - 1
+        cells = since + (cells.dt.day() - 1) / cells.dt.days_in_month()
     elif kind == "time":
         cells = cells.cast(pl.Time).to_physical() / 1e9
     elif kind == "moment":
@@ -37,9 +41,30 @@ def from_numbers(kind: str, values: np.ndarray) -> "pl.Series":
     if kind in ("integer", "date"):
         cells = cells.round().cast(pl.Int64)
         return cells if kind == "integer" else cells.cast(pl.Int32).cast(pl.Date)
+    if kind == "month":
+        months = (
+            cells.floor()
+            .cast(pl.Int32)
+            .to_frame("month")
+            .select(pl.date(pl.col("month") // 12 + 1970, pl.col("month") % 12 + 1, 1))
+        )
+        return months.to_series()
     if kind == "time":
         return (cells.clip(0, DAY - 1e-6) * 1e9).round().cast(pl.Int64).cast(pl.Time)
     return (cells * TICKS).round().cast(pl.Int64).cast(pl.Datetime("us") if kind == "moment" else pl.Duration("us"))
+
+
+def counts_months(dates: np.ndarray) -> bool:
+    """Whether distinct dates, in days since 1970, are three or more first days of a month."""
+    first = dates.astype("datetime64[D]")
+    return len(dates) > 2 and bool((first == first.astype("datetime64[M]").astype("datetime64[D]")).all())
+
+
+def days_of_months(values: np.ndarray) -> np.ndarray:
+    """Return months since 1970, any shape, as days since 1970; a part of a month as the days of it."""
+    first = np.floor(values).astype("datetime64[M]")
+    start, end = (month.astype("datetime64[D]").astype(float) for month in (first, first + 1))
+    return start + (values - np.floor(values)) * (end - start)
 
 
 def decimals_of(values: np.ndarray) -> int | None:

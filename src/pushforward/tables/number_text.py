@@ -11,13 +11,13 @@ from pushforward.tables.missing_cells import without_missing
 if TYPE_CHECKING:
     import polars as pl
 
-_BLANKS = "' \u2019\u00a0\u2009\u202f"
+BLANKS = "' \u2019\u00a0\u2009\u202f"
 _EXPONENT = r"(?:[eE][+-]?\d+)?$"
-_SIGN = r"^[+-]?"
+_SIGN = "^[+\\-\u2212]?"
 # Numbers in groups of three, by the mark of their decimals; "0,126" is none.
 _GROUPED = {
-    ".": rf"{_SIGN}[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)(?:\.\d*)?{_EXPONENT}",
-    ",": rf"{_SIGN}[1-9]\d{{0,2}}(?:(?:\.\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)(?:,\d+)?{_EXPONENT}",
+    ".": rf"{_SIGN}[1-9]\d{{0,2}}(?:(?:,\d{{3}})+|(?:[{BLANKS}]\d{{3}})+)(?:\.\d*)?{_EXPONENT}",
+    ",": rf"{_SIGN}[1-9]\d{{0,2}}(?:(?:\.\d{{3}})+|(?:[{BLANKS}]\d{{3}})+)(?:,\d+)?{_EXPONENT}",
 }
 _DECIMAL_COMMA = rf"{_SIGN}\d*,\d+{_EXPONENT}"
 
@@ -56,7 +56,7 @@ def to_numbers(column: "pl.Series", style: NumberStyle | None = None) -> "pl.Ser
         numbers = column.cast(pl.Float64, strict=False)
         if numbers.null_count() == 0:
             return numbers
-    column = column.str.strip_chars()
+    column = column.str.strip_chars().str.replace("\u2212", "-", literal=True)
     lower = column.str.to_lowercase()
     if lower.is_in(["true", "false"]).all():
         return (lower == "true").cast(pl.Float64)
@@ -64,7 +64,7 @@ def to_numbers(column: "pl.Series", style: NumberStyle | None = None) -> "pl.Ser
         return column.cast(pl.Float64, strict=False)
     decimal, others = (",", ".") if style.decimal_comma else (".", ",")
     grouped = column.str.contains(_GROUPED[decimal]).fill_null(False)
-    column = column.str.replace_all(f"[{_BLANKS}{others}]", "").zip_with(grouped, column)
+    column = column.str.replace_all(f"[{BLANKS}{others}]", "").zip_with(grouped, column)
     if style.decimal_comma:  # a point that groups nothing is no part of such a number
         column = column.str.replace(".", "?", literal=True).str.replace(",", ".", literal=True)
     return column.cast(pl.Float64, strict=False)

@@ -46,6 +46,7 @@ def _values(
 ) -> "pl.Series":
     import polars as pl
 
+    missing = (*missing, *column.kind.words)
     if cells.dtype == pl.String:
         text = without_missing(cells, missing)
         values = read_again(text, column.kind.name, column.kind.form, style)
@@ -59,9 +60,10 @@ def _values(
         other = cells.cast(pl.Float64).fill_nan(None)
         _refuse(((other != 0) & (other != 1)).fill_null(False), cells, column, table)
     try:
-        return kind_of(cells, missing=missing, style=style, asked=_asked(column, cells))[1]
+        values = kind_of(cells, missing=missing, style=style, asked=_asked(column, cells))[1]
     except InputError as error:
         raise InputError(f"{table.source}: {error}") from error
+    return values.cast(pl.String) if values.dtype == pl.Enum else values
 
 
 def _refuse(bad: "pl.Series", cells: "pl.Series", column: FittedColumn, table: Cells) -> None:
