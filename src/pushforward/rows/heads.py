@@ -164,7 +164,8 @@ def mixture_log_prob(mixture: Tensor, z: Tensor, half: Tensor) -> Tensor:
     """Return the log density at z, (...), or where half > 0 the log probability of z - half to z + half.
 
     With u = (z - mean) / s and h = half / s a logistic gives such a cell sinh(h) / (cosh(u) + cosh(h)), and has the
-    density 1 / (2 s (cosh(u) + 1)): one formula for both, in which nothing cancels however narrow the cell is.
+    density 1 / (2 s (cosh(u) + 1)): one formula for both, in which nothing cancels however narrow the cell is. (The
+    sum is 2 cosh((u + h) / 2) cosh((u - h) / 2).)
 
     Args:
         mixture: (..., 3, K): logits of the weights, means, logs of the scales.
@@ -172,20 +173,14 @@ def mixture_log_prob(mixture: Tensor, z: Tensor, half: Tensor) -> Tensor:
         half: (...).
     """
     weights, means, log_scale = mixture.unbind(-2)
-    log_scale = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE)
-    inverse = torch.exp(-log_scale)
+    inverse = torch.exp(-log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE))
     u = (z[..., None] - means).abs() * inverse
-    if not bool(half.any()):
-        log_each = -u - 2 * torch.log1p(torch.exp(-u)) - log_scale
-    else:
-        is_cell = half[..., None] > 0
-        h = half[..., None] * inverse
-        top = torch.maximum(u, h)
-        # cosh(u) + cosh(h) = e^top (1 + e^-2u + ... ) / 2, each exponent at most 0.
-        both = torch.exp(u - top) + torch.exp(-u - top) + torch.exp(h - top) + torch.exp(-h - top)
-        wide = torch.where(is_cell, h, 1.0)
-        log_each = torch.where(is_cell, wide + torch.log(-torch.expm1(-2 * wide)), -log_scale) - top - both.log()
-    return torch.logsumexp(weights.log_softmax(-1) + log_each, -1)
+    h = half[..., None] * inverse
+    # 2 sinh(h) = e^h (1 - e^-2h), for a density 1 / s; twice the sum of cosh is e^max(u, h) times what is below.
+    above = torch.where(half[..., None] > 0, -torch.expm1(-2 * h), inverse)
+    below = (1 + torch.exp(-(u - h).abs())) * (1 + torch.exp(-u - h))
+    log_each = h - torch.maximum(u, h) + torch.log(above / below)
+    return torch.logsumexp(weights + log_each, -1) - torch.logsumexp(weights, -1)
 
 
 def draw_from_mixture(

@@ -11,6 +11,7 @@ from pushforward.rows.heads import Heads
 from pushforward.specification import hold_structure
 
 NUM_STEPS = 16  # of a number's piecewise-linear encoding: steps of equal probability on its scale
+UNITS_AT_ONCE = 128  # of a layer with masks
 FURTHEST = 8.0  # places beyond are told apart by no network
 
 
@@ -72,10 +73,14 @@ class RowNetwork(nn.Module):
         if in_order:
             of_code = torch.arange(columns, device="cpu").repeat_interleave(codes)
             of_place = numbers.repeat_interleave(NUM_STEPS + 1)
+            masks = {
+                "place": of_place <= unit[:, None], "block": unit <= unit[:, None],
+                "last": unit < heads.column_of_param()[:, None],
+            }  # fmt: skip
+            self.parts = {name: _parts(mask) for name, mask in masks.items()}
             hold_structure(
-                self, None,
-                mask_codes=(of_code[:, None] <= unit).float(), mask_place=(of_place <= unit[:, None]).float(),
-                mask_block=(unit <= unit[:, None]).float(), mask_last=(unit < heads.column_of_param()[:, None]).float(),
+                self, None, mask_codes=(of_code[:, None] <= unit).float(),
+                **{f"mask_{name}": mask.float() for name, mask in masks.items()},
             )  # fmt: skip
 
     @torch.no_grad()
@@ -113,5 +118,15 @@ class RowNetwork(nn.Module):
         return torch.cat((z.clamp(-FURTHEST, FURTHEST)[..., None], shares), -1) * given[..., None]
 
     def _linear(self, layer: nn.Linear, mask: str, x: Tensor) -> Tensor:
-        weight = layer.weight * getattr(self, f"mask_{mask}") if self.in_order else layer.weight
-        return functional.linear(x, weight, layer.bias)
+        if not self.in_order:
+            return functional.linear(x, layer.weight, layer.bias)
+        weight = layer.weight * getattr(self, f"mask_{mask}")
+        parts = [functional.linear(x[:, :end], weight[rows, :end], layer.bias[rows]) for rows, end in self.parts[mask]]
+        return torch.cat(parts, 1)
+
+
+def _parts(mask: Tensor) -> list[tuple[slice, int]]:
+    """Return units of a layer and up to which of its inputs they see: the rest is not multiplied by zeros."""
+    size = math.ceil(len(mask) / max(len(mask) // UNITS_AT_ONCE, 1))
+    rows = [slice(start, start + size) for start in range(0, len(mask), size)]
+    return [(part, int((mask[part].any(0) * torch.arange(1, mask.shape[1] + 1, device="cpu")).max())) for part in rows]
