@@ -341,3 +341,19 @@ def test_the_command_line_samples_given_cells_and_scores_rows_with_gaps(run):
     assert code == 2
     assert 'column "b"' in err
     assert run("verify", "pushforward-out")[0] == 0
+
+
+@pytest.mark.parametrize("context", ["", "m"])
+def test_samples_have_a_columns_range_and_decimals(context):
+    rows = SMALL.select(
+        "m", pl.Series("amount", np.round(RNG.exponential(50, 200), 2)), pl.Series("b", RNG.random(200))
+    )
+    one = fit(rows if context else rows.drop("m"), context=context, num_steps=3)
+    drawn = one.sample(50 if context else 5_000, given=rows.select("m") if context else None, seed=0)
+    assert drawn["amount"].is_between(rows["amount"].min(), rows["amount"].max()).all()
+    assert drawn["b"].is_between(rows["b"].min(), rows["b"].max()).all()
+    assert np.abs(drawn["amount"] - drawn["amount"].round(2)).max() < 1e-9
+    at_an_end = drawn["b"].is_in([rows["b"].min(), rows["b"].max()]).mean()
+    assert at_an_end < 0.01  # drawn again, not moved there
+    if context:
+        assert drawn["m"].to_list() == np.repeat(rows["m"].to_numpy(), 50).tolist()

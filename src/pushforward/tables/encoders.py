@@ -199,7 +199,10 @@ class NumberEncoder:
 
     def values_at(self, z: np.ndarray) -> np.ndarray:
         """Return the numbers at places, any shape, as exact as the column is recorded."""
-        values = self.marginal.to_x(z)
+        return self.as_recorded(self.marginal.to_x(z))
+
+    def as_recorded(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers, any shape, with the column's steps and decimals, and within its range."""
         if self.step:
             values = self.low + np.round((values - self.low) / self.step) * self.step
         if self.decimals is not None:

@@ -117,10 +117,28 @@ class FlowLaw:
         if known is not None:
             self.answers.check_context(known)
         values = self._sampler.draw(
-            n, None if known is None else self._numbers(known, self.schema.context), temperature=temperature, seed=seed
-        )
+            n, None if known is None else self._numbers(known, self.schema.context), temperature=temperature, seed=seed,
+            ends=self._ends,
+        )  # fmt: skip
         drawn = pl.from_numpy(values, schema=list(self.schema.columns))
+        drawn = drawn.with_columns(
+            pl.Series(name, one.as_recorded(drawn[name].to_numpy())) for name, one in self._encoders.items()
+        )
         return self.answers.keep(drawn.select() if known is None else repeated_rows(known, n), drawn)
+
+    @property
+    def _encoders(self) -> dict[str, NumberEncoder]:
+        """Those of the modelled columns, by name; none beside a flow alone."""
+        encoders = {} if self.answers is None else self.answers.encoder.encoders
+        modelled = self.schema.modelled
+        return {name: one for name, one in encoders.items() if isinstance(one, NumberEncoder) and name in modelled}
+
+    @property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest value that a sample may have in each column."""
+        ends = {name: (one.low, one.high) for name, one in self._encoders.items()}
+        low, high = np.array([ends.get(name, (-np.inf, np.inf)) for name in self.schema.columns]).T
+        return low, high
 
     def preview(self, fitted: "TableFit") -> "pl.DataFrame":
         """Return samples to look at, drawn once: given context, one at that of each held-out row."""

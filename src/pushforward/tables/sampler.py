@@ -14,6 +14,7 @@ from pushforward.tables.schema import Schema
 PREVIEW_ROWS = 10_000
 PREVIEW_CELLS = 1_000_000  # wide tables get fewer samples
 CHECKED_ROWS = 64
+MOST_AGAIN = 10
 
 
 class Sampler:
@@ -33,14 +34,40 @@ class Sampler:
         return copy.deepcopy(self.flow).double()
 
     def draw(
-        self, n: int, context: np.ndarray | None = None, *, temperature: float = 1.0, seed: int | None = None
+        self,
+        n: int,
+        context: np.ndarray | None = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        ends: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> np.ndarray:
         """Draw n rows, for each of the rows of context (rows, C) where there are any.
+
+        Args:
+            n: Number of rows.
+            context: Of each n of them.
+            temperature: Below 1 gives rows nearer the mode.
+            seed: Decides the rows.
+            ends: Least and greatest value of each column: a row beyond is drawn again, ten times at most.
 
         Returns:
             (n, columns), or (rows * n, columns): all columns in the table's order.
         """
         generator = None if seed is None else torch.Generator().manual_seed(require_seed(seed))
+        values = self._draw(n, context, temperature, generator)
+        low, high = (-np.inf, np.inf) if ends is None else ends
+        for _ in range(MOST_AGAIN):
+            beyond = np.flatnonzero(((values < low) | (values > high)).any(1))
+            if not len(beyond):
+                break
+            num, given = (len(beyond), None) if context is None else (1, context[beyond // n])
+            values[beyond] = self._draw(num, given, temperature, generator)
+        return values
+
+    def _draw(
+        self, n: int, context: np.ndarray | None, temperature: float, generator: torch.Generator | None
+    ) -> np.ndarray:
         values = self.exact.sample(n, context, temperature=temperature, generator=generator).numpy()
         if context is not None:
             values = np.concatenate((values.reshape(-1, values.shape[-1]), np.repeat(context, n, axis=0)), axis=1)
