@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_ATOMS = 256
 FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
 ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values
+MOST_OTHER = 0.5  # probability at most of a category that the table never had
 TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
 # What is counted: days, months, microseconds.
 UNITS = {"date": 1.0, "month": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}
@@ -35,7 +36,8 @@ class Encoded:
         code: Which category or atom, or the last code, "a number"; -1 where the cell is missing.
         z: The place of a number, and of an atom, on the column's scale.
         half: Half the width of its cell in z; 0 where the column has a density.
-        log_slope: log(dz/dx) of cells with a density, else 0: what a log density in z needs to be one in x.
+        log_slope: log(dz/dx) of cells with a density: what a log density in z needs to be one in x. Of categories the
+            log of the share that those of the table have together, or of another value's; else 0.
     """
 
     code: np.ndarray
@@ -51,18 +53,27 @@ class CategoryEncoder:
     Attributes:
         kind: "category" or "boolean".
         values: The categories, as they stand in the table.
+        other: Probability of any other value, whatever the rest of the row.
     """
 
     kind: str
     values: tuple[Any, ...]
+    other: float = 0.0
     is_number: ClassVar[bool] = False
     places: ClassVar[Places] = Places()
 
     @classmethod
     def of(cls, kind: str, cells: "pl.Series") -> "CategoryEncoder":
-        """Return the encoder of a column's cells: its categories are all that occur, in their order."""
-        values = cells.drop_nulls().unique().sort().to_list()
-        return cls(kind, (False, True) if kind == "boolean" else tuple(values))
+        """Return the encoder of a column's cells: its categories are all that occur, in their order.
+
+        Any other value is as probable as the values that occur once are together (Good 1953, Biometrika 40, 237-264);
+        where none does, as if half a cell had held another.
+        """
+        if kind == "boolean":
+            return cls(kind, (False, True))
+        there = cells.drop_nulls()
+        once = int(there.is_unique().sum())
+        return cls(kind, tuple(there.unique().sort().to_list()), min(max(once, 0.5) / len(there), MOST_OTHER))
 
     @property
     def num_codes(self) -> int:
@@ -78,8 +89,10 @@ class CategoryEncoder:
         else:
             code = cells.cast(pl.Enum(self.values), strict=False).to_physical().cast(pl.Int64)
         found = code.fill_null(-1).to_numpy()
-        nothing = np.zeros(len(found))
-        return Encoded(found, nothing, nothing, nothing), (found < 0) & cells.is_not_null().to_numpy()
+        nothing, unknown = np.zeros(len(found)), (found < 0) & cells.is_not_null().to_numpy()
+        with np.errstate(divide="ignore"):
+            share = np.log(np.where(unknown, self.other, np.where(found < 0, 1.0, 1 - self.other)))
+        return Encoded(found, nothing, nothing, share), unknown
 
     def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":
         """Return cells with these codes, null for -1."""
@@ -90,7 +103,7 @@ class CategoryEncoder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"kind": self.kind, "values": list(self.values)}
+        return {"kind": self.kind, "values": list(self.values), "other": self.other}
 
 
 @dataclass(frozen=True)
@@ -231,10 +244,12 @@ def encoder_of(kind: str, cells: "pl.Series", training: np.ndarray | None = None
 def encoder_from(stored: dict[str, Any]) -> Encoder:
     """Return the encoder that `to_dict` stored."""
     if "values" in stored:
-        values = tuple(stored["values"])
+        values, other = tuple(stored["values"]), float(stored.get("other", 0.0))
         if len(set(values)) != len(values) or not values or len({type(value) for value in values} - {str, bool}):
             raise ValueError("categories are different words")
-        return CategoryEncoder(str(stored["kind"]), values)
+        if not 0 <= other < 1:
+            raise ValueError("another value has a probability below 1")
+        return CategoryEncoder(str(stored["kind"]), values, other)
     x, z, atoms = (np.array(stored[name], dtype=float) for name in ("x", "z", "atoms"))
     low, high, step = (float(stored[name]) for name in ("low", "high", "step"))
     decimals = stored["decimals"]
