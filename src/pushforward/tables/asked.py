@@ -100,7 +100,8 @@ class Asked:
 
         Returns:
             A frame of the model's `kind`: of numbers mean, std and the quantiles q5, q25, q50, q75, q95 (dates in days
-            since 1970, times in seconds); else the most probable value, and P(value) of each; of categories also
-            P(another value), of all that the fitted table never had together.
+            since 1970, times in seconds; periodic numbers in order from the cut on, of hours 25 is 1); else the most
+            probable value, and P(value) of each; of categories also P(another value), of all that the fitted table
+            never had together.
         """
         return of_kind(self.kind, answers_or_refused(self.law.answers).predict(data, column))
