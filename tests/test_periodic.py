@@ -126,6 +126,16 @@ def test_a_step_divides_the_period():
     assert encoder_of("periodic", pl.Series([0.0, 2.0, 4.0] * 30), period=8).step == 2
 
 
+def test_whole_numbers_are_cells_also_where_none_repeats():
+    assert encoder_of("periodic", pl.Series(np.arange(0.0, 360, 7)), period=360).step == 1
+
+
+def test_the_same_number_of_several_turns_is_one_and_none_lies_at_the_end():
+    circle = Circle(24, 20, 0)
+    assert set(circle.opened(np.array([23.9, 47.9, 71.9, -0.1]))) == {23.9}
+    assert set(circle.closed(np.array([-1e-17, 24, 48, 0]))) == {0}
+
+
 @pytest.mark.parametrize("asked", ["periodic", "periodic:", "periodic:day", "periodic:-1", "periodic:inf"])
 def test_a_period_is_asked_for(asked):
     with pytest.raises(pf.InputError, match=f'column "c" cannot be "{asked}" .*periodic:24'):
