@@ -110,6 +110,7 @@ def test_a_category_that_was_never_seen_is_unknown_and_no_missing_cell():
     encoded, unknown = encoder.encode(pl.Series(["elm", "fir", None]))
     assert encoded.code.tolist() == [0, -1, -1]
     assert unknown.tolist() == [False, True, False]
+    np.testing.assert_allclose(encoded.log_slope, np.log([1 - encoder.other, encoder.other, 1]))
 
 
 def test_what_is_drawn_looks_to_the_network_as_what_is_read():

@@ -91,8 +91,6 @@ def test_missing_cells_are_marginalized_and_given_ones_are_divided_out(model):
     assert given.shape == (50,)
     every = [one.name for one in model.columns]
     np.testing.assert_allclose(model.log_prob(some, given=every), 0)
-    unknown = some.with_columns(pl.lit("bus").alias("kind"))
-    assert (model.log_prob(unknown) == -np.inf).all()
 
 
 def test_densities_are_in_the_units_of_the_table():
@@ -122,7 +120,10 @@ def test_imputed_cells_alone_change(model):
 
 def test_predictions_are_laws(model):
     law = model.predict(ROWS.head(5), "kind")
-    np.testing.assert_allclose(law.select("P(bike)", "P(car)", "P(van)").sum_horizontal(), 1, atol=1e-6)
+    assert law.columns == ["kind", "P(bike)", "P(car)", "P(van)", "P(another value)"]
+    np.testing.assert_allclose(law.drop("kind").sum_horizontal(), 1, atol=1e-6)
+    assert law["P(another value)"].to_list() == [0.5 / N] * 5
+    assert model.predict(ROWS.head(5), "member").columns == ["member", "P(False)", "P(True)"]
     law = model.predict(ROWS.head(5).drop("paid"), "paid")
     assert (law["q5"] <= law["q25"]).all()
     assert (law["q75"] <= law["q95"]).all()
@@ -150,6 +151,7 @@ def test_a_model_comes_back_from_its_file(model, tmp_path):
     [
         lambda schema: schema["cells"].pop("kind"),
         lambda schema: schema["cells"]["kind"]["encoder"]["values"].append("bus"),
+        lambda schema: schema["cells"]["kind"]["encoder"].update(other=1.0),
         lambda schema: schema["cells"]["kind"].update(encoder=7),
         lambda schema: schema["cells"]["speed"]["encoder"].update(x=[1.0, 0.0], z=[0.0, 1.0]),
         lambda schema: schema.update(context=["kind"]),
@@ -195,10 +197,12 @@ def test_a_simple_law_sums_to_one(model):
         [one.is_number for one in encoders], 0,
     )  # fmt: skip
     counts = pl.DataFrame({"trips": range(-30, 60)}, schema={"trips": pl.Int64})
-    rows = model.law.answers.encoder.encode(counts)
+    kinds = pl.DataFrame({"kind": ["bike", "car", "van", "bus"]})
     for law in (independent, mixture):
         assert isinstance(law, PartsLaw)
-        assert np.exp(law.log_prob(rows)).sum() == pytest.approx(1, abs=1e-3)
+        for every in (counts, kinds):
+            rows = model.law.answers.encoder.encode(every)
+            assert np.exp(law.log_prob(rows)).sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_a_table_of_known_law_is_learned():

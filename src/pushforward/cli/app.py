@@ -45,7 +45,7 @@ def fit(
         data: File (csv, tsv, txt, dat, jsonl, xlsx, parquet, arrow, npy, npz) or built-in name.
         recipe: auto; or flow, nice, realnvp, maf, iaf, nsf, planar, cnf: all real.
         context: Columns to condition on, separated by commas.
-        columns: Columns to fit besides, all by default; or kinds (zip=category).
+        columns: Columns to fit besides, all by default; or kinds (zip=category, hour=periodic:24).
         drop: Columns to leave out.
         missing: Words that stand for missing cells (-999), besides NA, ?, ...
         strict: Leave no column out: refuse the table instead.

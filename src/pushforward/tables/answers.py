@@ -11,7 +11,7 @@ from pushforward.errors import InputError, require_count, require_number, requir
 from pushforward.numerics.default_device import on_the_cpu
 from pushforward.rows import RowJoint, RowQuestions
 from pushforward.rows.cells import split
-from pushforward.tables.column_law import law_of_numbers
+from pushforward.tables.column_law import law_of_categories, law_of_numbers
 from pushforward.tables.columns import as_text
 from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
 from pushforward.tables.fitted_columns import FittedColumn, columns_from
@@ -94,14 +94,13 @@ class Answers:
         """
         known = [self.position(name) for name in (*self.schema.context, *given)]
         self.check_context(frame)
-        rows = self.encoder.encode(frame)
+        rows = self.encode(frame, known)
         return self.in_units(self.questions.log_prob(rows.cells, known), rows, known)
 
     def in_units(self, log_prob: torch.Tensor, rows: Rows, known: Sequence[int]) -> np.ndarray:
         """Return log probabilities of places, (rows,), as those of the table's cells but for the known columns'."""
         asked = [d for d in range(len(self.fitted)) if d not in known]
-        found = log_prob.double().numpy() + rows.log_slope[:, asked].sum(1)
-        return np.where(rows.unknown, -np.inf, found)
+        return log_prob.double().numpy() + rows.log_slope[:, asked].sum(1)
 
     @on_the_cpu()
     def fill(
@@ -129,8 +128,6 @@ class Answers:
     @torch.no_grad()
     def predict(self, data: Any, column: str) -> "pl.DataFrame":
         """See `TableModel.predict`."""
-        import polars as pl
-
         place, encoder = self.position(column), self.fitted[column].encoder
         if column in self.schema.context:
             raise InputError(f'"{column}" is context: the model has no law of it (predict a modelled column)')
@@ -142,8 +139,7 @@ class Answers:
         share = logits.double().softmax(1).numpy() if logits.shape[1] else np.ones((len(rows), 1))
         if isinstance(encoder, NumberEncoder):
             return law_of_numbers(encoder, share, mixture.unflatten(1, (3, -1)))
-        best = pl.Series(column, encoder.values).gather(share.argmax(1))
-        return pl.DataFrame([best, *(pl.Series(f"P({one})", share[:, k]) for k, one in enumerate(encoder.values))])
+        return law_of_categories(column, encoder, share)
 
     # ---- tables in and out ---------------------------------------------------------------------------------------
 
@@ -199,11 +195,21 @@ class Answers:
         example = as_text(f"{name}={cells[0]}" for name, cells in row.items())
         return shlex.quote(example) if called.startswith("--") and {'"', " "} & set(example) else example
 
-    def encode(self, frame: "pl.DataFrame") -> Rows:
-        """Return rows encoded; InputError for a cell with a category that the fitted table never had."""
+    def encode(self, frame: "pl.DataFrame", known: Sequence[int] | None = None) -> Rows:
+        """Return rows encoded; InputError where a known cell holds a category that the fitted table never had.
+
+        Args:
+            frame: Rows as `read` gives them.
+            known: Positions of the columns that are known; None for all.
+        """
         rows = self.encoder.encode(frame)
-        if rows.unknown.any():
-            self._refuse_unknown(frame, int(rows.unknown.argmax()))
+        for d, (name, one) in enumerate(self.encoder.encoders.items()):
+            if isinstance(one, CategoryEncoder) and (known is None or d in known) and rows.unknown[:, d].any():
+                value, some = frame[name][int(rows.unknown[:, d].argmax())], ", ".join(one.values[:10])
+                more = f" and {len(one.values) - 10} more" if len(one.values) > 10 else ""
+                raise InputError(
+                    f'"{value}" is no value of "{name}" in the table that was fitted (it has: {some}{more})'
+                )
         return rows
 
     def keep(self, known: "pl.DataFrame", drawn: "pl.DataFrame") -> "pl.DataFrame":
@@ -237,16 +243,6 @@ class Answers:
             if name in frame.columns and not self.fitted[name].missing and frame[name].null_count():
                 row = int(frame[name].is_null().arg_max() or 0)
                 raise InputError(f'row {row + 1}: "{name}" is missing, and the model is one given it (give its cells)')
-
-    def _refuse_unknown(self, frame: "pl.DataFrame", row: int) -> None:
-        for name in frame.columns:
-            encoder, value = self.fitted[name].encoder, frame[name][row]
-            if isinstance(encoder, CategoryEncoder) and value is not None and value not in encoder.values:
-                some = ", ".join(str(one) for one in encoder.values[:10])
-                more = f" and {len(encoder.values) - 10} more" if len(encoder.values) > 10 else ""
-                raise InputError(
-                    f'"{value}" is no value of "{name}" in the table that was fitted (it has: {some}{more})'
-                )
 
 
 def answers_or_refused(answers: Answers | None) -> Answers:

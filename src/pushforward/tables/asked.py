@@ -34,10 +34,12 @@ class Asked:
             given: Names of columns whose cells are given: log p(the others | given).
 
         Returns:
-            (rows,), float64. -inf outside the support: a category that the fitted table never had.
+            (rows,), float64. A category that the fitted table never had has the probability of "another value", and
+            the rest of the row that of a row in which it is missing.
 
         Raises:
-            InputError: If a column is missing, or a cell is not of its column's kind.
+            InputError: If a column is missing, a cell is not of its column's kind, or a cell that is given, or of the
+                context, holds a category that the fitted table never had.
         """
         return self.law.log_prob(data, None if given is None else names_in(given, self.schema.columns))
 
@@ -98,6 +100,8 @@ class Asked:
 
         Returns:
             A frame of the model's `kind`: of numbers mean, std and the quantiles q5, q25, q50, q75, q95 (dates in days
-            since 1970, times in seconds); else the most probable value, and P(value) of each.
+            since 1970, times in seconds; periodic numbers in order from the cut on, of hours 25 is 1); else the most
+            probable value, and P(value) of each; of categories also P(another value), of all that the fitted table
+            never had together.
         """
         return of_kind(self.kind, answers_or_refused(self.law.answers).predict(data, column))

@@ -1,5 +1,6 @@
 """A column read as the kind that a user asks for, or the first cell that cannot be so read."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     import polars as pl
 
 WHY = "as asked for"
+
+
+def period_of(name: str, asked: str) -> float:
+    """Return the period of "periodic:24", which is asked of a column; raise InputError for none above 0."""
+    try:
+        period = float(asked.partition(":")[2])
+    except ValueError:
+        period = math.nan
+    if not 0 < period < math.inf:
+        raise InputError(f'column "{name}" cannot be "{asked}" (say after how much it comes round: periodic:24)')
+    return period
 
 
 def asked_of_values(cells: "pl.Series", asked: str) -> tuple[Kind, "pl.Series"]:

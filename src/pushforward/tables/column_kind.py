@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-MODELLED = ("real", "integer", "category", "boolean", "date", "time", "moment", "duration")
+MODELLED = ("real", "integer", "category", "boolean", "date", "time", "moment", "duration", "periodic")
+NUMBERS = ("real", "integer", "periodic")  # kinds whose cells are numbers as they stand
 FEW_WORDS = 5  # different ones among numbers, dates or durations that are taken for missing values,
 MOST_WORDS = 0.02  # and their share of the filled cells
 
@@ -21,12 +22,14 @@ class Kind:
         form: How a text writes its values: "" plainly, "%d.%m.%Y", "yes/no", "${:,.2f}", "{}%"; "{}" for categories
             that are whole numbers.
         words: Words among its numbers, dates or durations, which were taken for missing cells.
+        period: After how much a periodic column's numbers come round again; 0 of other kinds.
     """
 
     name: str
     why: str
     form: str = ""
     words: tuple[str, ...] = ()
+    period: float = 0.0
 
 
 def few_words(cells: "pl.Series", values: "pl.Series") -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""The conditional law of one column of numbers, row by row: mean, standard deviation, quantiles."""
+"""The conditional law of one column, row by row: of numbers mean, deviation and quantiles, else probabilities."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pushforward.rows.heads import mixture_cdf
-from pushforward.tables.encoders import NumberEncoder
+from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,6 +18,27 @@ OUTER = (0.0005, 0.9995)  # quantiles of a row's numbers between which most of t
 CELLS, OUTER_CELLS = 256, 8  # over which moments are summed: between these quantiles, and on either side
 HALVINGS = 40
 CHUNK = 1024  # rows at a time
+
+
+def law_of_categories(name: str, encoder: CategoryEncoder, share: np.ndarray) -> "pl.DataFrame":
+    """Return the most probable value of the table, and the probability of each, "P(value)", of each row.
+
+    Where another value than those of the table has a probability, it stands last, "P(another value)".
+
+    Args:
+        name: Of the column.
+        encoder: Of the column.
+        share: (n, codes), the probabilities of the categories among themselves.
+    """
+    import polars as pl
+
+    columns = {f"P({one})": (1 - encoder.other) * share[:, k] for k, one in enumerate(encoder.values)}
+    if encoder.other:
+        another = "another value"
+        while another in encoder.values:
+            another = f"yet {another}"
+        columns[f"P({another})"] = np.full(len(share), encoder.other)
+    return pl.DataFrame([pl.Series(name, encoder.values).gather(share.argmax(1)), *pl.DataFrame(columns)])
 
 
 def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> "pl.DataFrame":

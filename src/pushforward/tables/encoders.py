@@ -1,12 +1,13 @@
 """From the cells of a column to the codes and places that a density of rows is learned on, and back."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pushforward.rows.cells import Places
 from pushforward.rows.marginal import FEWEST_PER_KNOT, Marginal
+from pushforward.tables.circle import Circle
 from pushforward.tables.number_cells import (
     counts_months,
     days_of_months,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MOST_ATOMS = 256
 FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
 ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values
+MOST_OTHER = 0.5  # probability at most of a category that the table never had
 TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
 # What is counted: days, months, microseconds.
 UNITS = {"date": 1.0, "month": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}
@@ -35,7 +37,8 @@ class Encoded:
         code: Which category or atom, or the last code, "a number"; -1 where the cell is missing.
         z: The place of a number, and of an atom, on the column's scale.
         half: Half the width of its cell in z; 0 where the column has a density.
-        log_slope: log(dz/dx) of cells with a density, else 0: what a log density in z needs to be one in x.
+        log_slope: log(dz/dx) of cells with a density: what a log density in z needs to be one in x. Of categories the
+            log of the share that those of the table have together, or of another value's; else 0.
     """
 
     code: np.ndarray
@@ -51,18 +54,27 @@ class CategoryEncoder:
     Attributes:
         kind: "category" or "boolean".
         values: The categories, as they stand in the table.
+        other: Probability of any other value, whatever the rest of the row.
     """
 
     kind: str
     values: tuple[Any, ...]
+    other: float = 0.0
     is_number: ClassVar[bool] = False
     places: ClassVar[Places] = Places()
 
     @classmethod
     def of(cls, kind: str, cells: "pl.Series") -> "CategoryEncoder":
-        """Return the encoder of a column's cells: its categories are all that occur, in their order."""
-        values = cells.drop_nulls().unique().sort().to_list()
-        return cls(kind, (False, True) if kind == "boolean" else tuple(values))
+        """Return the encoder of a column's cells: its categories are all that occur, in their order.
+
+        Any other value is as probable as the values that occur once are together (Good 1953, Biometrika 40, 237-264);
+        where none does, as if half a cell had held another.
+        """
+        if kind == "boolean":
+            return cls(kind, (False, True))
+        there = cells.drop_nulls()
+        once = int(there.is_unique().sum())
+        return cls(kind, tuple(there.unique().sort().to_list()), min(max(once, 0.5) / len(there), MOST_OTHER))
 
     @property
     def num_codes(self) -> int:
@@ -78,8 +90,10 @@ class CategoryEncoder:
         else:
             code = cells.cast(pl.Enum(self.values), strict=False).to_physical().cast(pl.Int64)
         found = code.fill_null(-1).to_numpy()
-        nothing = np.zeros(len(found))
-        return Encoded(found, nothing, nothing, nothing), (found < 0) & cells.is_not_null().to_numpy()
+        nothing, unknown = np.zeros(len(found)), (found < 0) & cells.is_not_null().to_numpy()
+        with np.errstate(divide="ignore"):
+            share = np.log(np.where(unknown, self.other, np.where(found < 0, 1.0, 1 - self.other)))
+        return Encoded(found, nothing, nothing, share), unknown
 
     def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":
         """Return cells with these codes, null for -1."""
@@ -90,7 +104,7 @@ class CategoryEncoder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"kind": self.kind, "values": list(self.values)}
+        return {"kind": self.kind, "values": list(self.values), "other": self.other}
 
 
 @dataclass(frozen=True)
@@ -100,13 +114,14 @@ class NumberEncoder:
     Dates are counted in days, or in months where all are the first of one; times, moments and durations in seconds.
 
     Attributes:
-        kind: "real", "integer", "date", "month", "time", "moment" or "duration".
-        decimals: With how many the values of a real column are recorded; None where these are more than 9.
+        kind: "real", "integer", "date", "month", "time", "moment", "duration" or "periodic".
+        decimals: With how many the values of a real or periodic column are recorded; None where these are more than 9.
         step: Between neighbouring values: a value then is the cell around it, with a probability; 0: it has a density.
-        low: Least value.
-        high: Greatest value.
+        low: Least value, of a periodic column counted from the cut of its circle on.
+        high: Greatest value, likewise.
         atoms: Frequent values, in order.
         marginal: The scale.
+        circle: That of a periodic column.
     """
 
     kind: str
@@ -116,11 +131,18 @@ class NumberEncoder:
     high: float
     atoms: np.ndarray = field(repr=False)
     marginal: Marginal = field(repr=False)
+    circle: Circle | None = None
     is_number: ClassVar[bool] = True
 
     @classmethod
     def of(
-        cls, kind: str, cells: "pl.Series", training: np.ndarray | None = None, *, density: bool = False
+        cls,
+        kind: str,
+        cells: "pl.Series",
+        training: np.ndarray | None = None,
+        *,
+        density: bool = False,
+        period: float = 0.0,
     ) -> "NumberEncoder":
         """Return the encoder of a column's cells.
 
@@ -129,6 +151,7 @@ class NumberEncoder:
             cells: All of them: they give range, decimals and step.
             training: Positions of the rows that atoms and scale are learned from; all by default.
             density: Give every value a density, whatever repeats: neither atoms nor steps.
+            period: Of a periodic column.
         """
         everything = to_numbers(kind, cells)
         if kind == "date" and counts_months(np.unique(everything[~np.isnan(everything)])):
@@ -136,19 +159,24 @@ class NumberEncoder:
         values = everything if training is None else everything[training]
         everything, values = (part[~np.isnan(part)] for part in (everything, values))
         values = values if len(values) else everything
+        circle = Circle.of(period, values, everything) if kind == "periodic" else None
+        if circle:
+            everything, values = circle.opened(everything), circle.opened(values)
         all_values = np.unique(everything)
         distinct, counts = np.unique(values, return_counts=True)
-        decimals = decimals_of(all_values) if kind == "real" else None
+        decimals = decimals_of(all_values) if kind in ("real", "periodic") else None
         unit = 1.0 if kind == "integer" else UNITS.get(kind, 0.0 if decimals is None else 10.0**-decimals)
         tied = counts[counts > 1].sum() >= TIED * len(values)
-        step = grid_of(all_values, unit) if unit and not density and (kind != "real" or tied) else 0.0
+        counted = kind != "real" if circle is None else decimals == 0
+        grid = all_values if circle is None else np.append(all_values, all_values[0] + period)
+        step = grid_of(grid, unit) if unit and not density and (counted or tied) else 0.0
         frequent = counts >= FEWEST_OF_AN_ATOM
         if not step or len(distinct) > MOST_ATOMS:
             frequent &= counts >= ATOM_SHARE * len(values)
         atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
         marginal = Marginal.of(others if len(others) > FEWEST_PER_KNOT else values)
-        return cls(kind, decimals, step, float(all_values[0]), float(all_values[-1]), atoms, marginal)
+        return cls(kind, decimals, step, float(all_values[0]), float(all_values[-1]), atoms, marginal, circle)
 
     @property
     def is_density(self) -> bool:
@@ -176,6 +204,8 @@ class NumberEncoder:
     def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
         """Return codes and places, and which cells no code stands for: none."""
         values = to_numbers(self.kind, cells)
+        if self.circle:
+            values = self.circle.opened(values)
         missing = np.isnan(values)
         values[missing] = self.low
         code = np.full(len(values), len(self.atoms))
@@ -195,6 +225,8 @@ class NumberEncoder:
         values = self.values_at(z.astype(float))
         if len(self.atoms):
             values = np.where(code < len(self.atoms), self.atoms[code.clip(0, len(self.atoms) - 1)], values)
+        if self.circle:
+            values = self.circle.closed(values)
         return from_numbers(self.kind, np.where(code < 0, np.nan, values))
 
     def values_at(self, z: np.ndarray) -> np.ndarray:
@@ -209,6 +241,14 @@ class NumberEncoder:
             values = np.round(values, self.decimals)
         return np.clip(values, self.low, self.high)
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and greatest value as a user is told them; of a periodic column the ends of its range."""
+        if self.circle:
+            return self.circle.start, self.circle.start + self.circle.period
+        low, high = self.told(np.array([self.low, self.high])).tolist()
+        return low, high
+
     def told(self, values: np.ndarray) -> np.ndarray:
         """Return numbers as a user is told them, any shape: dates in days, also where months are counted."""
         return days_of_months(values) if self.kind == "month" else values
@@ -218,26 +258,31 @@ class NumberEncoder:
         return {
             "kind": self.kind, "decimals": self.decimals, "step": self.step, "low": self.low, "high": self.high,
             "atoms": self.atoms.tolist(), "x": self.marginal.x.tolist(), "z": self.marginal.z.tolist(),
+            "circle": None if self.circle is None else asdict(self.circle),
         }  # fmt: skip
 
 
 Encoder = CategoryEncoder | NumberEncoder
 
 
-def encoder_of(kind: str, cells: "pl.Series", training: np.ndarray | None = None, *, density: bool = False) -> Encoder:
-    """Return the encoder of a column of a kind; `training` and `density` as in `NumberEncoder.of`."""
+def encoder_of(
+    kind: str, cells: "pl.Series", training: np.ndarray | None = None, *, density: bool = False, period: float = 0.0
+) -> Encoder:
+    """Return the encoder of a column of a kind; the other arguments as in `NumberEncoder.of`."""
     if kind in ("category", "boolean"):
         return CategoryEncoder.of(kind, cells)
-    return NumberEncoder.of(kind, cells, training, density=density)
+    return NumberEncoder.of(kind, cells, training, density=density, period=period)
 
 
 def encoder_from(stored: dict[str, Any]) -> Encoder:
     """Return the encoder that `to_dict` stored."""
     if "values" in stored:
-        values = tuple(stored["values"])
+        values, other = tuple(stored["values"]), float(stored.get("other", 0.0))
         if len(set(values)) != len(values) or not values or len({type(value) for value in values} - {str, bool}):
             raise ValueError("categories are different words")
-        return CategoryEncoder(str(stored["kind"]), values)
+        if not 0 <= other < 1:
+            raise ValueError("another value has a probability below 1")
+        return CategoryEncoder(str(stored["kind"]), values, other)
     x, z, atoms = (np.array(stored[name], dtype=float) for name in ("x", "z", "atoms"))
     low, high, step = (float(stored[name]) for name in ("low", "high", "step"))
     decimals = stored["decimals"]
@@ -245,4 +290,5 @@ def encoder_from(stored: dict[str, Any]) -> Encoder:
     finite = np.isfinite([low, high, step, *x, *z, *atoms]).all() and (np.diff(atoms) > 0).all()
     if not (steep and finite and step >= 0 and low <= high and (decimals is None or 0 <= int(decimals) <= 15)):
         raise ValueError("scale and atoms increase, and all numbers are finite")
-    return NumberEncoder(str(stored["kind"]), decimals, step, low, high, atoms, Marginal(x, z))
+    circle = None if stored.get("circle") is None else Circle.from_dict(stored["circle"])
+    return NumberEncoder(str(stored["kind"]), decimals, step, low, high, atoms, Marginal(x, z), circle)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pushforward.errors import InputError
 from pushforward.tables.column_kind import Kind
 from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
@@ -58,8 +56,7 @@ class FittedColumn:
         one = self.encoder
         about: dict[str, Any] = {"kind": self.kind.name, "why": self.kind.why, "missing": self.missing}
         if isinstance(one, NumberEncoder):
-            low, high = one.told(np.array([one.low, one.high])).tolist()
-            return Column(self.name, role, low, high, decimals=one.decimals, **about)
+            return Column(self.name, role, *one.ends, decimals=one.decimals, **about)
         return Column(self.name, role, None, None, categories=one.values, **about)
 
     def typed(self, cells: "pl.Series") -> "pl.Series":
@@ -78,8 +75,10 @@ class FittedColumn:
             return cells.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else cells
         if self.dtype == "String":
             cells = written(cells, self.kind.name, self.kind.form)
-        codes_of_text = self.dtype == "" and (self.kind.name, self.kind.form) == ("category", WHOLE)
-        name = "Int64" if codes_of_text else self.dtype
+        whole = (self.kind.name, self.kind.form) == ("category", WHOLE)
+        if isinstance(self.encoder, NumberEncoder):
+            whole = self.kind.name == "periodic" and self.encoder.decimals == 0
+        name = "Int64" if self.dtype == "" and whole else self.dtype
         own = getattr(pl, name, None) if name in PLAIN_TYPES else None
         if own is None or cells.dtype == own or (own.is_integer() and _between_whole(cells)):
             return cells
@@ -88,7 +87,7 @@ class FittedColumn:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, the name left out."""
         one = self.kind
-        kind = {"name": one.name, "why": one.why, "form": one.form, "words": list(one.words)}
+        kind = {"name": one.name, "why": one.why, "form": one.form, "words": list(one.words), "period": one.period}
         return {"kind": kind, "dtype": self.dtype, "missing": self.missing, "encoder": self.encoder.to_dict()}
 
     @classmethod
@@ -100,7 +99,10 @@ class FittedColumn:
         """
         try:
             words = tuple(str(word) for word in stored["kind"].get("words", ()))
-            kind = Kind(**{key: str(stored["kind"][key]) for key in ("name", "why", "form")}, words=words)
+            period = float(stored["kind"].get("period", 0.0))
+            kind = Kind(
+                **{key: str(stored["kind"][key]) for key in ("name", "why", "form")}, words=words, period=period
+            )
             missing = float(stored["missing"])
             if not (isinstance(stored["dtype"], str) and math.isfinite(missing)):
                 raise ValueError("a type is text, a share finite")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
-from pushforward.tables.asked_kinds import asked_of_text, asked_of_values
+from pushforward.tables.asked_kinds import asked_of_text, asked_of_values, period_of
 from pushforward.tables.column_kind import MODELLED, Kind, few_words
 from pushforward.tables.columns import quoted
 from pushforward.tables.missing_cells import numbers_in as numbers_among
@@ -36,13 +36,17 @@ def kind_of(
         cells: Text, or values of any type; their name is the column's.
         missing: Words, or numbers, that stand for a missing cell besides the usual ones ("NA", "?", "null", "-", ...).
         style: How numbers are written in a text.
-        asked: A kind of `MODELLED` that the user wants.
+        asked: A kind of `MODELLED` that the user wants, "periodic:24" with its period.
 
     Raises:
         InputError: If the cells cannot be of the kind that was asked for, or a number is infinite.
     """
     import polars as pl
 
+    if asked is not None and asked.partition(":")[0] == "periodic":
+        period = period_of(cells.name, asked)
+        kind, values = kind_of(cells, missing=missing, style=style, asked="real")
+        return Kind("periodic", f"as asked for, comes round after {period:g}", kind.form, period=period), values
     if asked is not None and asked not in MODELLED:
         raise InputError(f'column "{cells.name}" cannot be "{asked}" (kinds: {", ".join(MODELLED)})')
     words = [str(word) for word in missing]

@@ -36,7 +36,7 @@ def from_numbers(kind: str, values: np.ndarray) -> "pl.Series":
     import polars as pl
 
     cells = pl.Series(values, nan_to_null=True)
-    if kind == "real":
+    if kind in ("real", "periodic"):
         return cells
     if kind in ("integer", "date"):
         cells = cells.round().cast(pl.Int64)

@@ -22,8 +22,9 @@ class Rows:
 
     Attributes:
         cells: (n, 3 D), float32: all codes, all places, all halves.
-        log_slope: (n, D), float64: what log densities in places need to be those in units of the table.
-        unknown: (n,), which rows hold a category that the fitted table never had.
+        log_slope: (n, D), float64: what log probabilities and densities of codes and places need to be those of the
+            table's cells.
+        unknown: (n, D), which cells hold a category that the fitted table never had.
     """
 
     cells: Tensor
@@ -63,14 +64,13 @@ class RowEncoder:
         n, width = frame.height, len(self.encoders)
         cells = np.zeros((n, 3, width), dtype=np.float32)
         cells[:, 0] = -1
-        log_slope, unknown = np.zeros((n, width)), np.zeros(n, dtype=bool)
+        log_slope, unknown = np.zeros((n, width)), np.zeros((n, width), dtype=bool)
         for d, (name, encoder) in enumerate(self.encoders.items()):
             if name not in (frame.columns if columns is None else columns):
                 continue
-            encoded, strange = encoder.encode(frame[name])
+            encoded, unknown[:, d] = encoder.encode(frame[name])
             cells[:, 0, d], cells[:, 1, d], cells[:, 2, d] = encoded.code, encoded.z, encoded.half
-            log_slope[:, d] = np.where(encoded.code < 0, 0.0, encoded.log_slope)
-            unknown |= strange
+            log_slope[:, d] = encoded.log_slope
         return Rows(torch.from_numpy(cells.reshape(n, 3 * width)), log_slope, unknown)
 
     def decode(self, code: Tensor, z: Tensor) -> "pl.DataFrame":

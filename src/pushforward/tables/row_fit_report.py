@@ -8,6 +8,7 @@ import numpy as np
 from pushforward.flows.in_words import num_parameters
 from pushforward.report.plots.marginals import Marginal
 from pushforward.report.row_report import ColumnFacts, RowReport, write
+from pushforward.tables.column_kind import NUMBERS
 from pushforward.tables.encoders import NumberEncoder
 from pushforward.tables.number_cells import from_numbers, to_numbers
 
@@ -56,8 +57,11 @@ def range_in_words(column: "FittedColumn") -> str:
     one = column.encoder
     if not isinstance(one, NumberEncoder):
         return f"{one.num_codes:,} values"
+    if one.kind in NUMBERS:
+        low, high = one.ends
+        return f"{low:.6g} to {high:.6g}"
     low, high = from_numbers(one.kind, np.array([one.low, one.high])).to_list()
-    return f"{low:.6g} to {high:.6g}" if one.kind in ("real", "integer") else f"{low} to {high}"
+    return f"{low} to {high}"
 
 
 def marginal_of(column: "FittedColumn", data: "pl.Series", samples: "pl.Series") -> Marginal:
@@ -68,7 +72,7 @@ def marginal_of(column: "FittedColumn", data: "pl.Series", samples: "pl.Series")
         return Marginal(column.name, words[0], words[1])
     values = [to_numbers(one.kind, part.drop_nulls()) for part in (data, samples)]
     labels: tuple[str, str] | tuple[()] = ()
-    if one.kind not in ("real", "integer") and len(values[0]):
+    if one.kind not in NUMBERS and len(values[0]):
         low, high = from_numbers(one.kind, np.quantile(values[0], (0.005, 0.995))).to_list()
         labels = (str(low)[:10], str(high)[:10])
     return Marginal(column.name, values[0], values[1], one.step, labels)

@@ -78,7 +78,11 @@ class RowLaw:
     def log_prob(self, data: Any, given: Sequence[str] | None = None) -> np.ndarray:
         """See `TableModel.log_prob`."""
         frame = self.answers.read(data)
-        return self.answers.log_prob(frame, given) if given else self.joint_log_prob(self.answers.encoder.encode(frame))
+        return self.answers.log_prob(frame, given) if given else self.joint_log_prob(self._scored(frame))
+
+    def _scored(self, frame: "pl.DataFrame") -> Rows:
+        """Return rows encoded, of which the context is known."""
+        return self.answers.encode(frame, range(len(self.schema.context)))
 
     @on_the_cpu()
     @torch.no_grad()
@@ -131,9 +135,8 @@ class RowLaw:
         """See `TableModel.evaluate`."""
         if truth is not None:
             raise InputError("a truth is a density of real columns; this model is one of mixed columns")
-        encode = self.answers.encoder.encode
-        rows = fitted_or_refused(fitted).split.test if data is None else encode(self.answers.read(data))
-        return evaluate_rows(self.cells_log_prob(rows), rows, self.schema)
+        rows = fitted_or_refused(fitted).split.test if data is None else self._scored(self.answers.read(data))
+        return evaluate_rows(self.cells_log_prob(rows), self.schema)
 
     def verify(self, seed: int) -> Verification:
         """See `TableModel.verify`."""

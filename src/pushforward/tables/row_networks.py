@@ -52,7 +52,10 @@ def new_answers(table: ForFitting, training: np.ndarray, options: FitOptions, *,
     fitted = {
         one.name: FittedColumn(
             one.name, one.kind, one.dtype, one.values.null_count() / len(one.values),
-            encoder_of(one.kind.name, one.values, training, density=densities and one.name not in table.context),
+            encoder_of(
+                one.kind.name, one.values, training, density=densities and one.name not in table.context,
+                period=one.kind.period,
+            ),
         )
         for one in table.columns
     }  # fmt: skip

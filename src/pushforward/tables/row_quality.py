@@ -55,17 +55,12 @@ class RowEvaluation(ShowsFigures):
         ]
 
 
-def evaluate_rows(cells: np.ndarray, rows: Rows, schema: Schema) -> RowEvaluation:
+def evaluate_rows(cells: np.ndarray, schema: Schema) -> RowEvaluation:
     """Summarize log p(cell | cells before it), (rows, columns), over rows, at least two."""
-    if len(rows) < 2:
+    if len(cells) < 2:
         raise InputError("1 row tells no mean from chance (give 2 or more, or score it)")
-    total = np.where(rows.unknown, -np.inf, cells.sum(1))
-    known = ~rows.unknown
-    each = {
-        name: -float(cells[known, d].mean()) if known.any() else float("nan")
-        for d, name in enumerate(schema.modelled, len(schema.context))
-    }
-    return RowEvaluation(score_of(torch.from_numpy(-total)), each)
+    each = {name: -float(cells[:, d].mean()) for d, name in enumerate(schema.modelled, len(schema.context))}
+    return RowEvaluation(score_of(torch.from_numpy(-cells.sum(1))), each)
 
 
 @on_the_cpu()

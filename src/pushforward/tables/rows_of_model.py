@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
+from pushforward.tables.column_kind import NUMBERS
 from pushforward.tables.columns import choose, quoted
 from pushforward.tables.fitted_columns import FittedColumn
 from pushforward.tables.kinds import kind_of
@@ -15,7 +16,7 @@ from pushforward.tables.text_kinds import read_again
 if TYPE_CHECKING:
     import polars as pl
 
-NAMES = {"real": "number", "integer": "number", "boolean": "truth value", "moment": "date and time"}
+NAMES = {**dict.fromkeys(NUMBERS, "number"), "boolean": "truth value", "moment": "date and time"}
 
 
 def values_of(
@@ -81,7 +82,7 @@ def _refuse(bad: "pl.Series", cells: "pl.Series", column: FittedColumn, table: C
 def _asked(column: FittedColumn, cells: "pl.Series") -> str:
     """Return the kind to read cells as: decimals in a column of whole numbers are numbers all the same."""
     name = column.kind.name
-    return "real" if name == "integer" and cells.dtype.is_float() else name
+    return "real" if name == "periodic" or (name == "integer" and cells.dtype.is_float()) else name
 
 
 def _whole(values: "pl.Series") -> bool:

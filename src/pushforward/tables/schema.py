@@ -19,9 +19,11 @@ class Column:
         name: Its name.
         role: "modelled" or "context".
         low: Its least value in the table that was fitted; None where it has none, or a model file does not say. Dates
-            count days since 1970, times seconds of the day, moments seconds since 1970.
+            count days since 1970, times seconds of the day, moments seconds since 1970. Of a periodic column the end
+            of its range, as the other is.
         high: Its greatest.
-        kind: "real", "integer", "category", "boolean", "date", "time", "moment" (date and time) or "duration".
+        kind: "real", "integer", "category", "boolean", "date", "time", "moment" (date and time), "duration" or
+            "periodic".
         why: What it was read so for.
         missing: Share of the rows in which its cell is missing.
         decimals: With how many its numbers are recorded; None where they are more than 9, or it holds none.

@@ -109,7 +109,8 @@ class TableModel(InWords, Asked):
             context: Names of the columns to condition on (or one string, separated by commas): the density is then that
                 of the other columns given these.
             columns: The columns to use besides the context, by name likewise; all by default. Or kinds of some columns,
-                {"zip": "category"}: "real", "integer", "category", "boolean", "date", "time", "moment", "duration".
+                {"zip": "category"}: "real", "integer", "category", "boolean", "date", "time", "moment", "duration", or
+                "periodic:24" for numbers that come round again after 24.
             drop: Columns to leave out, by name likewise.
             missing: Words or numbers, such as "-999", that stand for missing cells besides the usual ones (NA, ?, ...).
             strict: Refuse a table of which a column would be left out.

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
+from pushforward.tables.column_kind import NUMBERS
 from pushforward.tables.number_text import NumberStyle, to_numbers
 from pushforward.tables.text_dates import parse, write_dates
 from pushforward.tables.text_durations import parse_durations, write_durations
@@ -50,14 +51,14 @@ def written(cells: "pl.Series", kind: str, form: str) -> "pl.Series":
         )
     if kind == "duration":
         return write_durations(cells, form)
-    return write_numbers(cells, form) if kind in ("real", "integer") else write_dates(cells, kind, form)
+    return write_numbers(cells, form) if kind in NUMBERS else write_dates(cells, kind, form)
 
 
 def read_again(cells: "pl.Series", kind: str, form: str, style: NumberStyle | None) -> "pl.Series | None":
     """Return what `written` wrote, null where a cell is written in another way; None for kinds without a form."""
     import polars as pl
 
-    if kind in ("real", "integer"):
+    if kind in NUMBERS:
         return parse_numbers(cells, form, style)
     if not form:
         return None
