@@ -145,7 +145,7 @@ class Heads(nn.Module):
         """  # fmt: skip
         code = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         if logits.shape[1]:
-            code = torch.multinomial((bounded(logits) / temperature).softmax(-1), 1, generator=generator)[:, 0]
+            code = _pick((bounded(logits) / temperature).softmax(-1), generator)
         if not self.numbers[column]:
             return code, logits.new_zeros(len(logits))
         z = draw_from_mixture(mixture.unflatten(1, (3, -1)), (places.low, places.high), temperature, generator)
@@ -191,11 +191,18 @@ def draw_from_mixture(
     scale = log_scale.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE).exp() * temperature
     low, high = (torch.sigmoid((end - means) / scale) for end in ends)
     share = (high - low).clamp(min=0) * (weights / temperature).softmax(-1) + 1e-30
-    k = torch.multinomial(share, 1, generator=generator)
+    k = _pick(share, generator)[:, None]
     u = torch.rand(k.shape, dtype=mixture.dtype, device=mixture.device, generator=generator)
     p = low.gather(-1, k) + u * (high - low).gather(-1, k)
     z = means.gather(-1, k) + scale.gather(-1, k) * torch.logit(p.clamp(1e-7, 1 - 1e-7))
     return z[:, 0].clamp(*ends)
+
+
+def _pick(weights: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw one of k for each row of weights (n, k), which need not sum to one, (n,): one random number a row."""
+    below = weights.cumsum(-1)
+    u = torch.rand(len(weights), 1, dtype=weights.dtype, device=weights.device, generator=generator)
+    return (below <= u * below[:, -1:]).sum(-1).clamp(max=weights.shape[1] - 1)
 
 
 def mixture_cdf(mixture: Tensor, z: Tensor) -> Tensor:
