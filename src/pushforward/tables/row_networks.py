@@ -28,6 +28,7 @@ HURRIED_SECONDS, A_WHILE = 20, 90  # narrower networks take more steps, which is
 MANY_ROWS = 200_000
 LEARNING_RATE = 8e-3
 WEIGHT_DECAY = 0.2
+PATIENCE = 40  # reports, of about a hundred
 AVERAGE = 0.1  # of the steps; held-out rows choose one of these averages, and rows are not learned by heart meanwhile
 
 
@@ -95,7 +96,7 @@ def train(
     return fit(
         network, rows.cells, loss=loss, validation=None if validation is None else validation.cells,
         optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, batch_size=batch_size,
-        average=AVERAGE, **options.training(share, folder),
+        average=AVERAGE, patience=None if validation is None else PATIENCE, **options.training(share, folder),
     )  # fmt: skip
 
 
