@@ -157,15 +157,16 @@ def test_context_comes_back_as_it_was_given_in_the_tables_types(conditional):
 
 
 def test_missing_context_is_asked_for(conditional):
-    rows = SMALL.with_columns(n=pl.when(pl.int_range(200) != 3).then("n"))
+    rows = SMALL.with_columns(n=pl.when(pl.int_range(200) != 3).then("n"), a=pl.when(pl.int_range(200) != 1).then("a"))
     for ask in (
         lambda: conditional.log_prob(rows),
         lambda: conditional.impute(rows),
         lambda: conditional.predict(rows, "a"),
         lambda: conditional.sample(1, given=rows.select("n", "m")),
     ):
-        with pytest.raises(pf.InputError, match='"n" is missing, and the model is one given it'):
+        with pytest.raises(pf.InputError, match='"n" is missing, and the model is one given it') as caught:
             ask()
+        assert str(caught.value).startswith("row 4: ")
     with pytest.raises(pf.InputError, match=r"needs context \(given: n=\d,m=False, or rows of it\)"):
         conditional.sample(1)
     with pytest.raises(pf.InputError, match='given: column "m", row 1: 2 is no truth value'):
@@ -357,3 +358,18 @@ def test_samples_have_a_columns_range_and_decimals(context):
     assert at_an_end < 0.01  # drawn again, not moved there
     if context:
         assert drawn["m"].to_list() == np.repeat(rows["m"].to_numpy(), 50).tolist()
+
+
+def test_a_category_that_the_context_never_had_is_refused_by_name():
+    rows = SMALL.select("a", "b").with_columns(sex=pl.Series(RNG.integers(1, 3, 200)))
+    one = fit(rows, context="sex", num_steps=3)
+    assert np.isfinite(one.log_prob(rows)).all()
+    others = rows.with_columns(sex=pl.lit(7))
+    for ask in (
+        lambda: one.log_prob(others),
+        lambda: one.sample(1, given={"sex": 7}),
+        lambda: one.sample(1, given={"sex": "male"}),
+        lambda: one.evaluate(others),
+    ):
+        with pytest.raises(pf.InputError, match='is no value of "sex" in the table that was fitted'):
+            ask()

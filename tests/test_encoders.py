@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from pushforward.rows import Marginal
-from pushforward.tables.encoders import CategoryEncoder, NumberEncoder, encoder_from, encoder_of
+from pushforward.tables.encoders import CategoryEncoder, NumberEncoder, encoder_of
 from pushforward.tables.row_encoder import RowEncoder
+from pushforward.tables.stored_encoders import encoder_from
 
 RNG = np.random.default_rng(0)
 
@@ -129,7 +130,17 @@ def test_what_is_drawn_looks_to_the_network_as_what_is_read():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"x": [1.0, 0.0]}, "increase"), ({"step": float("nan")}, "finite"), ({"atoms": [2.0, 1.0]}, "increase")],
+    [
+        ({"x": [1.0, 0.0]}, "increase"),
+        ({"step": float("nan")}, "finite"),
+        ({"atoms": [2.0, 1.0]}, "increase"),
+        ({"decimals": 2.0}, "whole number"),
+        ({"decimals": 400}, "whole number"),
+        ({"kind": "parsec"}, "parsec"),
+        ({"circle": {"period": 24, "cut": 3, "start": 0}}, "circle"),
+        ({"kind": "periodic"}, "circle"),
+        ({"kind": "periodic", "circle": {"period": 5e-324, "cut": 3, "start": 0}}, "period"),
+    ],  # fmt: skip
 )
 def test_an_encoder_of_a_strange_file_is_refused(change, message):
     stored = encoder_of("real", CELLS["real"]).to_dict()
@@ -137,3 +148,26 @@ def test_an_encoder_of_a_strange_file_is_refused(change, message):
     encoder_from(stored)
     with pytest.raises(ValueError, match=message):
         encoder_from(stored | change)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"kind": "category", "values": [True, "a"]}, {"kind": "category", "values": [False, True]},
+        {"kind": "category", "values": []}, {"kind": "boolean", "values": [0, 1]}, {"kind": "word", "values": ["a"]},
+    ],
+)  # fmt: skip
+def test_categories_of_a_strange_file_are_refused(stored):
+    with pytest.raises(ValueError, match="words|truth"):
+        encoder_from(stored)
+
+
+@pytest.mark.parametrize("first", [0, 6 * 10**15])
+def test_cells_of_numbers_too_large_for_halves_have_their_width(first):
+    cells = pl.Series(first + np.random.default_rng(0).integers(0, 100, 2000) ** 2)
+    encoder = encoder_of("integer", cells)
+    encoded, _ = encoder.encode(cells)
+    number = encoded.code == len(encoder.atoms)
+    assert (encoded.half > 0).all()
+    small = encoder_of("integer", cells - first)
+    np.testing.assert_allclose(encoded.half[number], small.encode(cells - first)[0].half[number], rtol=0.3)

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import pushforward as pf
+from pushforward.tables.column_law import law_of_numbers
+from pushforward.tables.encoders import encoder_of
 from pushforward.tables.row_baselines import PartsLaw, fit_row_baselines
 
 RNG = np.random.default_rng(0)
@@ -262,3 +265,35 @@ def test_what_is_handed_over_is_what_comes_back():
     assert set(samples["a"].to_pylist()) <= {"x", "y"}
     array = np.column_stack((RNG.integers(3, size=200), RNG.normal(size=200)))
     assert fit(array).sample(7, seed=0).shape == (7, 2)
+
+
+def test_a_table_of_words_alone_is_fitted_and_comes_back_from_its_file(tmp_path):
+    rows = pl.DataFrame({"a": ["x", "y"] * 50, "b": ["u", "v", "w", "v"] * 25})
+    one = pf.TableModel.fit(rows, num_steps=3, progress=False, notify=lambda line: None, out=tmp_path)
+    again = pf.TableModel.load(tmp_path)
+    assert again.sample(20, seed=0).equals(one.sample(20, seed=0))
+    np.testing.assert_array_equal(again.log_prob(rows), one.log_prob(rows))
+
+
+def test_given_the_context_alone_the_joint_answers():
+    rows = ROWS.head(100)
+    one = pf.TableModel.fit(rows, context="kind", num_steps=3, progress=False, notify=lambda line: None)
+    np.testing.assert_array_equal(one.log_prob(rows, given="kind"), one.log_prob(rows))
+
+
+def test_a_fit_ends_where_held_out_rows_have_long_seen_nothing_better():
+    rows = pl.DataFrame({"a": ["x", "y"] * 200, "n": np.random.default_rng(0).normal(size=400).round(3)})
+    one = pf.TableModel.fit(rows, num_steps=4_000, progress=False, notify=lambda line: None)
+    assert one.fitted.history.stopped_because == one.fitted.questions.stopped_because == "no improvement"
+    assert one.fitted.history.steps < 4_000
+
+
+@pytest.mark.parametrize("name", ["low", "high"])
+def test_a_law_beyond_the_range_is_predicted_at_the_nearer_end(name):
+    encoder = encoder_of("real", pl.Series(np.random.default_rng(0).normal(size=500)))
+    end = getattr(encoder.places, name)
+    mean = end + (-1.0 if name == "low" else 1.0)
+    mixture = torch.tensor([[0.0], [mean], [-7.0]]).expand(2, 3, 1)
+    law = law_of_numbers(encoder, np.ones((2, 1)), mixture)
+    expected = getattr(encoder, name)
+    np.testing.assert_allclose(law.to_numpy(), [[expected, 0, *[expected] * 5]] * 2, atol=1e-6)

@@ -7,8 +7,9 @@ from scipy.stats import vonmises
 
 import pushforward as pf
 from pushforward.tables.circle import Circle
-from pushforward.tables.encoders import encoder_from, encoder_of
+from pushforward.tables.encoders import encoder_of
 from pushforward.tables.kinds import kind_of
+from pushforward.tables.stored_encoders import encoder_from
 
 RNG = np.random.default_rng(0)
 N = 2000

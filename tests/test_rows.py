@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import pushforward as pf
 from pushforward.losses import Batch
 from pushforward.rows import RowDensity, RowJoint, RowQuestions, joint_nll, question_nll
 from pushforward.rows.cells import Places
-from pushforward.rows.heads import Heads, mixture_cdf, mixture_log_prob
+from pushforward.rows.heads import Heads, _pick, mixture_cdf, mixture_log_prob
 
 CODES, NUMBERS = [1, 3, 4, 100, 2], [True, False, True, False, True]
 PLACES = [Places(-6, 6), Places(), Places(-6, 6, (-1.0, 0.5, 2.0)), Places(), Places(-6, 6, (0.0,))]
@@ -203,3 +204,23 @@ def test_a_density_comes_back_from_a_file(tmp_path):
         pf.InputError, match=r"holds a RowDensity, not a Flow \(in Python: pf.TableModel.load\(path\)\)"
     ):
         pf.load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("codes", "numbers"), [([3, 4], [False, False]), ([300, 2, 1], [False, False, True]), ([1], [True])]
+)
+def test_what_a_masked_layer_leaves_out_was_multiplied_by_zero(codes, numbers):
+    network = wild(RowJoint(codes, numbers, width=200, components=3)).network
+    x = torch.randn(5, 200)
+    for layer, mask in ((network.blocks[0].first, "block"), (network.last, "last")):
+        plain = functional.linear(x, layer.weight * getattr(network, f"mask_{mask}"), layer.bias)
+        assert torch.allclose(network._linear(layer, mask, x), plain, atol=1e-5)
+
+
+def test_one_of_many_is_drawn_by_its_weight():
+    weights = torch.tensor([[0.0, 1.0, 0.0, 3.0, 0.0]]).expand(40_000, 5)
+    share = torch.bincount(_pick(weights, torch.Generator().manual_seed(0)), minlength=5) / 40_000
+    assert share[[0, 2, 4]].tolist() == [0, 0, 0]
+    assert abs(share[1] - 0.25) < 0.01
+    with pytest.raises(pf.RunError, match="not finite"):
+        _pick(torch.tensor([[1.0, torch.nan]]), None)

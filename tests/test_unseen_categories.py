@@ -8,7 +8,8 @@ import pytest
 
 import pushforward as pf
 from pushforward.tables.column_law import law_of_categories
-from pushforward.tables.encoders import CategoryEncoder, encoder_from, encoder_of
+from pushforward.tables.encoders import CategoryEncoder, encoder_of
+from pushforward.tables.stored_encoders import encoder_from
 
 RNG = np.random.default_rng(0)
 N = 200

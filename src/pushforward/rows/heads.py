@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import RunError
 from pushforward.rows.cells import Places
 from pushforward.specification import hold_structure
 
@@ -201,6 +202,8 @@ def draw_from_mixture(
 def _pick(weights: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw one of k for each row of weights (n, k), which need not sum to one, (n,): one random number a row."""
     below = weights.cumsum(-1)
+    if not bool(below[:, -1].isfinite().all()):
+        raise RunError("the law of a column is not finite, so nothing can be drawn from it (fit the table again)")
     u = torch.rand(len(weights), 1, dtype=weights.dtype, device=weights.device, generator=generator)
     return (below <= u * below[:, -1:]).sum(-1).clamp(max=weights.shape[1] - 1)
 

@@ -127,6 +127,9 @@ class RowNetwork(nn.Module):
 
 def _parts(mask: Tensor) -> list[tuple[slice, int]]:
     """Return units of a layer and up to which of its inputs they see: the rest is not multiplied by zeros."""
-    size = math.ceil(len(mask) / max(len(mask) // UNITS_AT_ONCE, 1))
-    rows = [slice(start, start + size) for start in range(0, len(mask), size)]
-    return [(part, int((mask[part].any(0) * torch.arange(1, mask.shape[1] + 1, device="cpu")).max())) for part in rows]
+    size = max(math.ceil(len(mask) / max(len(mask) // UNITS_AT_ONCE, 1)), 1)
+    parts = []
+    for start in range(0, max(len(mask), 1), size):
+        seen = mask[start : start + size].any(0).nonzero()
+        parts.append((slice(start, start + size), int(seen[-1]) + 1 if len(seen) else 0))
+    return parts

@@ -41,7 +41,8 @@ class Asked:
             InputError: If a column is missing, a cell is not of its column's kind, or a cell that is given, or of the
                 context, holds a category that the fitted table never had.
         """
-        return self.law.log_prob(data, None if given is None else names_in(given, self.schema.columns))
+        asked = names_in(given or (), self.schema.columns)
+        return self.law.log_prob(data, [name for name in asked if name not in self.schema.context])
 
     def sample(
         self,

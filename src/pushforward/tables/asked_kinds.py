@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError
+from pushforward.tables.circle import LEAST_PERIOD, MOST_PERIOD
 from pushforward.tables.column_kind import Kind
 from pushforward.tables.columns import quoted
 from pushforward.tables.number_kinds import EXACT
@@ -20,12 +21,12 @@ WHY = "as asked for"
 
 
 def period_of(name: str, asked: str) -> float:
-    """Return the period of "periodic:24", which is asked of a column; raise InputError for none above 0."""
+    """Return the period of "periodic:24", which is asked of a column; raise InputError for none."""
     try:
         period = float(asked.partition(":")[2])
     except ValueError:
         period = math.nan
-    if not 0 < period < math.inf:
+    if not LEAST_PERIOD <= period <= MOST_PERIOD:
         raise InputError(f'column "{name}" cannot be "{asked}" (say after how much it comes round: periodic:24)')
     return period
 

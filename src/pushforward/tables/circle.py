@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+LEAST_PERIOD, MOST_PERIOD = 1e-6, 1e12  # periods of which numbers keep twelve digits
+
 
 @dataclass(frozen=True)
 class Circle:
@@ -39,8 +41,8 @@ class Circle:
     def from_dict(cls, stored: dict[str, Any]) -> "Circle":
         """Return the circle of stored values; ValueError if there is none."""
         period, cut, start = (float(stored[name]) for name in ("period", "cut", "start"))
-        if not (0 < period < math.inf and math.isfinite(cut) and math.isfinite(start)):
-            raise ValueError("a period is above 0, all numbers are finite")
+        if not (LEAST_PERIOD <= period <= MOST_PERIOD and math.isfinite(cut) and math.isfinite(start)):
+            raise ValueError(f"a period is from {LEAST_PERIOD:g} to {MOST_PERIOD:g}, all numbers are finite")
         return cls(period, cut, start)
 
     def opened(self, values: np.ndarray) -> np.ndarray:

@@ -79,6 +79,10 @@ def read_columns(
     left_out: list[LeftOut] = []
     for place, name in enumerate(name for name in there if name in names):
         kind, values = _kind(frame[name], missing, cells.style, kinds.get(name), source)
+        if name in kinds and values.null_count() == len(values):
+            raise InputError(
+                f'{source}: column "{name}" cannot be "{kinds[name]}": every cell is missing (leave it out)'
+            )
         if kind.name == "identifier" and frame.width == 1 and not cells.named:
             _, values = _kind(frame[name], missing, cells.style, _instead(values), source)
             kind = Kind(_instead(values), "whole numbers, all that the table holds")

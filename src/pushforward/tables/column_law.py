@@ -17,6 +17,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 OUTER = (0.0005, 0.9995)  # quantiles of a row's numbers between which most of the cells lie
 CELLS, OUTER_CELLS = 256, 8  # over which moments are summed: between these quantiles, and on either side
 HALVINGS = 40
+LEAST_INSIDE = 1e-9  # of a law's mass within the range, which is the difference of two numbers below 1
 CHUNK = 1024  # rows at a time
 
 
@@ -68,10 +69,13 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
     low, high, atoms = encoder.places.low, encoder.places.high, np.array(encoder.places.atoms)
     n = len(share)
     ends = mixture_cdf(mixture, torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2)).numpy()
-    inside = np.maximum(ends[:, 1:] - ends[:, :1], 1e-12)
+    inside = ends[:, 1:] - ends[:, :1]
+    # A law that lies beyond the range is all at the end that is nearer.
+    beyond, nearer = inside < LEAST_INSIDE, np.where(ends[:, :1] > 0.5, low, high)
 
     def of_numbers(z: np.ndarray) -> np.ndarray:
-        return np.clip((mixture_cdf(mixture, torch.from_numpy(z)).numpy() - ends[:, :1]) / inside, 0, 1)
+        share = (mixture_cdf(mixture, torch.from_numpy(z)).numpy() - ends[:, :1]) / np.maximum(inside, LEAST_INSIDE)
+        return np.where(beyond, z >= nearer, np.clip(share, 0, 1))
 
     def of_all(z: np.ndarray) -> np.ndarray:
         return share[:, -1:] * of_numbers(z) + (share[:, None, :-1] * (atoms <= z[..., None])).sum(-1)
@@ -87,10 +91,11 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
         np.linspace(np.full(n, low), outer[:, 0], OUTER_CELLS, endpoint=False),
         np.linspace(outer[:, 0], outer[:, 1], CELLS, endpoint=False),
         np.linspace(outer[:, 1], np.full(n, high), OUTER_CELLS + 1),
-    )).T  # fmt: skip
-    weight = share[:, -1:] * np.diff(of_numbers(np.ascontiguousarray(edges)), axis=1)
+    )).T.copy()  # fmt: skip
+    edges[:, 0] -= 1e-9  # what lies at the end itself counts
+    weight = share[:, -1:] * np.diff(of_numbers(edges), axis=1)
     weight = np.concatenate((weight, share[:, :-1]), 1)
-    middles = encoder.values_at((edges[:, 1:] + edges[:, :-1]) / 2)
+    middles = encoder.values_at(np.where(beyond, nearer, (edges[:, 1:] + edges[:, :-1]) / 2))
     values = encoder.told(np.concatenate((middles, np.broadcast_to(encoder.atoms, (n, len(atoms)))), 1))
     weight /= weight.sum(1, keepdims=True)
     mean = (weight * values).sum(1)

@@ -20,10 +20,12 @@ from pushforward.tables.number_cells import (
 if TYPE_CHECKING:
     import polars as pl
 
+NUMBER_KINDS = ("real", "integer", "date", "month", "time", "moment", "duration", "periodic")
 MOST_ATOMS = 256
 FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
 ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values
 MOST_OTHER = 0.5  # probability at most of a category that the table never had
+LEAST_STEP = 2.0**-48  # of a number, of which halves can be told apart
 TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
 # What is counted: days, months, microseconds.
 UNITS = {"date": 1.0, "month": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}
@@ -199,7 +201,10 @@ class NumberEncoder:
         if not self.step:
             return self.marginal.to_z(values)[0], np.zeros(len(values))
         low, high = (self.marginal.to_z(values + side * self.step / 2)[0] for side in (-1, 1))
-        return (low + high) / 2, (high - low) / 2
+        # Numbers too large for halves of a step have a width by the slope at the value.
+        coarse = (np.abs(values) * LEAST_STEP > self.step) | (high <= low)
+        width = np.where(coarse, np.exp(self.marginal.to_z(values)[1]) * self.step, high - low)
+        return (low + high) / 2, width / 2
 
     def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
         """Return codes and places, and which cells no code stands for: none."""
@@ -272,23 +277,3 @@ def encoder_of(
     if kind in ("category", "boolean"):
         return CategoryEncoder.of(kind, cells)
     return NumberEncoder.of(kind, cells, training, density=density, period=period)
-
-
-def encoder_from(stored: dict[str, Any]) -> Encoder:
-    """Return the encoder that `to_dict` stored."""
-    if "values" in stored:
-        values, other = tuple(stored["values"]), float(stored.get("other", 0.0))
-        if len(set(values)) != len(values) or not values or len({type(value) for value in values} - {str, bool}):
-            raise ValueError("categories are different words")
-        if not 0 <= other < 1:
-            raise ValueError("another value has a probability below 1")
-        return CategoryEncoder(str(stored["kind"]), values, other)
-    x, z, atoms = (np.array(stored[name], dtype=float) for name in ("x", "z", "atoms"))
-    low, high, step = (float(stored[name]) for name in ("low", "high", "step"))
-    decimals = stored["decimals"]
-    steep = len(x) == len(z) >= 2 and (np.diff(x) > 0).all() and (np.diff(z) > 0).all()
-    finite = np.isfinite([low, high, step, *x, *z, *atoms]).all() and (np.diff(atoms) > 0).all()
-    if not (steep and finite and step >= 0 and low <= high and (decimals is None or 0 <= int(decimals) <= 15)):
-        raise ValueError("scale and atoms increase, and all numbers are finite")
-    circle = None if stored.get("circle") is None else Circle.from_dict(stored["circle"])
-    return NumberEncoder(str(stored["kind"]), decimals, step, low, high, atoms, Marginal(x, z), circle)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError
 from pushforward.tables.column_kind import Kind
-from pushforward.tables.encoders import Encoder, NumberEncoder, encoder_from
+from pushforward.tables.encoders import Encoder, NumberEncoder
 from pushforward.tables.schema import Column
+from pushforward.tables.stored_encoders import encoder_from
 from pushforward.tables.text_kinds import WHOLE, written
 
 if TYPE_CHECKING:
@@ -104,11 +105,21 @@ class FittedColumn:
                 **{key: str(stored["kind"][key]) for key in ("name", "why", "form")}, words=words, period=period
             )
             missing = float(stored["missing"])
-            if not (isinstance(stored["dtype"], str) and math.isfinite(missing)):
-                raise ValueError("a type is text, a share finite")
-            return cls(name, kind, stored["dtype"], missing, encoder_from(stored["encoder"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if not math.isfinite(missing):
+                raise ValueError("a share is finite")
+            return cls(name, kind, _type_from(stored["dtype"]), missing, encoder_from(stored["encoder"]))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise InputError(f'what is stored of column "{name}" cannot be read: {error!r:.120}') from error
+
+
+def _type_from(stored: Any) -> str:
+    """Return what `type_of` returned; ValueError or TypeError for anything else."""
+    kind, *about = stored.split("|", 1)
+    if kind == "Enum" and not all(isinstance(level, str) for level in json.loads(about[0])):
+        raise ValueError("levels are words")
+    if kind == "Datetime" and (about[0].count("|") != 1 or about[0].split("|")[0] not in ("ms", "us", "ns")):
+        raise ValueError("a moment has a unit and a zone")
+    return str(stored)
 
 
 def _between_whole(cells: "pl.Series") -> bool:

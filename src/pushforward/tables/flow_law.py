@@ -82,16 +82,14 @@ class FlowLaw:
         """Return a table as it stands, or of a flow alone the columns that it knows, as numbers."""
         return as_table(data, columns=self.schema.columns) if self.answers is None else read_cells(data)
 
-    def log_prob(self, data: Any, given: Sequence[str] | None = None) -> np.ndarray:
-        """See `TableModel.log_prob`."""
-        asks = bool(set(given or ()) - set(self.schema.context))
+    def log_prob(self, data: Any, given: Sequence[str] = ()) -> np.ndarray:
+        """See `TableModel.log_prob`; `given` are modelled columns."""
+        if given:
+            return (answers := answers_or_refused(self.answers)).log_prob(answers.read(data), given)
         if self.answers is None:
-            if asks:
-                answers_or_refused(None)
             return self._of_flow(Part.of(*as_table(data, columns=self.schema.columns).split(self.schema.context)))
         frame = self.answers.read(data)
-        if asks:
-            return self.answers.log_prob(frame, given or ())
+        self.answers.check_context(frame)
         gaps = np.logical_or.reduce([frame[name].is_null().to_numpy() for name in self.schema.columns])
         found = np.empty(len(gaps))
         found[~gaps] = self._of_flow(self._part(frame.filter(~gaps)))
@@ -167,6 +165,8 @@ class FlowLaw:
             table = as_table(data, columns=self.schema.columns)
             if len(table.values) < 2:
                 raise InputError(f"{table.source}: 1 row tells no mean from chance (give 2 or more, or score it)")
+            if self.answers is not None:
+                self.answers.check_context(self.answers.read(data))
             rows = Part.of(*table.split(self.schema.context))
         scale, points = self.summary.get("log_scale"), fresh_points(self.summary.get("recipe", ""))
         return evaluate(self.flow, rows, log_scale=scale, truth=truth, fresh_points=points, seed=seed)

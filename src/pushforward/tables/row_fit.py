@@ -70,7 +70,8 @@ def fit_rows(table: ForFitting, options: FitOptions) -> RowFit:
     seconds: dict[str, float] = {}
     with timed(seconds, "training"):
         history = train(law.joint, joint_nll, split, options, share=SHARE_OF_JOINT)
-        questions = train_questions(answers, split, options, share=1 - SHARE_OF_JOINT)
+        spent = SHARE_OF_JOINT if options.max_seconds is None else history.seconds / options.max_seconds
+        questions = train_questions(answers, split, options, share=1 - min(spent, SHARE_OF_JOINT))
     return RowFit(
         table=table, schema=law.schema, recipe="auto", seed=options.seed, split=split, history=history,
         questions=questions, warnings=warnings, seconds=seconds, law=law,

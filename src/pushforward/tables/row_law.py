@@ -75,8 +75,8 @@ class RowLaw:
         """Return a table as it stands."""
         return read_cells(data)
 
-    def log_prob(self, data: Any, given: Sequence[str] | None = None) -> np.ndarray:
-        """See `TableModel.log_prob`."""
+    def log_prob(self, data: Any, given: Sequence[str] = ()) -> np.ndarray:
+        """See `TableModel.log_prob`; `given` are modelled columns."""
         frame = self.answers.read(data)
         return self.answers.log_prob(frame, given) if given else self.joint_log_prob(self._scored(frame))
 

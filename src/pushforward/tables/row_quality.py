@@ -83,7 +83,7 @@ def verify_rows(joint: RowJoint, answers: Answers, *, seed: int) -> Verification
         else:
             error = float((drawn[name] != again[name]).sum() or 0)
         report.round_trip_error = max(error, 0.0 if np.isnan(report.round_trip_error) else report.round_trip_error)
-        if error > TOLERANCE:
+        if not error <= TOLERANCE:
             report.problems.append(
                 f'cells of "{name}" do not come back from their codes (by {number(error)} of a spread)'
             )
@@ -98,12 +98,13 @@ def verify_rows(joint: RowJoint, answers: Answers, *, seed: int) -> Verification
 @on_the_cpu()
 def drawn_rows(answers: Answers, seed: int) -> "pl.DataFrame":
     """Return 64 rows drawn by the network that answers, its context too, to check it on."""
-    width = len(answers.fitted)
-    nothing = torch.zeros(CHECKED_ROWS, 3 * width)
-    nothing[:, :width] = -1
-    return answers.encoder.decode(
-        *answers.questions.fill(nothing, answers.encoder.places, generator=generator_of(seed))
-    )
+    encoders, generator = list(answers.encoder.encoders.values()), generator_of(seed)
+    rows = torch.zeros(CHECKED_ROWS, 3, len(encoders))
+    rows[:, 0] = -1
+    for d, one in enumerate(encoders[: len(answers.schema.context)]):  # whatever its cells may be
+        rows[:, 0, d] = torch.randint(one.num_codes, (CHECKED_ROWS,), generator=generator)
+        rows[:, 1, d].uniform_(one.places.low, one.places.high, generator=generator)
+    return answers.encoder.decode(*answers.questions.fill(rows.flatten(1), answers.encoder.places, generator=generator))
 
 
 @on_the_cpu()

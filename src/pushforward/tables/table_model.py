@@ -118,7 +118,8 @@ class TableModel(InWords, Asked):
                 questions, as does a name in `pf.recipes.RECIPES`.
             max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
                 depends on the machine and what else it does, so two such runs differ.
-            num_steps: Number of training steps of each network: the run is then the same each time, on one machine.
+            num_steps: Most training steps of each network: the run is then the same each time, on one machine. (Those
+                over rows of mixed cells end before where held-out rows have long seen nothing better.)
             seed: Seed of split, initial weights and training.
             test: Share of the rows to hold out (at most 20,000 rows); 0 trains on all but the tenth that picks the best
                 weights.

@@ -110,9 +110,11 @@ def fit(
         raise_dropout: Raise the rate of the model's `nn.Dropout` layers, 0 or more at first, step by step whenever the
             validation loss has fallen behind the training loss (by 0.07 nats a column, a median over five reports).
             `notes` of the history tell when. The model comes back with the rates it came with.
-        average: Share of the steps so far, the latest, over which weights are averaged (Polyak; 0.1 suits a constant
-            rate): held-out rows judge these averages, and the model comes back with one. Noise of the steps goes, which
-            otherwise only a falling rate takes away, and rows are not learned by heart meanwhile.
+        average: Average the weights over the latest steps (Polyak averaging), such as 0.1, a share of the steps so far:
+            at step s the newest weights count 1 / (0.1 s), and a third of the average is older than that share.
+            Held-out rows judge averages, and the model comes back with one; buffers are those of the step. The noise of
+            the steps goes, which otherwise only a falling rate takes away, before rows are learned by heart. Not with
+            `raise_dropout`, which compares losses of the same weights.
         watch: Called between steps, in eval() and without gradients, with the number of steps taken, first with 0. It
             may look at the model, score and sample, which changes nothing in the run, and returns after how many more
             steps it wants to be called again; 0 or None ends the run there. `watch=lambda step: 500 - step` takes the

@@ -18,6 +18,8 @@ from pushforward.training.step import CompiledStep, EagerStep
 from pushforward.training.threads import StepThreads
 from pushforward.training.ways import InC, InTorch, Recorded, Way
 
+AVERAGED_STEPS = 10  # weights of so many steps differ little: the last of them stand for all
+
 
 class Learner:
     """A model, its optimizer and its step: `advance(batches, factors)` learns from the next batches.
@@ -67,16 +69,15 @@ class Learner:
         return self.way.take(batches, [self.rates[0] * factor for factor in factors])
 
     @torch.no_grad()
-    def take_into_average(self, step: int, taken: int) -> None:
-        """Let the weights count in their average, which reaches back over a share of all steps.
+    def take_into_average(self, step: int) -> None:
+        """Let the weights after a step count in their average: those of the first steps, and of every tenth.
 
-        Args:
-            step: Steps so far.
-            taken: Steps since the last call.
+        With weights of n / (share step), where they stand for n steps, a third of the average is older than the share.
         """
-        if self.average is not None:
+        if self.average is not None and (step < AVERAGED_STEPS or step % AVERAGED_STEPS == 0):
             share: float = self._options.average  # type: ignore[assignment]
-            self.average.lerp_(self.weights.flat.detach(), min(taken / max(share * step, 1.0), 1.0))
+            steps = 1 if step < AVERAGED_STEPS else AVERAGED_STEPS
+            self.average.lerp_(self.weights.flat.detach(), min(steps / max(share * step, 1.0), 1.0))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

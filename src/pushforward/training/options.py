@@ -86,6 +86,8 @@ class Options:
             object.__setattr__(self, "learning_rate", positive("learning_rate", rate))
         for name in ("compile", "raise_dropout"):
             require_flag(name, getattr(self, name))
+        if self.raise_dropout and self.average is not None:
+            raise InputError("raise_dropout and average exclude each other: give one of them.")
         object.__setattr__(self, "seed", require_seed(self.seed))
         if self.recorded_plan is not None and self.max_seconds is not None:
             raise InputError("a recorded plan in num_steps and max_seconds exclude each other: give one of them.")

@@ -15,7 +15,7 @@ from pushforward.training.dropout import RisingDropout
 from pushforward.training.guard import MOST_FAILURES, SNAPSHOT_STEPS, Guard
 from pushforward.training.history import History
 from pushforward.training.interrupt import Flag, Interrupted, signals_caught
-from pushforward.training.learner import Learner
+from pushforward.training.learner import AVERAGED_STEPS, Learner
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
 from pushforward.training.run_folder import RunFolder
@@ -26,7 +26,6 @@ LOOK_STEPS = 20  # the losses of so many steps are looked at together: a look at
 SWIFT_LOOK_STEPS = 100  # of steps that take less time than the look
 SWIFT_WORK = 2_000_000  # parameters times rows: the most of such a step
 MOST_WORK = 1_000_000_000  # parameters times rows of steps taken at once: some 0.1 s, in which no signal is seen
-AVERAGED_STEPS = 10  # the most taken at once where their weights are averaged
 REPORTS = 100
 FEW_STEPS = 100
 Watch = Callable[[int], int | None]  # see `fit`
@@ -153,7 +152,7 @@ class Run:
         self.learning_rate = self.learner.rates[0] * factors[len(losses) - 1]
         self.recent.append(losses)
         self.step += len(losses)
-        self.learner.take_into_average(self.step, len(losses))
+        self.learner.take_into_average(self.step)
         if self.step >= self.next_report:
             self._report()
         elif self.step % self._look_steps == 0:
@@ -172,7 +171,11 @@ class Run:
         look = (self.step // self._look_steps + 1) * self._look_steps
         event = min(look, self.next_report, self.plan.num_steps, self.plan.next_change(self.step))
         event = event if self.watch is None else min(event, self.next_watch)
-        event = event if self.learner.average is None else min(event, self.step + AVERAGED_STEPS)
+        if self.learner.average is not None:
+            event = min(
+                event,
+                (self.step // AVERAGED_STEPS + 1) * AVERAGED_STEPS if self.step >= AVERAGED_STEPS else self.step + 1,
+            )
         return max(min(int(event) - self.step, int(MOST_WORK / self.learner.way.work_of_a_step)), 1)
 
     def _look(self) -> None:
