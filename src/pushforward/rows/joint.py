@@ -12,7 +12,9 @@ from pushforward.rows.heads import Heads, integers
 from pushforward.rows.network import RowNetwork
 from pushforward.specification import Specified, hold_structure
 
-MOST_HIDDEN = 0.3  # share of a row's cells that are hidden in training, drawn from 0 to this for each row
+# Share of the cells of a row that are hidden in training, drawn from 0 to this for each: of tables with missing cells, or
+# without.
+HIDDEN_WITH_GAPS, HIDDEN = 0.5, 0.15
 
 
 class RowJoint(Specified, nn.Module):
@@ -162,7 +164,8 @@ def joint_nll(model: RowJoint, batch: Batch, generator: torch.Generator | None =
         return torch.rand(batch.size, columns, generator=generator, dtype=rows.dtype, device=rows.device)  # type: ignore[union-attr]
 
     code, z, half = model.with_marks(rows, random(1) < 0.5 if model.marked else None)  # type: ignore[arg-type]
-    shown = (random(z.shape[1]) >= MOST_HIDDEN * random(1)).to(z.dtype)
+    most = HIDDEN_WITH_GAPS if model.marked else HIDDEN
+    shown = (random(z.shape[1]) >= most * random(1)).to(z.dtype)
     cells = model.network.heads.log_prob(model.network(code, z, shown), code, z, half)
     return -cells[:, model.num_context :].sum(1)
 

@@ -27,7 +27,10 @@ FEW_ROWS = 2_000
 HURRIED_SECONDS, A_WHILE = 20, 90  # narrower networks take more steps, which is worth more until steps are many
 MANY_ROWS = 200_000
 LEARNING_RATE = 8e-3
-WEIGHT_DECAY = 0.2
+MOST_DECAY, DECAY_EPOCHS = (
+    0.2,
+    20,
+)  # of the weights: what an epoch keeps of them is the same for all tables (arXiv:2405.13698)
 PATIENCE = 40  # reports, of about a hundred
 AVERAGE = 0.1  # of the steps; held-out rows choose one of these averages, and rows are not learned by heart meanwhile
 
@@ -93,9 +96,10 @@ def train(
     rows, validation = split.train, split.validation
     # More steps are worth more than larger ones until rows are many.
     batch_size = max(32, min(len(rows) // 10, 256)) if len(rows) < MANY_ROWS else 512
+    weight_decay = min(batch_size / (len(rows) * LEARNING_RATE * DECAY_EPOCHS), MOST_DECAY)
     return fit(
         network, rows.cells, loss=loss, validation=None if validation is None else validation.cells,
-        optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, batch_size=batch_size,
+        optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=weight_decay, batch_size=batch_size,
         average=AVERAGE, patience=None if validation is None else PATIENCE, **options.training(share, folder),
     )  # fmt: skip
 
