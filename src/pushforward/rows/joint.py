@@ -12,8 +12,8 @@ from pushforward.rows.heads import Heads, integers
 from pushforward.rows.network import RowNetwork
 from pushforward.specification import Specified, hold_structure
 
-# Share of the cells of a row that are hidden in training, drawn from 0 to this for each: of tables with missing cells, or
-# without.
+# Share of a row's cells that are hidden in training, drawn from 0 to this for each row: where cells of the table are
+# missing, and where none are.
 HIDDEN_WITH_GAPS, HIDDEN = 0.5, 0.15
 
 
