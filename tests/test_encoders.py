@@ -171,3 +171,12 @@ def test_cells_of_numbers_too_large_for_halves_have_their_width(first):
     assert (encoded.half > 0).all()
     small = encoder_of("integer", cells - first)
     np.testing.assert_allclose(encoded.half[number], small.encode(cells - first)[0].half[number], rtol=0.3)
+
+
+def test_a_value_that_stands_out_is_an_atom_and_others_that_repeat_are_none():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=10_000).round(4)  # some three rows a value
+    values[rng.permutation(10_000)[:60]] = 4.321
+    assert encoder_of("real", pl.Series(values)).atoms.tolist() == [4.321]
+    values[values == 4.321] = rng.normal(size=60).round(4)
+    assert not len(encoder_of("real", pl.Series(values)).atoms)

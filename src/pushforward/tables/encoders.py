@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 NUMBER_KINDS = ("real", "integer", "date", "month", "time", "moment", "duration", "periodic")
 MOST_ATOMS = 256
 FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
-ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values
+ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values;
+LEAST_ATOM_SHARE, STANDS_OUT = 0.001, 10  # or this share, where it has so many times the rows of other frequent values
 MOST_OTHER = 0.5  # probability at most of a category that the table never had
 LEAST_STEP = 2.0**-48  # of a number, of which halves can be told apart
 TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
@@ -174,7 +175,7 @@ class NumberEncoder:
         step = grid_of(grid, unit) if unit and not density and (counted or tied) else 0.0
         frequent = counts >= FEWEST_OF_AN_ATOM
         if not step or len(distinct) > MOST_ATOMS:
-            frequent &= counts >= ATOM_SHARE * len(values)
+            frequent = are_atoms(counts)
         atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
         marginal = Marginal.of(others if len(others) > FEWEST_PER_KNOT else values)
@@ -268,6 +269,13 @@ class NumberEncoder:
 
 
 Encoder = CategoryEncoder | NumberEncoder
+
+
+def are_atoms(counts: np.ndarray) -> np.ndarray:
+    """Whether values of a density are so frequent, by how many rows each has, that no density has them by chance."""
+    rows, usual = counts.sum(), np.quantile(counts, 0.99)
+    stands_out = (counts >= LEAST_ATOM_SHARE * rows) & (counts >= STANDS_OUT * usual)
+    return (counts >= FEWEST_OF_AN_ATOM) & ((counts >= ATOM_SHARE * rows) | stands_out)
 
 
 def encoder_of(

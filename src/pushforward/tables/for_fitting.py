@@ -12,7 +12,7 @@ from pushforward.tables.column_kind import Kind
 from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out
 from pushforward.tables.columns import Table, names_in, quoted
 from pushforward.tables.csv_dialect import NAMES
-from pushforward.tables.encoders import ATOM_SHARE, FEWEST_OF_AN_ATOM, TIED
+from pushforward.tables.encoders import TIED, are_atoms
 from pushforward.tables.from_anything import as_table, read_cells
 from pushforward.tables.numeric_table import numbers_of
 from pushforward.tables.problems import TableProblems
@@ -165,7 +165,7 @@ def _is_real(column: ReadColumn) -> bool:
         return False
     _, counts = np.unique(column.values.to_numpy(), return_counts=True)
     rows = len(column.values)
-    return counts[counts > 1].sum() < TIED * rows and counts.max() < max(FEWEST_OF_AN_ATOM, ATOM_SHARE * rows)
+    return counts[counts > 1].sum() < TIED * rows and not are_atoms(counts).any()
 
 
 def _is_number(column: ReadColumn) -> bool:
