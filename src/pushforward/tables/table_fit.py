@@ -21,7 +21,7 @@ from pushforward.tables.splitting import Part, Split, split_positions, split_row
 from pushforward.tables.table_checks import check_for_fitting, column_warnings
 from pushforward.training import fit
 
-SHARE_OF_FLOW = 0.7  # of the time, where questions are trained, too
+FOR_A_COLUMN, FOR_QUESTIONS = 0.05, 0.3  # of the time, where questions are trained, too: for each column, and at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Dens
     warnings = options.begin(
         table, held_out=split.held_out, doubts=column_warnings(numbers, context=schema.context), called="flow"
     )
-    share = SHARE_OF_FLOW if recipe == "auto" else 1.0
+    share = 1 - min(FOR_A_COLUMN * len(schema.columns), FOR_QUESTIONS) if recipe == "auto" else 1.0
     flow = build(recipe, split.train, max_seconds=options.seconds(share), seed=options.seed)
     answers, questions, seconds = None, None, dict[str, float]()
     with timed(seconds, "training"):
