@@ -238,12 +238,11 @@ class Answers:
         return {name: written(cells[name], kind.name, kind.form).alias(name) for name, kind in kinds.items()}
 
     def check_context(self, frame: "pl.DataFrame") -> None:
-        """Raise InputError where context is missing that never was in the table, or a category that it never had."""
+        """Raise InputError where context is missing that never was in the fitted table: the network knows no answer."""
         for name in self.schema.context:
             if name in frame.columns and not self.fitted[name].missing and frame[name].null_count():
                 row = int(frame[name].is_null().arg_max() or 0)
                 raise InputError(f'row {row + 1}: "{name}" is missing, and the model is one given it (give its cells)')
-        self.encode(frame.select(name for name in self.schema.context if name in frame.columns))
 
 
 def answers_or_refused(answers: Answers | None) -> Answers:

@@ -173,9 +173,8 @@ class NumberEncoder:
         counted = kind != "real" if circle is None else decimals == 0
         grid = all_values if circle is None else np.append(all_values, all_values[0] + period)
         step = grid_of(grid, unit) if unit and not density and (counted or tied) else 0.0
-        frequent = counts >= FEWEST_OF_AN_ATOM
-        if not step or len(distinct) > MOST_ATOMS:
-            frequent = are_atoms(counts)
+        few_cells = step and len(distinct) <= MOST_ATOMS
+        frequent = counts >= FEWEST_OF_AN_ATOM if few_cells else are_atoms(counts)
         atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
         marginal = Marginal.of(others if len(others) > FEWEST_PER_KNOT else values)

@@ -89,7 +89,7 @@ class FlowLaw:
         if self.answers is None:
             return self._of_flow(Part.of(*as_table(data, columns=self.schema.columns).split(self.schema.context)))
         frame = self.answers.read(data)
-        self.answers.check_context(frame)
+        self._check_context(frame)
         gaps = np.logical_or.reduce([frame[name].is_null().to_numpy() for name in self.schema.columns])
         found = np.empty(len(gaps))
         found[~gaps] = self._of_flow(self._part(frame.filter(~gaps)))
@@ -113,7 +113,7 @@ class FlowLaw:
         if known is not None and not self.answers.only_context(known):
             return self.answers.fill(known, n, temperature=temperature, seed=seed)
         if known is not None:
-            self.answers.check_context(known)
+            self._check_context(known)
         values = self._sampler.draw(
             n, None if known is None else self._numbers(known, self.schema.context), temperature=temperature, seed=seed,
             ends=self._ends,
@@ -123,6 +123,12 @@ class FlowLaw:
             pl.Series(name, one.as_recorded(drawn[name].to_numpy())) for name, one in self._encoders.items()
         )
         return self.answers.keep(drawn.select() if known is None else repeated_rows(known, n), drawn)
+
+    def _check_context(self, frame: "pl.DataFrame") -> None:
+        """Raise InputError for context that is missing, or a category that the table never had."""
+        answers = answers_or_refused(self.answers)
+        answers.check_context(frame)
+        answers.encode(frame.select(self.schema.context))
 
     @property
     def _encoders(self) -> dict[str, NumberEncoder]:
@@ -166,7 +172,7 @@ class FlowLaw:
             if len(table.values) < 2:
                 raise InputError(f"{table.source}: 1 row tells no mean from chance (give 2 or more, or score it)")
             if self.answers is not None:
-                self.answers.check_context(self.answers.read(data))
+                self._check_context(self.answers.read(data))
             rows = Part.of(*table.split(self.schema.context))
         scale, points = self.summary.get("log_scale"), fresh_points(self.summary.get("recipe", ""))
         return evaluate(self.flow, rows, log_scale=scale, truth=truth, fresh_points=points, seed=seed)

@@ -27,10 +27,8 @@ FEW_ROWS = 2_000
 HURRIED_SECONDS, A_WHILE = 20, 90  # narrower networks take more steps, which is worth more until steps are many
 MANY_ROWS = 200_000
 LEARNING_RATE = 8e-3
-MOST_DECAY, DECAY_EPOCHS = (
-    0.2,
-    20,
-)  # of the weights: what an epoch keeps of them is the same for all tables (arXiv:2405.13698)
+MOST_DECAY = 0.2  # of the weights; below,
+DECAY_EPOCHS = 20  # what so many epochs keep of them is the same for all tables (arXiv:2405.13698)
 PATIENCE = 40  # reports, of about a hundred
 AVERAGE = 0.1  # of the steps; held-out rows choose one of these averages, and rows are not learned by heart meanwhile
 
