@@ -192,7 +192,7 @@ def test_a_flow_alone_refuses_questions_and_says_how_they_are_answered(recipe, t
 
 def test_what_repeats_has_a_density_all_the_same():
     cells = pl.Series(np.repeat(np.round(RNG.normal(size=100), 1), 10))
-    assert NumberEncoder.of("real", cells).step
+    assert NumberEncoder.of("real", cells).grid
     encoder = NumberEncoder.of("real", cells, density=True)
     assert encoder.is_density
     assert encoder.num_codes == 1

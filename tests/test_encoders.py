@@ -78,13 +78,13 @@ def test_cells_come_back_from_their_codes_and_encoders_from_a_file(name):
 
 
 def test_steps_are_found():
-    assert encoder_of("real", CELLS["real"]).step == 0
-    assert encoder_of("real", CELLS["recorded"]).step == pytest.approx(0.1)
-    assert encoder_of("integer", CELLS["hundreds"]).step == 100
-    assert encoder_of("moment", CELLS["moment"]).step == 600
-    assert encoder_of("date", CELLS["date"]).step == 1
-    assert encoder_of("date", CELLS["month"]).step == 1
-    assert encoder_of("date", CELLS["quarter"]).step == 3
+    assert encoder_of("real", CELLS["real"]).grid is None
+    assert encoder_of("real", CELLS["recorded"]).grid.step == pytest.approx(0.1)
+    assert encoder_of("integer", CELLS["hundreds"]).grid.step == 100
+    assert encoder_of("moment", CELLS["moment"]).grid.step == 600
+    assert encoder_of("date", CELLS["date"]).grid.step == 1
+    assert encoder_of("date", CELLS["month"]).grid.step == 1
+    assert encoder_of("date", CELLS["quarter"]).grid.step == 3
 
 
 def test_dates_counted_in_months_are_told_in_days():
@@ -99,7 +99,7 @@ def test_frequent_single_values_are_atoms():
     paid = np.where(RNG.random(2000) < 0.4, 0.0, RNG.lognormal(size=2000))
     encoder = NumberEncoder.of("real", pl.Series(paid))
     assert encoder.atoms.tolist() == [0.0]
-    assert encoder.step == 0
+    assert encoder.grid is None
     capped = NumberEncoder.of("real", pl.Series(np.minimum(paid, 2.0)))
     assert capped.atoms.tolist() == [0.0, 2.0]
     counts = NumberEncoder.of("integer", pl.Series(RNG.poisson(3, 5000)))
@@ -134,6 +134,8 @@ def test_what_is_drawn_looks_to_the_network_as_what_is_read():
         ({"x": [1.0, 0.0]}, "increase"),
         ({"step": float("nan")}, "finite"),
         ({"atoms": [2.0, 1.0]}, "increase"),
+        ({"levels": [2.0, 1.0]}, "increase"),
+        ({"levels": [2.0]}, "more than one"),
         ({"decimals": 2.0}, "whole number"),
         ({"decimals": 400}, "whole number"),
         ({"kind": "parsec"}, "parsec"),
@@ -180,3 +182,29 @@ def test_a_value_that_stands_out_is_an_atom_and_others_that_repeat_are_none():
     assert encoder_of("real", pl.Series(values)).atoms.tolist() == [4.321]
     values[values == 4.321] = rng.normal(size=60).round(4)
     assert not len(encoder_of("real", pl.Series(values)).atoms)
+
+
+def test_values_that_lie_far_apart_for_their_step_are_levels_each_with_the_cell_around_it():
+    """As numbers of five figures are: -47.975, 7.0249 and 216.02 are all multiples of 0.0001 only."""
+    levels = np.round(np.exp(RNG.uniform(0, 6, 300)), 4)
+    values = RNG.choice(np.unique(levels), 20_000)
+    encoder = encoder_of("real", pl.Series(values))
+    assert encoder.grid.levels.tolist() == np.unique(values).tolist()
+    encoded, _ = encoder.encode(pl.Series(np.unique(values)))
+    low, high = encoded.z - encoded.half, encoded.z + encoded.half
+    np.testing.assert_allclose(low[1:], high[:-1], atol=1e-6)  # cells touch, and overlap nowhere
+    assert encoder.places.low == pytest.approx(low[0])
+    assert encoder.places.high == pytest.approx(high[-1])
+    anywhere = encoder.values_at(RNG.uniform(-3, 3, 500))
+    assert np.isin(anywhere, np.unique(values)).all()
+    again = encoder_from(encoder.to_dict())
+    np.testing.assert_array_equal(again.grid.levels, encoder.grid.levels)
+
+
+def test_counts_that_are_rare_at_their_end_have_even_steps():
+    counts = np.floor(RNG.pareto(1.2, 30_000) * 20)
+    encoder = encoder_of("integer", pl.Series(counts.astype(int)))
+    assert encoder.grid.step == 1
+    assert not len(encoder.grid.levels)
+    once = np.append(RNG.choice([1, 100, 10_000], 500), 123)  # another value may come, too
+    assert not len(encoder_of("integer", pl.Series(once)).grid.levels)

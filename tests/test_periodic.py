@@ -113,7 +113,7 @@ def test_numbers_come_back_in_the_tables_own_range(values, period, start):
     turns = (again - values) / period
     np.testing.assert_allclose(turns, turns.round(), atol=1e-9)
     if period == 24:
-        assert encoder.step == (1 if values.max() < 24 else pytest.approx(0.1))
+        assert encoder.grid.step == (1 if values.max() < 24 else pytest.approx(0.1))
 
 
 def test_a_circle_is_cut_in_its_widest_gap():
@@ -123,12 +123,12 @@ def test_a_circle_is_cut_in_its_widest_gap():
 
 
 def test_a_step_divides_the_period():
-    assert encoder_of("periodic", pl.Series([0.0, 2.0, 4.0] * 30), period=7).step == 1
-    assert encoder_of("periodic", pl.Series([0.0, 2.0, 4.0] * 30), period=8).step == 2
+    assert encoder_of("periodic", pl.Series([0.0, 2.0, 4.0] * 30), period=7).grid.step == 1
+    assert encoder_of("periodic", pl.Series([0.0, 2.0, 4.0] * 30), period=8).grid.step == 2
 
 
 def test_whole_numbers_are_cells_also_where_none_repeats():
-    assert encoder_of("periodic", pl.Series(np.arange(0.0, 360, 7)), period=360).step == 1
+    assert encoder_of("periodic", pl.Series(np.arange(0.0, 360, 7)), period=360).grid.step == 1
 
 
 def test_the_same_number_of_several_turns_is_one_and_none_lies_at_the_end():

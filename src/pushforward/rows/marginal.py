@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_KNOTS = 64
+NUMBERS_OF_KNOTS = (4, 8, 16, 32, 64)
+MOST_JUDGES = 50_000  # values that choose among these
 MOST_BEYOND = 700.0  # of z beyond the outer knots, so that x stays finite
 FEWEST_PER_KNOT = 40  # values between two knots: fewer would put the noise of the sample into the scale
 
@@ -27,12 +28,37 @@ class Marginal:
     z: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray) -> "Marginal":
-        """Return the scale of values, (n,), finite, at least two of them distinct."""
+    def of(cls, values: np.ndarray, cells: np.ndarray | float = 0.0) -> "Marginal":
+        """Return the scale of values, (n,), finite, at least two of them distinct.
+
+        It has as few knots as half of the values say of the other half: more only where they give that a density that
+        is greater by more than chance. What is noise in a scale, no network takes out again.
+
+        Args:
+            values: (n,), in any order.
+            cells: Width of the cell around each that it stands for, (n,) or one for all; 0 where there is none.
+        """
+        candidates = [num for num in NUMBERS_OF_KNOTS if num * FEWEST_PER_KNOT <= len(values)]
+        if len(candidates) < 2:
+            return cls.with_knots(values, 2 if not candidates else candidates[0])
+        rng = np.random.default_rng(0)
+        chosen = rng.permutation(len(values))[:MOST_JUDGES]
+        learned, judged = chosen[::2], chosen[1::2]
+        x = values[judged] + rng.uniform(-0.5, 0.5, len(judged)) * np.broadcast_to(cells, values.shape)[judged]
+        best, best_log_prob = candidates[0], None
+        for num in candidates:
+            z, log_slope = cls.with_knots(values[learned], num).to_z(x)
+            log_prob = log_slope - z * z / 2
+            if best_log_prob is None or (gain := log_prob - best_log_prob).mean() > gain.std() / len(gain) ** 0.5:
+                best, best_log_prob = num, log_prob
+        return cls.with_knots(values, best)
+
+    @classmethod
+    def with_knots(cls, values: np.ndarray, num: int) -> "Marginal":
+        """Return the scale of values, (n,), with about so many knots, and some for the tails."""
         from scipy.special import ndtri
 
         n = len(values)
-        num = int(np.clip(n / FEWEST_PER_KNOT, 2, MOST_KNOTS))
         tail = 0.5 / n
         # Even steps in the middle, and steps of a factor towards both ends, where densities change fastest.
         inner = np.linspace(0, 1, num + 1)[1:-1]

@@ -8,12 +8,12 @@ import numpy as np
 from pushforward.rows.cells import Places
 from pushforward.rows.marginal import FEWEST_PER_KNOT, Marginal
 from pushforward.tables.circle import Circle
+from pushforward.tables.grid import Grid
 from pushforward.tables.number_cells import (
     counts_months,
     days_of_months,
     decimals_of,
     from_numbers,
-    grid_of,
     to_numbers,
 )
 
@@ -119,7 +119,7 @@ class NumberEncoder:
     Attributes:
         kind: "real", "integer", "date", "month", "time", "moment", "duration" or "periodic".
         decimals: With how many the values of a real or periodic column are recorded; None where these are more than 9.
-        step: Between neighbouring values: a value then is the cell around it, with a probability; 0: it has a density.
+        grid: What values are recorded in: each then is the cell around it, with a probability; None: it has a density.
         low: Least value, of a periodic column counted from the cut of its circle on.
         high: Greatest value, likewise.
         atoms: Frequent values, in order.
@@ -129,7 +129,7 @@ class NumberEncoder:
 
     kind: str
     decimals: int | None
-    step: float
+    grid: Grid | None
     low: float
     high: float
     atoms: np.ndarray = field(repr=False)
@@ -165,25 +165,33 @@ class NumberEncoder:
         circle = Circle.of(period, values, everything) if kind == "periodic" else None
         if circle:
             everything, values = circle.opened(everything), circle.opened(values)
-        all_values = np.unique(everything)
+        all_values, rows = np.unique(everything, return_counts=True)
         distinct, counts = np.unique(values, return_counts=True)
         decimals = decimals_of(all_values) if kind in ("real", "periodic") else None
         unit = 1.0 if kind == "integer" else UNITS.get(kind, 0.0 if decimals is None else 10.0**-decimals)
         tied = counts[counts > 1].sum() >= TIED * len(values)
         counted = kind != "real" if circle is None else decimals == 0
-        grid = all_values if circle is None else np.append(all_values, all_values[0] + period)
-        step = grid_of(grid, unit) if unit and not density and (counted or tied) else 0.0
-        few_cells = step and len(distinct) <= MOST_ATOMS
+        grid = None
+        if unit and not density and (counted or tied):
+            on_line = circle is None
+            grid = (
+                Grid.of(all_values, unit, rows)
+                if on_line
+                else Grid.of(np.append(all_values, all_values[0] + period), unit)
+            )
+        few_cells = grid and len(distinct) <= MOST_ATOMS
         frequent = counts >= FEWEST_OF_AN_ATOM if few_cells else are_atoms(counts)
         atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
-        marginal = Marginal.of(others if len(others) > FEWEST_PER_KNOT else values)
-        return cls(kind, decimals, step, float(all_values[0]), float(all_values[-1]), atoms, marginal, circle)
+        others = others if len(others) > FEWEST_PER_KNOT else values
+        cells = np.subtract(*grid.cells(others)[::-1]) if grid else 0.0
+        marginal = Marginal.of(others, cells)
+        return cls(kind, decimals, grid, float(all_values[0]), float(all_values[-1]), atoms, marginal, circle)
 
     @property
     def is_density(self) -> bool:
         """Whether every value has a density, and none a probability."""
-        return not self.step and not len(self.atoms)
+        return self.grid is None and not len(self.atoms)
 
     @property
     def num_codes(self) -> int:
@@ -193,17 +201,19 @@ class NumberEncoder:
     @property
     def places(self) -> Places:
         """Where its numbers may lie, and its atoms do."""
-        low, high = self.marginal.to_z(np.array([self.low - self.step / 2, self.high + self.step / 2]))[0].tolist()
-        return Places(low, high, tuple(self._cells(self.atoms)[0].tolist()))
+        ends = np.array([self.low, self.high])
+        if self.grid:
+            ends = np.array([self.grid.cells(ends)[0][0], self.grid.cells(ends)[1][1]])
+        return Places(*self.marginal.to_z(ends)[0].tolist(), tuple(self._cells(self.atoms)[0].tolist()))
 
     def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles and halves of the cells around values, in z; of a column with a density z and 0."""
-        if not self.step:
+        if not self.grid:
             return self.marginal.to_z(values)[0], np.zeros(len(values))
-        low, high = (self.marginal.to_z(values + side * self.step / 2)[0] for side in (-1, 1))
+        low, high = (self.marginal.to_z(end)[0] for end in self.grid.cells(values))
         # Numbers too large for halves of a step have a width by the slope at the value.
-        coarse = (np.abs(values) * LEAST_STEP > self.step) | (high <= low)
-        width = np.where(coarse, np.exp(self.marginal.to_z(values)[1]) * self.step, high - low)
+        coarse = (np.abs(values) * LEAST_STEP > self.grid.step) | (high <= low)
+        width = np.where(coarse, np.exp(self.marginal.to_z(values)[1]) * self.grid.step, high - low)
         return (low + high) / 2, width / 2
 
     def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
@@ -218,7 +228,7 @@ class NumberEncoder:
             place = np.searchsorted(self.atoms, values).clip(max=len(self.atoms) - 1)
             code = np.where(self.atoms[place] == values, place, code)
         code[missing] = -1
-        if self.step:
+        if self.grid:
             (z, half), log_slope = self._cells(values), np.zeros(len(values))
         else:
             z, log_slope = self.marginal.to_z(values)
@@ -240,8 +250,8 @@ class NumberEncoder:
 
     def as_recorded(self, values: np.ndarray) -> np.ndarray:
         """Return numbers, any shape, with the column's steps and decimals, and within its range."""
-        if self.step:
-            values = self.low + np.round((values - self.low) / self.step) * self.step
+        if self.grid:
+            values = self.grid.nearest(values, self.low)
         if self.decimals is not None:
             values = np.round(values, self.decimals)
         return np.clip(values, self.low, self.high)
@@ -261,7 +271,8 @@ class NumberEncoder:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
-            "kind": self.kind, "decimals": self.decimals, "step": self.step, "low": self.low, "high": self.high,
+            "kind": self.kind, "decimals": self.decimals, "low": self.low, "high": self.high,
+            "step": self.grid.step if self.grid else 0.0, "levels": self.grid.levels.tolist() if self.grid else [],
             "atoms": self.atoms.tolist(), "x": self.marginal.x.tolist(), "z": self.marginal.z.tolist(),
             "circle": None if self.circle is None else asdict(self.circle),
         }  # fmt: skip

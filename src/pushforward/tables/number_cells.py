@@ -75,12 +75,3 @@ def decimals_of(values: np.ndarray) -> int | None:
         if (np.abs(rounded - values) <= 1e-12 * np.abs(values)).all():
             return decimals
     return None
-
-
-def grid_of(values: np.ndarray, unit: float) -> float:
-    """Return the largest multiple of a unit by which all values differ; 0 if some differ by another."""
-    ticks = (values - values[0]) / unit
-    whole = np.round(ticks)
-    if np.abs(ticks - whole).max(initial=0.0) > 1e-3 or np.abs(whole).max(initial=0.0) > 2**52:
-        return 0.0
-    return float(np.gcd.reduce(whole.astype(np.int64))) * unit or unit

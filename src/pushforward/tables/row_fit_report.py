@@ -75,4 +75,4 @@ def marginal_of(column: "FittedColumn", data: "pl.Series", samples: "pl.Series")
     if one.kind not in NUMBERS and len(values[0]):
         low, high = from_numbers(one.kind, np.quantile(values[0], (0.005, 0.995))).to_list()
         labels = (str(low)[:10], str(high)[:10])
-    return Marginal(column.name, values[0], values[1], one.step, labels)
+    return Marginal(column.name, values[0], values[1], one.grid.step if one.grid else 0.0, labels)

@@ -1,5 +1,6 @@
 """The networks over a table's rows: how wide they are, what they are made from, how they are trained."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from pushforward.training import History, fit
 if TYPE_CHECKING:
     import polars as pl
 
-FEW_ROWS = 2_000
+FEW_ROWS, FEW_COLUMNS = 2_000, 8
 HURRIED_SECONDS, A_WHILE = 20, 90  # narrower networks take more steps, which is worth more until steps are many
 MANY_ROWS = 200_000
 LEARNING_RATE = 8e-3
@@ -72,12 +73,13 @@ def sizes(
     columns: dict[str, FittedColumn], num_context: int, num_rows: int, max_seconds: float | None
 ) -> dict[str, Any]:
     """Return the arguments of networks over these columns that are trained on so many rows in so many seconds."""
-    few, hurried = num_rows < FEW_ROWS, max_seconds is not None and max_seconds < HURRIED_SECONDS
+    few_rows, seconds = num_rows < FEW_ROWS, math.inf if max_seconds is None else max_seconds
+    narrow = few_rows or len(columns) <= FEW_COLUMNS or seconds < HURRIED_SECONDS
     encoders = [column.encoder for column in columns.values()]
     return {
         "num_codes": [one.num_codes for one in encoders], "numbers": [one.is_number for one in encoders],
-        "num_context": num_context, "dropout": 0.3 if few else 0.1,
-        "width": 128 if few or hurried else 256 if max_seconds is None or max_seconds > A_WHILE else 192,
+        "num_context": num_context, "dropout": 0.3 if few_rows else 0.1,
+        "width": 128 if narrow else 192 if seconds <= A_WHILE else 256,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from pushforward.rows.marginal import Marginal
 from pushforward.tables.circle import Circle
 from pushforward.tables.encoders import NUMBER_KINDS, CategoryEncoder, Encoder, NumberEncoder
+from pushforward.tables.grid import Grid
 from pushforward.tables.number_cells import MOST_DECIMALS
 
 
@@ -29,17 +30,17 @@ def _categories(stored: dict[str, Any]) -> CategoryEncoder:
 
 def _numbers(stored: dict[str, Any]) -> NumberEncoder:
     x, z, atoms = (np.array(stored[name], dtype=float) for name in ("x", "z", "atoms"))
-    low, high, step = (float(stored[name]) for name in ("low", "high", "step"))
+    low, high = (float(stored[name]) for name in ("low", "high"))
     kind, decimals = stored["kind"], stored["decimals"]
     if kind not in NUMBER_KINDS:
         raise ValueError(f"there is no kind {kind!r:.40} of numbers")
     if decimals is not None and (type(decimals) is not int or not 0 <= decimals <= MOST_DECIMALS):
         raise ValueError(f"decimals are a whole number up to {MOST_DECIMALS}, or null")
     steep = x.ndim == z.ndim == 1 and len(x) == len(z) >= 2 and (np.diff(x) > 0).all() and (np.diff(z) > 0).all()
-    finite = np.isfinite([low, high, step, *x, *z, *atoms]).all() and (np.diff(atoms) > 0).all()
-    if not (steep and finite and step >= 0 and low <= high):
+    finite = np.isfinite([low, high, *x, *z, *atoms]).all() and (np.diff(atoms) > 0).all()
+    if not (steep and finite and low <= high):
         raise ValueError("scale and atoms increase, and all numbers are finite")
     circle = None if stored.get("circle") is None else Circle.from_dict(stored["circle"])
     if (circle is None) == (kind == "periodic"):
         raise ValueError("periodic numbers, and no others, lie on a circle")
-    return NumberEncoder(kind, decimals, step, low, high, atoms, Marginal(x, z), circle)
+    return NumberEncoder(kind, decimals, Grid.from_dict(stored), low, high, atoms, Marginal(x, z), circle)
