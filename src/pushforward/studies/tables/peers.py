@@ -16,7 +16,7 @@ PYTHON = "PUSHFORWARD_TABLE_PEERS"  # names the environment's Python
 USUAL = Path(".venv-table-peers", "bin", "python")  # `make table-peers`
 SCRIPT = Path(__file__).with_name("peer_script.py")
 PEERS: dict[str, dict[str, Any]] = {"arfpy": {}, "GaussianCopula": {}, "CTGAN": {}}  # name -> settings; none: their own
-MOST_SECONDS = 1200  # of one peer on one table: twenty times what ours is given
+MOST_SECONDS = 300  # of one peer on one table: five times what ours is given
 THREADS = "2"
 
 
