@@ -20,6 +20,8 @@ _NAMES = {
     "Flow": "pushforward.flows",
     "VariationalDequantization": "pushforward.flows",
     "TableModel": "pushforward.tables.table_model",
+    "FlowDensity": "pushforward.estimator",
+    "FlowOutlierDetector": "pushforward.estimator",
     "fit": "pushforward.training",
     "History": "pushforward.training",
     "verify": "pushforward.verification",

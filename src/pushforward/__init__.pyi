@@ -12,6 +12,8 @@ from pushforward import transforms as transforms
 from pushforward import vae as vae
 from pushforward.errors import InputError as InputError
 from pushforward.errors import RunError as RunError
+from pushforward.estimator import FlowDensity as FlowDensity
+from pushforward.estimator import FlowOutlierDetector as FlowOutlierDetector
 from pushforward.flows import Flow as Flow
 from pushforward.flows import VariationalDequantization as VariationalDequantization
 from pushforward.flows import latent_path as latent_path

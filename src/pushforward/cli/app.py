@@ -114,6 +114,69 @@ def score(model: Path, data: str, /, *, out: Path | None = None, overwrite: Flag
 
 
 @app.command
+def anomalies(
+    model: Path,
+    data: str,
+    /,
+    *,
+    level: float = 0.01,
+    columns: Annotated[str, Parameter(show_default=False)] = "",
+    reference: Annotated[str | None, Parameter(show_default=False)] = None,
+    out: Path | None = None,
+    overwrite: Flag = False,
+) -> None:
+    """Append how unusual each row is, and which column is responsible.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        data: File with the columns of the model, in any order.
+        level: Of p-values up to which a row is an anomaly.
+        columns: Those whose cells may be to blame, all by default.
+        reference: File of rows to compare with; by default those held out.
+        out: File to write; by default anomalies.csv (or the suffix of DATA).
+        overwrite: Replace the file to write.
+    """
+    from pushforward.cli.question_commands import anomalies_command
+
+    anomalies_command(model, data, level=level, columns=columns, reference=reference, out=out, overwrite=overwrite)
+
+
+@app.command
+def impute(
+    model: Path, data: str, /, *, num: int = 1, seed: int = 0, out: Path | None = None, overwrite: Flag = False
+) -> None:
+    """Draw the missing cells of a table given the others.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        data: File with the columns of the model, in any order.
+        num: Draws of each row, which follow one another.
+        seed: Decides the draws.
+        out: File to write; by default imputed.csv (or the suffix of DATA).
+        overwrite: Replace the file to write.
+    """
+    from pushforward.cli.question_commands import impute_command
+
+    impute_command(model, data, num=num, out=out, seed=seed, overwrite=overwrite)
+
+
+@app.command
+def predict(model: Path, data: str, /, *, column: str, out: Path | None = None, overwrite: Flag = False) -> None:
+    """Append the law of one column given all others: quantiles, or probabilities.
+
+    Args:
+        model: File (.safetensors) or folder of a fit.
+        data: File with the columns of the model; the one asked may be missing.
+        column: The column.
+        out: File to write; by default predictions.csv (or the suffix of DATA).
+        overwrite: Replace the file to write.
+    """
+    from pushforward.cli.question_commands import predict_command
+
+    predict_command(model, data, column=column, out=out, overwrite=overwrite)
+
+
+@app.command
 def evaluate(model: Path, data: str, /) -> None:
     """Measure a fitted flow on rows that it has not seen.
 

@@ -15,6 +15,7 @@ from pushforward.tables.built_in_data import rows_to_score
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import cells_of
 from pushforward.tables.file_reader import WRITTEN
+from pushforward.tables.improbable import note_on_given
 from pushforward.tables.model_folder import model_in
 from pushforward.tables.table_model import TableModel
 from pushforward.tables.writers import write_rows
@@ -37,9 +38,10 @@ def sample_command(
     _refuse_existing(out, overwrite)
     path = model_in(path)
     model = TableModel.load(path)
-    samples = model.law.sample(
-        num, _read_given(given), complete=complete, temperature=temperature, seed=seed, called="--given"
-    )
+    known = _read_given(given)
+    samples = model.law.sample(num, known, complete=complete, temperature=temperature, seed=seed, called="--given")
+    if note := note_on_given(model.law, known, "--given"):
+        warn(note)
     modelled = model.schema.modelled
     write_rows(out, samples.select(*modelled, *model.schema.context), model.law.written)
     say(f"{out}: {len(samples):,} samples of {len(modelled)} column{'s' * (len(modelled) > 1)}")
@@ -55,12 +57,8 @@ def score_command(path: Path, data: str, *, out: Path | None, overwrite: bool) -
     """Write a table with its log_prob appended."""
     model = TableModel.load(path)
     table = model.law.table_of(rows_to_score(data)[0])
-    if out is None:
-        out = Path("scores" + next((suffix for suffix in WRITTEN if data.lower().endswith(suffix)), ".csv"))
-    if out.exists() and Path(data).exists() and out.samefile(data):
-        raise InputError(f"{out}: is the table itself (name another file with --out)")
-    _refuse_existing(out, overwrite)
-    _say_left_out(table, model.schema.columns)
+    out = beside(out, "scores", data, overwrite)
+    say_left_out(table, model.schema.columns)
     log_prob = model.log_prob(table)
     write_table(out, ["log_prob"], log_prob[:, None], like=table)
     outside = int(np.isneginf(log_prob).sum())
@@ -69,12 +67,26 @@ def score_command(path: Path, data: str, *, out: Path | None, overwrite: bool) -
     say(f"{out}: {len(log_prob):,} rows with log_prob in nats, mean {number(log_prob.mean())}")
 
 
+def beside(out: Path | None, called: str, data: str, overwrite: bool) -> Path:
+    """Return the file to write about a table, by default in the table's own format.
+
+    Raises:
+        InputError: If that is the table itself, or a file that nobody has said may go.
+    """
+    if out is None:
+        out = Path(called + next((suffix for suffix in WRITTEN if data.lower().endswith(suffix)), ".csv"))
+    if out.exists() and Path(data).exists() and out.samefile(data):
+        raise InputError(f"{out}: is the table itself (name another file with --out)")
+    _refuse_existing(out, overwrite)
+    return out
+
+
 def evaluate_command(path: Path, data: str) -> None:
     """Print how a model does on rows it has not seen."""
     model = TableModel.load(path)
     cells, truth = rows_to_score(data)
     table = model.law.table_of(cells)
-    _say_left_out(table, model.schema.columns)
+    say_left_out(table, model.schema.columns)
     evaluation = model.evaluate(table, truth=truth)
     show(["", f"{evaluation.nll.num_rows:,} rows", "±"], evaluation.figures())
     if evaluation.nll.num_outside:
@@ -97,7 +109,8 @@ def _read_given(text: str | None) -> Any:
     return {name.strip(): value.strip() for name, _, value in (item.rpartition("=") for item in cells_of(text))}
 
 
-def _say_left_out(table: Table | Cells, columns: Sequence[str]) -> None:
+def say_left_out(table: Table | Cells, columns: Sequence[str]) -> None:
+    """Say what was doubtful about a table that was read, and which of its columns a model does not know."""
     for note in table.notes:
         warn(f"{table.source}: {note}")
     there = table.frame.columns if isinstance(table, Cells) else table.all_columns

@@ -97,13 +97,34 @@ class Heads(nn.Module):
         of_code, of_last = self._codes_log_prob(params, code)
         if len(columns := self.number_columns):
             mixtures = params[:, self.all_logits :].unflatten(1, (len(columns), 3, self.components))
-            half = half[:, columns]
-            number = of_last[:, columns] + mixture_log_prob(mixtures, z[:, columns], half)
-            # A number that falls into the cell of an atom is that atom's value, too.
-            atom = of_code[:, columns]
-            atom = torch.where(half > 0, torch.logaddexp(atom, number), atom)
-            is_number = code[:, columns] == self.last_code[columns]
-            of_code = of_code.index_copy(1, columns, torch.where(is_number, number, atom))
+            of_cell = _of_numbers(
+                of_code[:, columns], of_last[:, columns], code[:, columns] == self.last_code[columns],
+                mixtures, z[:, columns], half[:, columns],
+            )  # fmt: skip
+            of_code = of_code.index_copy(1, columns, of_cell)
+        return torch.where(there, of_code, 0.0)
+
+    def column_log_prob(
+        self, column: int, logits: Tensor, mixture: Tensor, code: Tensor, z: Tensor, half: Tensor
+    ) -> Tensor:
+        """Return the log probability of the cells of one column, (n,), and 0 where there is none (code -1).
+
+        Args:
+            column: Its position.
+            logits: (n, codes), or (n, 0) where there is one.
+            mixture: (n, 3 K), or (n, 0) where the column holds no numbers.
+            code: (n,), integers.
+            z: (n,).
+            half: (n,).
+        """
+        there, code = code >= 0, code.clamp(min=0)
+        of_code = of_last = torch.zeros_like(z)
+        if logits.shape[1]:
+            log_each = bounded(logits).log_softmax(1)
+            of_code, of_last = log_each.gather(1, code[:, None])[:, 0], log_each[:, -1]
+        if self.numbers[column]:
+            is_number = code == self.num_codes[column] - 1
+            of_code = _of_numbers(of_code, of_last, is_number, mixture.unflatten(1, (3, -1)), z, half)
         return torch.where(there, of_code, 0.0)
 
     def _codes_log_prob(self, params: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,6 +175,16 @@ class Heads(nn.Module):
             return code, z
         atoms = z.new_tensor(places.atoms)
         return code, torch.where(code < len(atoms), atoms[code.clamp(max=len(atoms) - 1)], z)
+
+
+def _of_numbers(
+    of_code: Tensor, of_last: Tensor, is_number: Tensor, mixtures: Tensor, z: Tensor, half: Tensor
+) -> Tensor:
+    """Return the log probability of cells of columns with numbers, (...), out of that of their and of the last code."""
+    number = of_last + mixture_log_prob(mixtures, z, half)
+    # A number that falls into the cell of an atom is that atom's value, too.
+    atom = torch.where(half > 0, torch.logaddexp(of_code, number), of_code)
+    return torch.where(is_number, number, atom)
 
 
 def bounded(logits: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Marginal:
     z: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, cells: np.ndarray | float = 0.0) -> "Marginal":
+    def of(cls, values: np.ndarray, cells: np.ndarray | None = None) -> "Marginal":
         """Return the scale of values, (n,), finite, at least two of them distinct.
 
         It has as few knots as half of the values say of the other half: more only where they give that a density that
@@ -36,7 +36,7 @@ class Marginal:
 
         Args:
             values: (n,), in any order.
-            cells: Width of the cell around each that it stands for, (n,) or one for all; 0 where there is none.
+            cells: (n,), width of the cell around each that it stands for; None where they stand for themselves.
         """
         candidates = [num for num in NUMBERS_OF_KNOTS if num * FEWEST_PER_KNOT <= len(values)]
         if len(candidates) < 2:
@@ -44,7 +44,9 @@ class Marginal:
         rng = np.random.default_rng(0)
         chosen = rng.permutation(len(values))[:MOST_JUDGES]
         learned, judged = chosen[::2], chosen[1::2]
-        x = values[judged] + rng.uniform(-0.5, 0.5, len(judged)) * np.broadcast_to(cells, values.shape)[judged]
+        x = values[judged]
+        if cells is not None:
+            x = x + rng.uniform(-0.5, 0.5, len(x)) * cells[judged]
         best, best_log_prob = candidates[0], None
         for num in candidates:
             z, log_slope = cls.with_knots(values[learned], num).to_z(x)

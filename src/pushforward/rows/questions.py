@@ -56,6 +56,24 @@ class RowQuestions(Specified, nn.Module):
             seen[:, column] = 1.0
         return total
 
+    def columns_log_prob(self, rows: Tensor, columns: Sequence[int] | None = None) -> Tensor:
+        """Return log p(cell | all other cells that are there), (n, columns), in nats: 0 where no cell is.
+
+        Args:
+            rows: (n, 3 D).
+            columns: Positions of those asked; by default all but the context.
+        """
+        asked = range(self.num_context, len(self.num_codes)) if columns is None else columns
+        return in_chunks(lambda part: self._each_given_the_others(part, asked), rows)
+
+    def _each_given_the_others(self, rows: Tensor, columns: Sequence[int]) -> Tensor:
+        code, z, half = split(rows)
+        found = [
+            self.network.heads.column_log_prob(d, *self.law_of(d, code, z), code[:, d], z[:, d], half[:, d])
+            for d in columns
+        ]
+        return torch.stack(found, 1) if found else z[:, :0]
+
     def law_of(self, column: int, code: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the law of a column given all other cells that are there: logits (n, codes) and mixture (n, 3 K).
 
@@ -66,8 +84,7 @@ class RowQuestions(Specified, nn.Module):
         """
         seen = torch.ones_like(z)
         seen[:, column] = 0.0
-        params = self.network(code, z, seen)
-        logits, mixture = (params[:, place] for place in self.network.heads.params_of(column))
+        logits, mixture = self.network.of_column(column, code, z, seen)
         return bounded(logits), mixture
 
     @torch.no_grad()

@@ -20,6 +20,7 @@ from pushforward.tables.row_encoder import RowEncoder, Rows
 from pushforward.tables.rows_of_model import values_of
 from pushforward.tables.schema import Column, Schema
 from pushforward.tables.text_kinds import written
+from pushforward.tables.usual import Usual
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,12 +40,19 @@ class Answers:
         columns: The columns by name, those of the context first.
         schema: Names of the columns in the table's order, and which are context.
         missing: Words that stand for missing cells besides the usual ones.
+        usual: What rows are like that no one trained on; None where that was not measured.
     """
 
     def __init__(
-        self, questions: RowQuestions, columns: Mapping[str, FittedColumn], schema: Schema, missing: Sequence[str] = ()
+        self,
+        questions: RowQuestions,
+        columns: Mapping[str, FittedColumn],
+        schema: Schema,
+        missing: Sequence[str] = (),
+        usual: Usual | None = None,
     ) -> None:
         self.questions, self.fitted, self.schema, self.missing = questions, dict(columns), schema, tuple(missing)
+        self.usual = usual
         self.encoder = RowEncoder({name: column.encoder for name, column in self.fitted.items()})
 
     @classmethod
@@ -60,7 +68,11 @@ class Answers:
             raise InputError("it does not say what its columns hold (write the file again)")
         fitted = columns_from(cells)
         names = [*schema.context, *schema.modelled]
-        answers = cls(questions, {name: fitted[name] for name in names}, schema, [str(word) for word in missing])
+        try:
+            usual = Usual.from_list(stored["usual"], len(schema.modelled)) if stored.get("usual") else None
+        except (ValueError, TypeError) as error:
+            raise InputError(f"what it says of held-out rows is damaged: {error} (write the file again)") from error
+        answers = cls(questions, {name: fitted[name] for name in names}, schema, [str(word) for word in missing], usual)
         answers.check_fits(questions)
         return answers
 
@@ -79,7 +91,8 @@ class Answers:
 
     def to_store(self) -> dict[str, Any]:
         """Return what a model file keeps of the columns."""
-        return {**self.schema.to_dict(), "cells": {name: one.to_dict() for name, one in self.fitted.items()}}
+        cells = {name: one.to_dict() for name, one in self.fitted.items()}
+        return {**self.schema.to_dict(), "cells": cells, **({"usual": self.usual.to_list()} if self.usual else {})}
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
@@ -96,6 +109,20 @@ class Answers:
         self.check_context(frame)
         rows = self.encode(frame, known)
         return self.in_units(self.questions.log_prob(rows.cells, known), rows, known)
+
+    @on_the_cpu()
+    @torch.no_grad()
+    def columns_log_prob(self, rows: Rows, names: Sequence[str] | None = None) -> np.ndarray:
+        """Return log p(cell | all other cells) in nats and units of the table, (rows, columns), NaN where none is.
+
+        Args:
+            rows: Encoded.
+            names: Modelled columns that are asked; by default all of them.
+        """
+        asked = [self.position(name) for name in (self.schema.modelled if names is None else names)]
+        found = self.questions.columns_log_prob(rows.cells, asked).double().numpy() + rows.log_slope[:, asked]
+        there = (rows.cells.unflatten(1, (3, -1))[:, 0, asked].numpy() >= 0) | rows.unknown[:, asked]
+        return np.where(there, found, np.nan)
 
     def in_units(self, log_prob: torch.Tensor, rows: Rows, known: Sequence[int]) -> np.ndarray:
         """Return log probabilities of places, (rows,), as those of the table's cells but for the known columns'."""
@@ -124,18 +151,22 @@ class Answers:
         """See `TableModel.impute`."""
         return self.fill(self.read(data), num, seed=seed)
 
-    @on_the_cpu()
-    @torch.no_grad()
     def predict(self, data: Any, column: str) -> "pl.DataFrame":
         """See `TableModel.predict`."""
-        place, encoder = self.position(column), self.fitted[column].encoder
+        self.position(column)
         if column in self.schema.context:
             raise InputError(f'"{column}" is context: the model has no law of it (predict a modelled column)')
         frame = self.read(data, [name for name in self.fitted if name != column])
         self.check_context(frame)
-        rows = self.encode(frame)
+        return self.law_of(column, self.encode(frame))
+
+    @on_the_cpu()
+    @torch.no_grad()
+    def law_of(self, column: str, rows: Rows) -> "pl.DataFrame":
+        """Return what `predict` does, of encoded rows."""
+        encoder = self.fitted[column].encoder
         code, z, _ = split(rows.cells)
-        logits, mixture = self.questions.law_of(place, code, z)
+        logits, mixture = self.questions.law_of(self.position(column), code, z)
         share = logits.double().softmax(1).numpy() if logits.shape[1] else np.ones((len(rows), 1))
         if isinstance(encoder, NumberEncoder):
             return law_of_numbers(encoder, share, mixture.unflatten(1, (3, -1)))
@@ -203,6 +234,8 @@ class Answers:
             known: Positions of the columns that are known; None for all.
         """
         rows = self.encoder.encode(frame)
+        if (dtype := self.questions.network.last.weight.dtype) != rows.cells.dtype:
+            rows = Rows(rows.cells.to(dtype), rows.log_slope, rows.unknown)
         for d, (name, one) in enumerate(self.encoder.encoders.items()):
             if isinstance(one, CategoryEncoder) and (known is None or d in known) and rows.unknown[:, d].any():
                 value, some = frame[name][int(rows.unknown[:, d].argmax())], ", ".join(one.values[:10])

@@ -1,17 +1,20 @@
 """What is asked of a fitted table: how probable rows are, rows like its own, missing cells, the law of a column."""
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pushforward.errors import require_flag
+from pushforward.tables.anomalies import find_anomalies, usual_among
 from pushforward.tables.answers import answers_or_refused
 from pushforward.tables.columns import names_in
 from pushforward.tables.data_frames import of_kind
+from pushforward.tables.improbable import note_on_given
 
 if TYPE_CHECKING:
-    from pushforward.tables.laws import Law
+    from pushforward.tables.laws import Fitted, Law
     from pushforward.tables.schema import Schema
 
 
@@ -21,6 +24,7 @@ class Asked:
     law: "Law"
     schema: "Schema"
     kind: Any
+    fitted: "Fitted | None"
 
     def log_prob(self, data: Any, *, given: str | Sequence[str] | None = None) -> np.ndarray:
         """Return the log probability of each row in nats: of the modelled columns given the context.
@@ -68,16 +72,18 @@ class Asked:
 
         Returns:
             A frame of the model's `kind` with all its columns, in the table's order; the draws of each row that is
-            given follow one another.
+            given follow one another. Cells that the table hardly ever had together bring a warning.
 
         Raises:
             InputError: If context is missing, or a value is not of its column's kind.
             ValueError: If `n` or `temperature` is out of range.
         """
-        return of_kind(
-            self.kind,
-            self.law.sample(n, given, complete=require_flag("complete", complete), temperature=temperature, seed=seed),
+        rows = self.law.sample(
+            n, given, complete=require_flag("complete", complete), temperature=temperature, seed=seed
         )
+        if note := note_on_given(self.law, given, "given"):
+            warnings.warn(note, stacklevel=2)
+        return of_kind(self.kind, rows)
 
     def impute(self, data: Any, *, num: int = 1, seed: int | None = None) -> Any:
         """Draw the missing cells of rows given the others; cells that are there stay as they are.
@@ -106,3 +112,44 @@ class Asked:
             never had together.
         """
         return of_kind(self.kind, answers_or_refused(self.law.answers).predict(data, column))
+
+    def anomalies(
+        self,
+        data: Any,
+        *,
+        level: float = 0.01,
+        columns: str | Sequence[str] | None = None,
+        reference: Any = None,
+    ) -> Any:
+        """Say of each row how unusual it is, beside rows that no one trained on, and what is unusual about it.
+
+        A cell is as rare as its surprise, -log p(cell | all others), is among the surprises of its column; a row as its
+        rarest cell, or as all of them together, whichever is rarer. Its p-value is the share of rows that no one
+        trained on which are as rare, itself among them (a conformal p-value): of rows like the table's a share `level`
+        is at or below any level, whatever the model is worth (arXiv:2104.08279).
+
+        Args:
+            data: Rows as in `log_prob`.
+            level: Of p-values up to which a row is called an anomaly.
+            columns: Names of those whose cells may be to blame, such as the one in which errors are sought; all by
+                default.
+            reference: Rows to compare with that no one trained on; by default those that `fit` held out, at most 2,000,
+                whose scores the model file keeps.
+
+        Returns:
+            A frame of the model's `kind` (polars for arrays): log_prob; score, the row's rarity in nats; p_value;
+            anomaly; column, the one with the rarest cell; why, of anomalies, in words: what is usual there given all
+            other cells (of numbers the middle 90 %), and which of these, each alone, say so.
+
+        Raises:
+            InputError: If the model is a flow alone, or knows no rows to compare with.
+        """
+        self.learn_usual()
+        found = find_anomalies(self.law, data, level=level, columns=columns, reference=reference)
+        return found if self.kind in ("array", "tensor") else of_kind(self.kind, found)
+
+    def learn_usual(self) -> None:
+        """Score the rows that `fit` held out, if that was not done: `anomalies` compares with them, files keep them."""
+        answers = self.law.answers
+        if answers is not None and answers.usual is None and self.fitted is not None:
+            answers.usual = usual_among(self.law, self.fitted.test_frame)

@@ -184,8 +184,8 @@ class NumberEncoder:
         atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
         others = others if len(others) > FEWEST_PER_KNOT else values
-        cells = np.subtract(*grid.cells(others)[::-1]) if grid else 0.0
-        marginal = Marginal.of(others, cells)
+        low, high = grid.cells(others) if grid else (others, others)
+        marginal = Marginal.of(others, high - low)
         return cls(kind, decimals, grid, float(all_values[0]), float(all_values[-1]), atoms, marginal, circle)
 
     @property
@@ -203,8 +203,10 @@ class NumberEncoder:
         """Where its numbers may lie, and its atoms do."""
         ends = np.array([self.low, self.high])
         if self.grid:
-            ends = np.array([self.grid.cells(ends)[0][0], self.grid.cells(ends)[1][1]])
-        return Places(*self.marginal.to_z(ends)[0].tolist(), tuple(self._cells(self.atoms)[0].tolist()))
+            below, above = self.grid.cells(ends)
+            ends = np.array([below[0], above[1]])
+        low, high = self.marginal.to_z(ends)[0].tolist()
+        return Places(low, high, tuple(self._cells(self.atoms)[0].tolist()))
 
     def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles and halves of the cells around values, in z; of a column with a density z and 0."""

@@ -14,6 +14,7 @@ from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.model_folder import remove_model
 
 MAX_SECONDS = 60.0
+NOT_HELD_OUT = "no rows are held out (test=0)"
 
 
 @dataclass
@@ -61,9 +62,7 @@ class FitOptions:
         """
         warnings = [*table.notes, *said_of_left_out(table.left_out), *doubts]
         if not held_out:
-            few = (
-                f"only {table.num_rows} rows: none could be held out" if self.test else "no rows are held out (test=0)"
-            )
+            few = f"only {table.num_rows} rows: none could be held out" if self.test else NOT_HELD_OUT
             warnings.append(f"{few}, so the figures are those of the training rows and flatter the {called}")
         for warning in warnings:
             self.notify(warning)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
 
 from pushforward.metrics import Score
 from pushforward.report.wording import number, verdict
@@ -15,6 +17,9 @@ from pushforward.tables.quality import ShowsFigures
 from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Some, Split
 from pushforward.training import History
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Measured = TypeVar("Measured", bound=ShowsFigures)
 
@@ -29,6 +34,7 @@ class Fit(ABC, Generic[Some, Measured]):
         recipe: The recipe asked for.
         seed: Seed of split, initial weights and training.
         split: Training, validation and test rows.
+        test_positions: Of the test rows in the table, from 0; of the training rows where none are held out.
         history: How the training of whole rows went.
         questions: How that of questions about some columns went; None where there was none.
         warnings: What is doubtful, in plain words.
@@ -40,6 +46,7 @@ class Fit(ABC, Generic[Some, Measured]):
     recipe: str
     seed: int
     split: Split[Some]
+    test_positions: np.ndarray
     history: History
     questions: History | None
     warnings: list[str]
@@ -55,6 +62,13 @@ class Fit(ABC, Generic[Some, Measured]):
     def plan(self) -> dict[str, Any]:
         """What training was to do, as a model file keeps it."""
         return {"num_steps": self.history.num_steps, "changes": [list(change) for change in self.history.plan]}
+
+    @cached_property
+    def test_frame(self) -> "pl.DataFrame":
+        """The test rows as values."""
+        import polars as pl
+
+        return pl.DataFrame([one.values[self.test_positions].alias(one.name) for one in self.table.columns])
 
     @property
     def training_seconds(self) -> float:

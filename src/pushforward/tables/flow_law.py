@@ -88,13 +88,17 @@ class FlowLaw:
             return (answers := answers_or_refused(self.answers)).log_prob(answers.read(data), given)
         if self.answers is None:
             return self._of_flow(Part.of(*as_table(data, columns=self.schema.columns).split(self.schema.context)))
-        frame = self.answers.read(data)
+        return self.log_prob_of(self.answers.read(data))
+
+    def log_prob_of(self, frame: "pl.DataFrame") -> np.ndarray:
+        """Return the log probability of rows as `Answers.read` gives them, (rows,)."""
+        answers = answers_or_refused(self.answers)
         self._check_context(frame)
         gaps = np.logical_or.reduce([frame[name].is_null().to_numpy() for name in self.schema.columns])
         found = np.empty(len(gaps))
         found[~gaps] = self._of_flow(self._part(frame.filter(~gaps)))
         if gaps.any():
-            found[gaps] = self.answers.log_prob(frame.filter(gaps))
+            found[gaps] = answers.log_prob(frame.filter(gaps))
         return found
 
     def sample(

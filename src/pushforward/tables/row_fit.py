@@ -1,7 +1,6 @@
 """From a table of mixed columns to a trained law of its rows; and what its held-out rows say."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,9 +20,6 @@ from pushforward.tables.row_quality import RowEvaluation
 from pushforward.tables.splitting import Split, split_positions
 from pushforward.training import History
 
-if TYPE_CHECKING:
-    import polars as pl
-
 SHARE_OF_JOINT = 0.6  # of the time
 
 
@@ -34,12 +30,10 @@ class RowFit(Fit[Rows, RowEvaluation]):
     Attributes:
         law: The law.
         questions: How the training of the questions went.
-        test_frame: The test rows as values.
     """
 
     law: RowLaw
     questions: History
-    test_frame: "pl.DataFrame"
     called = "this model"
 
     def _evaluate(self) -> RowEvaluation:
@@ -64,8 +58,7 @@ def fit_rows(table: ForFitting, options: FitOptions) -> RowFit:
     positions = split_positions(table.num_rows, seed=options.seed, test=options.test)
     answers = new_answers(table, positions[0], options)
     law = RowLaw(_new_joint(answers.fitted, len(table.context), len(positions[0]), options), answers)
-    frame = values_of_table(table)
-    split = Split.of(positions, answers.encoder.encode(frame).select)
+    split = Split.of(positions, answers.encoder.encode(values_of_table(table)).select)
     warnings = options.begin(table, held_out=split.held_out, called="model")
     seconds: dict[str, float] = {}
     with timed(seconds, "training"):
@@ -74,8 +67,8 @@ def fit_rows(table: ForFitting, options: FitOptions) -> RowFit:
         questions = train_questions(answers, split, options, share=1 - min(spent, SHARE_OF_JOINT))
     return RowFit(
         table=table, schema=law.schema, recipe="auto", seed=options.seed, split=split, history=history,
+        test_positions=positions[2] if split.held_out else positions[0],
         questions=questions, warnings=warnings, seconds=seconds, law=law,
-        test_frame=frame[positions[2] if split.held_out else positions[0]],
     )  # fmt: skip
 
 

@@ -78,7 +78,11 @@ class RowLaw:
     def log_prob(self, data: Any, given: Sequence[str] = ()) -> np.ndarray:
         """See `TableModel.log_prob`; `given` are modelled columns."""
         frame = self.answers.read(data)
-        return self.answers.log_prob(frame, given) if given else self.joint_log_prob(self._scored(frame))
+        return self.answers.log_prob(frame, given) if given else self.log_prob_of(frame)
+
+    def log_prob_of(self, frame: "pl.DataFrame") -> np.ndarray:
+        """Return the log probability of rows as `Answers.read` gives them, (rows,)."""
+        return self.joint_log_prob(self._scored(frame))
 
     def _scored(self, frame: "pl.DataFrame") -> Rows:
         """Return rows encoded, of which the context is known."""

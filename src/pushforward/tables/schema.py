@@ -74,7 +74,7 @@ class Schema:
         Raises:
             InputError: If `stored` is anything else.
         """
-        if not isinstance(stored, dict) or set(stored) - {"cells"} != {"columns", "context"}:
+        if not isinstance(stored, dict) or set(stored) - {"cells", "usual"} != {"columns", "context"}:
             raise InputError(f"a column schema holds `columns` and `context`; got {stored!r:.80}")
         for names in (stored["columns"], stored["context"]):
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or repeated(names):

@@ -233,6 +233,7 @@ class TableModel(InWords, Asked):
             InputError: If the folder cannot be written to.
             RunError: If writing fails.
         """
+        self.learn_usual()
         model_file.save(
             self.law.module,
             path,

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 
 def write_table(
-    path: str | os.PathLike[str], columns: Sequence[str], values: np.ndarray, *, like: Table | Cells | None = None
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    values: "np.ndarray | pl.DataFrame",
+    *,
+    like: Table | Cells | None = None,
 ) -> None:
     """Write columns to a file, whole or not at all: a file that was there before stays until the new one is complete.
 
     Args:
         path: The file; its suffix tells the format.
         columns: The columns' names, one a column of `values`. An NPY file holds no names.
-        values: (rows, columns).
+        values: (rows, columns): numbers, or a polars frame of any cells.
         like: A table whose source is written again as it was read, `values` appended as further columns.
 
     Raises:
@@ -82,12 +86,20 @@ def write_rows(
 
 
 def _assemble(
-    columns: Sequence[str], values: np.ndarray, like: Table | Cells | None, *, as_text: bool, source: str
+    columns: Sequence[str],
+    values: "np.ndarray | pl.DataFrame",
+    like: Table | Cells | None,
+    *,
+    as_text: bool,
+    source: str,
 ) -> "pl.DataFrame":
     """Return what is to be written as one polars frame."""
     import polars as pl
 
-    new = pl.from_numpy(np.asarray(values).reshape(len(values), len(columns)), schema=list(columns))
+    if isinstance(values, pl.DataFrame):
+        new = values.rename(dict(zip(values.columns, columns, strict=True)))
+    else:
+        new = pl.from_numpy(np.asarray(values).reshape(len(values), len(columns)), schema=list(columns))
     if like is None:
         check_names(columns, source=source)
         return new

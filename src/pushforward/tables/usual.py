@@ -1,0 +1,132 @@
+"""What rows that no one trained on are like: how rare a cell is in its column, and a row among them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MOST_ROWS = 2_000  # a p-value of one in a thousand is told by so many
+MOST_CELLS = 40_000  # that a model file keeps
+DIGITS, MOST_SURPRISE = 3, 1e6  # of these
+TAIL, FEWEST_IN_TAIL = 0.05, 10  # of the values
+LEAST_SCALE = 1.0  # nats: of outcomes less probable by t nats than usual no law has a greater share than about exp(-t)
+
+
+class Rarity:
+    """How rare values are: -log of the share of known values that are as large, in nats.
+
+    Beyond the last twentieth of them it goes on as if their tail were exponential, with the mean that it has, but 1 at
+    least.
+
+    Args:
+        known: (n,); NaN is no value, and where there is none nothing is rare.
+    """
+
+    def __init__(self, known: np.ndarray) -> None:
+        self._known = np.sort(known[~np.isnan(known)])
+        num = min(max(int(TAIL * len(self._known)), FEWEST_IN_TAIL), len(self._known) - 1)
+        self._start = self._known[-num - 1] if num > 0 else np.inf
+        self._scale = max(float((self._known[-num:] - self._start).mean()), LEAST_SCALE) if num > 0 else 1.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return the rarity of values, any shape; 0 of NaN."""
+        share = share_above(self._known, np.minimum(values, self._start))
+        return np.where(np.isnan(values), 0.0, np.maximum(values - self._start, 0) / self._scale - np.log(share))
+
+
+class Judged(NamedTuple):
+    """What is unusual about rows.
+
+    Attributes:
+        cells: (n, columns), how rare each cell is, in nats; 0 where there is none.
+        score: (n,), how rare each row is.
+        p_value: (n,), the share of rows that no one trained on which are as rare.
+    """
+
+    cells: np.ndarray
+    score: np.ndarray
+    p_value: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """The surprises of rows that no one trained on, among which those of other rows are rare or not.
+
+    Attributes:
+        surprises: (n, columns), -log p(cell | all other cells) in nats; NaN where no cell is.
+    """
+
+    surprises: np.ndarray
+
+    @classmethod
+    def of(cls, columns_log_prob: np.ndarray) -> "Usual":
+        """Return what rows are like of log p(cell | the others), (n, columns), at least one."""
+        return cls(_surprises(columns_log_prob))
+
+    @classmethod
+    def from_list(cls, stored: Any, num_columns: int) -> "Usual":
+        """Return what `to_list` stored; ValueError or TypeError for anything else."""
+        surprises = np.array(stored, dtype=float)
+        if surprises.ndim != 2 or surprises.shape[1] != num_columns or np.isinf(surprises).any():
+            raise ValueError("held-out rows have a number in every column")
+        return cls(surprises)
+
+    def to_list(self) -> list[list[float | None]]:
+        """Return plain values for JSON."""
+        return [[None if np.isnan(value) else value for value in row] for row in self.surprises.tolist()]
+
+    def judge(self, columns_log_prob: np.ndarray, columns: Sequence[int]) -> Judged:
+        """Judge rows by some of their cells.
+
+        A cell is as rare as its surprise is among those of its column; a row as its rarest cell, or as the sum over its
+        cells (Fisher's way to combine), whichever fewer rows surpass. The p-value is conformal, (1 + k) / (1 + n) where
+        k of the n known rows have the row's score or a higher one.
+
+        Args:
+            columns_log_prob: (rows, columns), log p(cell | the others); NaN where no cell is.
+            columns: Positions of those that count.
+        """
+        cells = self._rare(_surprises(columns_log_prob))
+        score, known = self._scores(columns)
+        found = score(cells[:, columns])
+        return Judged(cells, found, share_above(known, found))
+
+    def threshold(self, level: float) -> float:
+        """Return the score above which p-values are at most a level, or where these rows are too few, the least."""
+        known = self._scores(range(self.surprises.shape[1]))[1]
+        num = max(math.floor(level * (1 + len(known))) - 1, 0)
+        return float(known[-num - 1])
+
+    def _scores(self, columns: Sequence[int]) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+        """Return the score of rows by their cells, (n, columns) -> (n,), and those of the known rows, increasing."""
+        cells = self._known_cells[:, columns]
+        rarest, together = Rarity(cells.max(1)), Rarity(cells.sum(1))
+
+        def score(cells: np.ndarray) -> np.ndarray:
+            return np.maximum(rarest(cells.max(1)), together(cells.sum(1)))
+
+        return score, np.sort(score(cells))
+
+    @cached_property
+    def _columns(self) -> list[Rarity]:
+        return [Rarity(known) for known in self.surprises.T]
+
+    @cached_property
+    def _known_cells(self) -> np.ndarray:
+        return self._rare(self.surprises)
+
+    def _rare(self, surprises: np.ndarray) -> np.ndarray:
+        return np.stack([one(each) for one, each in zip(self._columns, surprises.T, strict=True)], 1)
+
+
+def _surprises(columns_log_prob: np.ndarray) -> np.ndarray:
+    """Return surprises as they are kept: what is equal stays equal."""
+    return np.round(np.minimum(-columns_log_prob, MOST_SURPRISE), DIGITS)
+
+
+def share_above(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the share of known values, (n,), increasing, that are at least as large, and one more of them."""
+    return (1 + len(known) - np.searchsorted(known, values)) / (1 + len(known))
