@@ -143,7 +143,15 @@ def anomalies(
 
 @app.command
 def impute(
-    model: Path, data: str, /, *, num: int = 1, seed: int = 0, out: Path | None = None, overwrite: Flag = False
+    model: Path,
+    data: str,
+    /,
+    *,
+    num: int = 1,
+    mean: Flag = False,
+    seed: int = 0,
+    out: Path | None = None,
+    overwrite: Flag = False,
 ) -> None:
     """Draw the missing cells of a table given the others.
 
@@ -151,13 +159,14 @@ def impute(
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model, in any order.
         num: Draws of each row, which follow one another.
+        mean: Fill in means and most probable values instead, with quantiles.
         seed: Decides the draws.
         out: File to write; by default imputed.csv (or the suffix of DATA).
         overwrite: Replace the file to write.
     """
     from pushforward.cli.question_commands import impute_command
 
-    impute_command(model, data, num=num, out=out, seed=seed, overwrite=overwrite)
+    impute_command(model, data, num=num, mean=mean, out=out, seed=seed, overwrite=overwrite)
 
 
 @app.command

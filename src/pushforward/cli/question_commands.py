@@ -1,5 +1,6 @@
 """The commands that ask a fitted model about single rows: anomalies, impute, predict."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from pushforward.tables.answers import Answers, answers_or_refused, repeated_row
 from pushforward.tables.built_in_data import rows_to_score
 from pushforward.tables.cells import Cells
 from pushforward.tables.from_anything import read_cells
+from pushforward.tables.imputation import filled_with_means
 from pushforward.tables.table_model import TableModel
-from pushforward.tables.writers import write_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,17 +41,23 @@ def anomalies_command(
         say(f"  and {num - MOST_SHOWN:,} more")
 
 
-def impute_command(path: Path, data: str, *, num: int, out: Path | None, seed: int, overwrite: bool) -> None:
-    """Write a table with its missing cells drawn given the others; whatever else it holds stays as it is."""
+def impute_command(
+    path: Path, data: str, *, num: int, mean: bool, out: Path | None, seed: int, overwrite: bool
+) -> None:
+    """Write a table with its missing cells filled in given the others; whatever else it holds stays as it is."""
     if num < 1:
         raise InputError(f"--num must be at least 1; got {num}")
+    if mean and num > 1:
+        raise InputError("--mean fills each cell in one way (leave --num out)")
     out = beside(out, "imputed", data, overwrite)
     _, table, answers = _opened(path, data)
     values = answers.read(table)
-    filled = answers.written(answers.fill(values, num, seed=seed))
+    filled = filled_with_means(answers, values) if mean else answers.fill(values, num, seed=seed)
+    ends = filled.select(name for name in filled.columns if name not in values.columns)
+    filled = answers.written(filled.select(values.columns))
     result, gaps = _filled_in(repeated_rows(table.frame, num), repeated_rows(values, num), filled)
-    write_rows(out, result, lambda frame: frame)
-    say(f"{out}: {result.height:,} rows, {gaps:,} missing cells drawn" + (f", {num} draws of each row" * (num > 1)))
+    write_table(out, ends.columns, ends, like=replace(table, frame=result))
+    say(f"{out}: {result.height:,} rows, {gaps:,} missing cells filled in" + (f", {num} draws of each row" * (num > 1)))
 
 
 def _filled_in(table: "pl.DataFrame", values: "pl.DataFrame", filled: "pl.DataFrame") -> "tuple[pl.DataFrame, int]":

@@ -13,7 +13,7 @@ from pushforward import __version__
 from pushforward.metrics import Score
 from pushforward.numerics.threads import threads
 from pushforward.report import plots
-from pushforward.report.plots.marginals import Marginal, marginals
+from pushforward.report.findings import Findings
 from pushforward.report.rendering import page
 from pushforward.report.wording import seconds
 from pushforward.storage.atomic_files import replacing
@@ -50,10 +50,10 @@ class RowReport:
         histories: How the trainings went, by name.
         warnings: What is doubtful, in plain words.
         held_out: Whether the rows that the figures are about were held out; else they are training rows.
-        marginals: Each column's data and samples.
         scores: NLL of these rows under the model, first, and simple laws, by name.
         verdict: How the model does beside the best of them, in one sentence.
         seconds: Time of each part of the job, by name.
+        findings: What was found about samples and single rows.
     """
 
     source: str
@@ -66,10 +66,10 @@ class RowReport:
     histories: Mapping[str, "History"]
     warnings: Sequence[str]
     held_out: bool
-    marginals: Sequence[Marginal]
     scores: Mapping[str, Score]
     verdict: str
     seconds: Mapping[str, float]
+    findings: Findings
 
 
 @threads(1)
@@ -84,8 +84,8 @@ def write(report: RowReport, path: str | os.PathLike[str]) -> None:
         "rows.html",
         report=report,
         facts=facts(report),
-        comparison=marginals(report.marginals),
-        differences={column.name: column.difference for column in report.marginals},
+        found=report.findings,
+        pictures=report.findings.pictures(),
         curves={name: plots.history(history) for name, history in report.histories.items()},
     )
     with replacing(Path(path)) as file:

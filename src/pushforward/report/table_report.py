@@ -17,6 +17,8 @@ from pushforward.flows.in_words import num_parameters
 from pushforward.metrics import LatentNormality, Score
 from pushforward.numerics.threads import threads
 from pushforward.report import plots
+from pushforward.report.findings import Findings
+from pushforward.report.plots.marginals import marginals
 from pushforward.report.rendering import page
 from pushforward.report.wording import seconds
 from pushforward.storage.atomic_files import replacing
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pushforward.training import History
+
+
+MOST_IN_PAIRS = 6  # columns that are all drawn against one another
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class TableReport:
         entropy: Of the true density, where it is known.
         excess: Over the true density, where it is known.
         seconds: Time of each part of the job, by name.
+        findings: What was found about samples and single rows.
     """
 
     source: str
@@ -79,6 +85,7 @@ class TableReport:
     entropy: float | None
     excess: Score | None
     seconds: Mapping[str, float]
+    findings: Findings
 
 
 @threads(1)
@@ -104,6 +111,8 @@ def render(report: TableReport) -> str:
         facts=facts(report),
         curves=plots.history(report.history, loss=loss),
         comparison=_comparison(report),
+        found=report.findings,
+        pictures=report.findings.pictures(),
         quantiles=None if report.latent is None else plots.latent_quantiles(report.latent),
     )
 
@@ -147,6 +156,8 @@ def _layers(transform: Transform) -> Iterator[str]:
 def _comparison(report: TableReport) -> "Figure":
     if len(report.columns) == 2:
         return plots.plane(report.x, report.samples, report.columns, None if report.context else report.flow)
+    if len(report.columns) > MOST_IN_PAIRS:
+        return marginals(report.findings.columns)
     return plots.pairs(report.x, report.samples, report.columns)
 
 

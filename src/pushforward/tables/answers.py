@@ -147,10 +147,6 @@ class Answers:
         drawn = self.questions.fill(cells, self.encoder.places, temperature=temperature, generator=generator_of(seed))
         return self.keep(known, self.encoder.decode(*drawn))
 
-    def impute(self, data: Any, *, num: int, seed: int | None) -> "pl.DataFrame":
-        """See `TableModel.impute`."""
-        return self.fill(self.read(data), num, seed=seed)
-
     def predict(self, data: Any, column: str) -> "pl.DataFrame":
         """See `TableModel.predict`."""
         self.position(column)

@@ -12,6 +12,7 @@ from pushforward.tables.answers import answers_or_refused
 from pushforward.tables.columns import names_in
 from pushforward.tables.data_frames import of_kind
 from pushforward.tables.improbable import note_on_given
+from pushforward.tables.imputation import filled_with_means
 
 if TYPE_CHECKING:
     from pushforward.tables.laws import Fitted, Law
@@ -85,18 +86,24 @@ class Asked:
             warnings.warn(note, stacklevel=2)
         return of_kind(self.kind, rows)
 
-    def impute(self, data: Any, *, num: int = 1, seed: int | None = None) -> Any:
+    def impute(self, data: Any, *, num: int = 1, mean: bool = False, seed: int | None = None) -> Any:
         """Draw the missing cells of rows given the others; cells that are there stay as they are.
 
         Args:
             data: Rows as in `log_prob`.
             num: Draws of each row, which follow one another.
-            seed: Decides them.
+            mean: Fill in what is expected instead: the conditional mean of a number, as exact as its column is
+                recorded, else the most probable value; each cell given those that are there.
+            seed: Decides the draws.
 
         Returns:
-            A frame of the model's `kind` with the model's columns, (rows * num).
+            A frame of the model's `kind` with the model's columns, (rows * num). With `mean` also the quantiles
+            "price_q5" and "price_q95" of each column of numbers of which cells were missing, null where none was.
         """
-        return of_kind(self.kind, answers_or_refused(self.law.answers).impute(data, num=num, seed=seed))
+        answers = answers_or_refused(self.law.answers)
+        if require_flag("mean", mean):
+            return of_kind(self.kind, filled_with_means(answers, answers.read(data)))
+        return of_kind(self.kind, answers.fill(answers.read(data), num, seed=seed))
 
     def predict(self, data: Any, column: str) -> Any:
         """Return the law of one column given all other cells of each row, directly: nothing is drawn.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.rows.heads import mixture_cdf
 from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
+from pushforward.tables.number_cells import from_numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,6 +63,21 @@ def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -
     return pl.DataFrame(
         {name: values[:, k] for k, name in enumerate(["mean", "std", *(f"q{share:.0%}"[:-1] for share in QUANTILES)])}
     )
+
+
+def as_cells(encoder: NumberEncoder, values: np.ndarray, *, exact: bool = False) -> "pl.Series":
+    """Return means or quantiles of a law of numbers, (n,), as cells of the column: dates as dates, hours within a day.
+
+    Args:
+        encoder: Of the column.
+        values: As `law_of_numbers` gives them.
+        exact: As exact as the column is recorded, as cells of the table are.
+    """
+    if encoder.circle:
+        values = encoder.circle.closed(values)
+    elif exact and encoder.kind != "month":
+        values = encoder.as_recorded(values)
+    return from_numbers("date" if encoder.kind == "month" else encoder.kind, values)
 
 
 def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.ndarray:

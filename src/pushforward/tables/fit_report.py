@@ -3,17 +3,21 @@
 from typing import TYPE_CHECKING
 
 from pushforward.report.table_report import TableReport
+from pushforward.tables.findings import findings_of
 from pushforward.tables.table_fit import TableFit
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from pushforward.tables.flow_law import FlowLaw
 
-def report_of(fitted: TableFit, samples: "pl.DataFrame", *, command: str = "") -> TableReport:
+
+def report_of(fitted: TableFit, law: "FlowLaw", samples: "pl.DataFrame", *, command: str = "") -> TableReport:
     """Return the content of the report; what has not been measured yet is measured.
 
     Args:
         fitted: The fit.
+        law: The law that it made.
         samples: Rows of all columns, drawn at the contexts of test rows where there are any.
         command: The command line that fitted the table; may be empty.
     """
@@ -43,4 +47,5 @@ def report_of(fitted: TableFit, samples: "pl.DataFrame", *, command: str = "") -
         entropy=evaluation.entropy,
         excess=evaluation.excess,
         seconds=fitted.seconds,
+        findings=findings_of(law, fitted, samples),
     )

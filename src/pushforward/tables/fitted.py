@@ -34,7 +34,7 @@ class Fit(ABC, Generic[Some, Measured]):
         recipe: The recipe asked for.
         seed: Seed of split, initial weights and training.
         split: Training, validation and test rows.
-        test_positions: Of the test rows in the table, from 0; of the training rows where none are held out.
+        positions: Those of these rows in the table, from 0: training, validation, test (none where none are held out).
         history: How the training of whole rows went.
         questions: How that of questions about some columns went; None where there was none.
         warnings: What is doubtful, in plain words.
@@ -46,7 +46,7 @@ class Fit(ABC, Generic[Some, Measured]):
     recipe: str
     seed: int
     split: Split[Some]
-    test_positions: np.ndarray
+    positions: tuple[np.ndarray, np.ndarray, np.ndarray]
     history: History
     questions: History | None
     warnings: list[str]
@@ -63,12 +63,21 @@ class Fit(ABC, Generic[Some, Measured]):
         """What training was to do, as a model file keeps it."""
         return {"num_steps": self.history.num_steps, "changes": [list(change) for change in self.history.plan]}
 
+    @property
+    def test_positions(self) -> np.ndarray:
+        """Those of the test rows in the table, from 0; of the training rows where none are held out."""
+        return self.positions[2] if self.split.held_out else self.positions[0]
+
     @cached_property
     def test_frame(self) -> "pl.DataFrame":
         """The test rows as values."""
+        return self.rows_at(self.test_positions)
+
+    def rows_at(self, positions: np.ndarray) -> "pl.DataFrame":
+        """Return rows of the table as values."""
         import polars as pl
 
-        return pl.DataFrame([one.values[self.test_positions].alias(one.name) for one in self.table.columns])
+        return pl.DataFrame([one.values[positions].alias(one.name) for one in self.table.columns])
 
     @property
     def training_seconds(self) -> float:

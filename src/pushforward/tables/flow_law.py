@@ -183,7 +183,7 @@ class FlowLaw:
 
     def report(self, fitted: "TableFit", path: str | os.PathLike[str], command: str) -> None:
         """Write the page about the fit."""
-        write_report(report_of(fitted, self.preview(fitted), command=command), path)
+        write_report(report_of(fitted, self, self.preview(fitted), command=command), path)
 
     def example_of_context(self, fitted: "TableFit") -> str:
         """Return the context of a row, "label=1,x3=0.5"; "" without context."""

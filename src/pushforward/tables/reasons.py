@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pushforward.tables.answers import Answers
+from pushforward.tables.column_law import as_cells
 from pushforward.tables.encoders import NumberEncoder
-from pushforward.tables.number_cells import from_numbers
 from pushforward.tables.row_encoder import Rows
 
 if TYPE_CHECKING:
@@ -47,12 +47,7 @@ def _usual(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> li
             f"{cell} (1 in {1 / max(p, LEAST_SHARE):,.0f}) where {usual} is usual"
             for cell, p, usual in zip(cells, share, _in_text(answers, name, law[name]), strict=True)
         ]
-    kind = "date" if one.kind == "month" else one.kind
-    ends = []
-    for quantile in ("q5", "q95"):
-        values = law[quantile].to_numpy()
-        values = one.circle.closed(values) if one.circle else values
-        ends.append(_in_text(answers, name, from_numbers(kind, values), digits=4))
+    ends = [_in_text(answers, name, as_cells(one, law[end].to_numpy()), digits=4) for end in ("q5", "q95")]
     return [
         f"{cell} where {low if low == high else f'{low} to {high}'} is usual"
         for cell, low, high in zip(cells, *ends, strict=True)

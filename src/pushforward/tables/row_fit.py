@@ -67,8 +67,7 @@ def fit_rows(table: ForFitting, options: FitOptions) -> RowFit:
         questions = train_questions(answers, split, options, share=1 - min(spent, SHARE_OF_JOINT))
     return RowFit(
         table=table, schema=law.schema, recipe="auto", seed=options.seed, split=split, history=history,
-        test_positions=positions[2] if split.held_out else positions[0],
-        questions=questions, warnings=warnings, seconds=seconds, law=law,
+        positions=positions, questions=questions, warnings=warnings, seconds=seconds, law=law,
     )  # fmt: skip
 
 

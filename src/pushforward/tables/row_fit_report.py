@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pushforward.flows.in_words import num_parameters
-from pushforward.report.plots.marginals import Marginal
 from pushforward.report.row_report import ColumnFacts, RowReport, write
+from pushforward.tables.calibration import integral_transforms
 from pushforward.tables.column_kind import NUMBERS
 from pushforward.tables.encoders import NumberEncoder
-from pushforward.tables.number_cells import from_numbers, to_numbers
+from pushforward.tables.findings import findings_of
+from pushforward.tables.number_cells import from_numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,12 +43,10 @@ def write_row_report(
         histories={"the joint": fitted.history, "questions": fitted.questions},
         warnings=fitted.warnings,
         held_out=fitted.split.held_out,
-        marginals=[
-            marginal_of(columns[name], fitted.test_frame[name], samples[name]) for name in law.schema.columns
-        ],
         scores={"this model": evaluation.nll, **fitted.baselines},
         verdict=fitted.verdict,
         seconds=fitted.seconds,
+        findings=findings_of(law, fitted, samples, integral_transforms(law.joint, law.answers, fitted.split.test)),
     )  # fmt: skip
     write(report, path)
 
@@ -62,17 +61,3 @@ def range_in_words(column: "FittedColumn") -> str:
         return f"{low:.6g} to {high:.6g}"
     low, high = from_numbers(one.kind, np.array([one.low, one.high])).to_list()
     return f"{low} to {high}"
-
-
-def marginal_of(column: "FittedColumn", data: "pl.Series", samples: "pl.Series") -> Marginal:
-    """Return a column of data and samples to be drawn."""
-    one = column.encoder
-    if not isinstance(one, NumberEncoder):
-        words = [np.array(part.drop_nulls().cast(str).to_list(), dtype=str) for part in (data, samples)]
-        return Marginal(column.name, words[0], words[1])
-    values = [to_numbers(one.kind, part.drop_nulls()) for part in (data, samples)]
-    labels: tuple[str, str] | tuple[()] = ()
-    if one.kind not in NUMBERS and len(values[0]):
-        low, high = from_numbers(one.kind, np.quantile(values[0], (0.005, 0.995))).to_list()
-        labels = (str(low)[:10], str(high)[:10])
-    return Marginal(column.name, values[0], values[1], one.grid.step if one.grid else 0.0, labels)

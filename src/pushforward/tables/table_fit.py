@@ -92,7 +92,7 @@ def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Dens
     )
     share = 1 - min(FOR_A_COLUMN * len(schema.columns), FOR_QUESTIONS) if recipe == "auto" else 1.0
     flow = build(recipe, split.train, max_seconds=options.seconds(share), seed=options.seed)
-    training, validation, test_rows = split_positions(table.num_rows, seed=options.seed, test=options.test)
+    positions = split_positions(table.num_rows, seed=options.seed, test=options.test)
     answers, questions, seconds = None, None, dict[str, float]()
     with timed(seconds, "training"):
         history = fit(
@@ -101,11 +101,11 @@ def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Dens
             **options.training(share), **training_of(recipe, flow, validated=split.validation is not None),
         )  # fmt: skip
         if recipe == "auto":
-            answers, frame = new_answers(table, training, options, densities=True), values_of_table(table)
-            rows = Split.of((training, validation, test_rows[:0]), lambda some: answers.encoder.encode(frame[some]))
+            answers, frame = new_answers(table, positions[0], options, densities=True), values_of_table(table)
+            rows = Split.of((*positions[:2], positions[2][:0]), lambda some: answers.encoder.encode(frame[some]))
             questions = train_questions(answers, rows, options, share=1 - share)
     return TableFit(
         table=table, schema=schema, recipe=recipe, seed=options.seed, split=split, history=history,
-        test_positions=test_rows if split.held_out else training, questions=questions, warnings=warnings,
+        positions=positions, questions=questions, warnings=warnings,
         seconds=seconds, flow=flow, answers=answers, truth=truth,
     )  # fmt: skip

@@ -57,7 +57,7 @@ def marginals(columns: Sequence[Marginal]) -> Picture:
     for axes, column in zip(panels, columns, strict=False):
         numbers = column.data.dtype.kind in "fiub"
         (_histogram if numbers else _bars)(axes, column)
-        axes.set_title(_short(column.name), fontsize=9)
+        axes.set_title(short(column.name), fontsize=9)
         axes.tick_params(labelsize=7)
         if numbers:
             axes.set_yticks([])
@@ -95,12 +95,13 @@ def _bars(axes: Axes, column: Marginal) -> None:
         shares = [float((values == one).mean()) if len(values) else 0.0 for one in shown]
         axes.barh(places + side, shares, 0.4, color=colour)
     more = len(np.unique(column.data)) - len(shown)
-    axes.set_yticks(places, [_short(str(one), 14) for one in shown])
+    axes.set_yticks(places, [short(str(one), 14) for one in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     if more > 0:
         axes.set_xlabel(f"{more:,} more", fontsize=7)
     axes.set_xticks([])
 
 
-def _short(name: str, most: int = 24) -> str:
+def short(name: str, most: int = 24) -> str:
+    """Return a name that fits."""
     return name if len(name) <= most else name[: most - 1] + "…"

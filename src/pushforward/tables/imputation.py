@@ -1,0 +1,50 @@
+"""Missing cells filled with what is expected of them, in place of draws."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pushforward.tables.answers import Answers
+from pushforward.tables.column_law import as_cells
+from pushforward.tables.encoders import NumberEncoder
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ENDS = ("q5", "q95")
+
+
+def filled_with_means(answers: Answers, frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Return rows with the conditional mean of each missing number given the cells that are there, and its quantiles.
+
+    Other cells are the most probable ones. Columns "price_q5" and "price_q95" follow for each column of numbers of
+    which cells are missing; they are null beside cells that are there.
+
+    Args:
+        answers: What knows.
+        frame: Rows as `Answers.read` gives them.
+    """
+    import polars as pl
+
+    answers.check_context(frame)
+    rows, filled, ends = answers.encode(frame), [], []
+    for name in frame.columns:
+        cells, one = frame[name], answers.fitted[name].encoder
+        gaps = cells.is_null()
+        if gaps.any() and name not in answers.schema.context:
+            law = answers.law_of(name, rows.select(np.flatnonzero(gaps.to_numpy())))
+            if isinstance(one, NumberEncoder):
+                mean, low, high = (as_cells(one, law[part].to_numpy(), exact=True) for part in ("mean", *ENDS))
+                cells, nothing = _put(cells, gaps, mean), pl.Series([None] * len(gaps), dtype=mean.dtype)
+                ends += [
+                    _put(nothing, gaps, end).alias(f"{name}_{q}") for q, end in zip(ENDS, (low, high), strict=True)
+                ]
+            else:
+                cells = _put(cells, gaps, law[name])
+        filled.append(cells.alias(name))
+    return answers.typed(pl.DataFrame(filled)).hstack(ends)
+
+
+def _put(cells: "pl.Series", gaps: "pl.Series", found: "pl.Series") -> "pl.Series":
+    """Return cells with those in the gaps, in their order."""
+    return cells.scatter(gaps.arg_true(), found.cast(cells.dtype))
