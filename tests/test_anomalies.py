@@ -243,3 +243,25 @@ def test_predictions_stand_beside_the_table(files):
         "kind_predicted", "P(shared)", "P(whole)", "P(another value)",
     ]  # fmt: skip
     assert command("predict", "m.safetensors", "t.csv", "--column", "colour") == 2
+
+
+def test_a_model_of_one_column_has_no_other_cells_to_name():
+    rows = pl.DataFrame({"n": RNG.poisson(3, 2000)})
+    model = pf.TableModel.fit(rows, num_steps=30, progress=False, device="cpu")
+    assert re.fullmatch(r"n: 40 where \d to \d is usual", model.anomalies(pl.DataFrame({"n": [40]}))["why"][0])
+
+
+def test_imputed_means_are_those_of_the_law_and_leave_other_cells_alone(model):
+    rows = shared(60, seed=7)
+    gaps = pl.int_range(60) < 20
+    holed = rows.with_columns(
+        price=pl.when(gaps).then(None).otherwise("price"), door=pl.when(gaps).then(None).otherwise("door")
+    )
+    filled = model.impute(holed, mean=True)
+    law = model.predict(holed.drop("price").head(20), "price")
+    assert filled.columns == [*rows.columns, "price_q5", "price_q95"]
+    np.testing.assert_allclose(filled["price"][:20], law["mean"], atol=0.005)  # with the decimals of the column
+    np.testing.assert_allclose(filled["price_q95"][:20], law["q95"], atol=0.005)
+    assert filled["price_q5"][20:].is_null().all()
+    assert set(filled["door"][:20]) == {"common"}
+    assert filled[20:].select(rows.columns).equals(rows[20:])

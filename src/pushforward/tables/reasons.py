@@ -58,6 +58,8 @@ def _given(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> li
     """Return " given room_type=shared" of each row: the cells that alone make that of a column less probable."""
     alone = answers.columns_log_prob(_only(answers, rows, [name]), [name])[:, 0]
     others = [other for other in answers.fitted if other != name]
+    if not others:
+        return [""] * frame.height
     loss = np.stack(
         [alone - answers.columns_log_prob(_only(answers, rows, [name, other]), [name])[:, 0] for other in others], 1
     )
