@@ -265,3 +265,23 @@ def test_imputed_means_are_those_of_the_law_and_leave_other_cells_alone(model):
     assert filled["price_q5"][20:].is_null().all()
     assert set(filled["door"][:20]) == {"common"}
     assert filled[20:].select(rows.columns).equals(rows[20:])
+
+
+def test_a_value_in_a_gap_of_its_law_is_rare_within_what_is_usual():
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        {"x": np.where(rng.random(4000) < 0.5, -5.0, 5.0) + 0.1 * rng.normal(size=4000), "k": ["a"] * 4000}
+    )
+    rows = rows.with_columns(k=pl.Series(rng.choice(["a", "b"], 4000)))
+    model = pf.TableModel.fit(rows, num_steps=200, progress=False, device="cpu")
+    why = model.anomalies(pl.DataFrame({"x": [0.1], "k": ["a"]}))["why"][0]
+    assert re.match(r"x: 0\.1, rare within -5\.\d+ to 5\.\d+", why)
+
+
+def test_a_level_that_a_type_does_not_have_is_told_as_it_stands():
+    rng = np.random.default_rng(0)
+    levels = pl.Enum(["a", "b"])
+    rows = pl.DataFrame({"k": pl.Series(rng.choice(["a", "b"], 500), dtype=levels), "x": rng.normal(size=500)})
+    model = pf.TableModel.fit(rows, num_steps=20, progress=False, device="cpu")
+    found = model.anomalies(pl.DataFrame({"k": ["c"], "x": [0.0]}), level=0.1)
+    assert found["why"][0].startswith("k: c (1 in")

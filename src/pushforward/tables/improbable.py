@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pushforward.tables.laws import Law
 
 DRAWS = 1_000
+MANY = 1e9
 
 
 def note_on_given(law: "Law", given: Any, called: str) -> str:
@@ -43,7 +44,9 @@ def note_on_given(law: "Law", given: Any, called: str) -> str:
     densities = [
         one for name in names if isinstance(one := answers.fitted[name].encoder, NumberEncoder) and not one.grid
     ]
-    how = f"log_prob {number(theirs[least])}" if densities else f"about 1 row in {np.exp(-theirs[least]):,.0f}"
+    times = float(np.exp(min(-theirs[least], 700.0)))
+    rows = f"{times:,.0f}" if times < MANY else f"{times:.0e}"
+    how = f"log_prob {number(theirs[least])}" if densities else f"about 1 row in {rows}"
     more = f" and {len(improbable) - 1:,} more rows that are given" if len(improbable) > 1 else ""
     return (
         f"{cells}{more}: less probable than in any of {DRAWS:,} rows drawn ({how}), so rows given this are more the"

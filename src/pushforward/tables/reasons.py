@@ -47,11 +47,15 @@ def _usual(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> li
             f"{cell} (1 in {1 / max(p, LEAST_SHARE):,.0f}) where {usual} is usual"
             for cell, p, usual in zip(cells, share, _in_text(answers, name, law[name]), strict=True)
         ]
-    ends = [_in_text(answers, name, as_cells(one, law[end].to_numpy()), digits=4) for end in ("q5", "q95")]
-    return [
-        f"{cell} where {low if low == high else f'{low} to {high}'} is usual"
-        for cell, low, high in zip(cells, *ends, strict=True)
-    ]
+    ends = [as_cells(one, law[end].to_numpy()) for end in ("q5", "q95")]
+    inside = (frame[name] >= ends[0]) & (frame[name] <= ends[1]) if one.circle is None else [False] * frame.height
+    found = []
+    for cell, low, high, between in zip(
+        cells, *(_in_text(answers, name, end, digits=4) for end in ends), inside, strict=True
+    ):
+        usual = low if low == high else f"{low} to {high}"
+        found.append(f"{cell}, rare within {usual}" if between and low != high else f"{cell} where {usual} is usual")
+    return found
 
 
 def _given(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> list[str]:
@@ -84,7 +88,9 @@ def _only(answers: Answers, rows: Rows, names: Sequence[str]) -> Rows:
 def _in_text(answers: Answers, name: str, cells: "pl.Series", digits: int = 6) -> list[str]:
     """Return cells of a column as a sentence has them, numbers with so many digits."""
     typed = answers.fitted[name].typed(cells)
-    return [_word(value, digits) for value in answers.written_out({name: typed})[name].to_list()]
+    written = answers.written_out({name: typed})[name].to_list()
+    # A level that the table never had has no place in its type.
+    return [_word(raw if value is None else value, digits) for value, raw in zip(written, cells.to_list(), strict=True)]
 
 
 def _word(value: object, digits: int) -> str:
