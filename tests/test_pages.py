@@ -64,6 +64,17 @@ def test_the_page_on_continuous_flows_runs(capsys):
     assert names["steps"][0].name == "t = 0.125"
 
 
+def test_the_page_on_scikit_learn_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in blocks("docs/scikit-learn.md"):
+        shorter = re.sub(r"num_steps=[\d_]+", "num_steps=5", code.replace("[20, 200]", "[1, 2]"))
+        shorter = shorter.replace("3_000", "300").replace("2_000", "200")
+        exec(compile(shorter, "docs/scikit-learn.md", "exec"), names)
+    assert {path.name for path in tmp_path.iterdir()} == {"detector.joblib", "vans.safetensors"}
+    assert "flowdensity__num_steps" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", ["README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))])
 def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
