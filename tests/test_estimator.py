@@ -79,6 +79,8 @@ def test_whole_weights_are_repeated_rows_and_others_are_right_in_the_mean():
     weighted = density(num_steps=5).fit(X, sample_weight=weight)
     repeated = density(num_steps=5).fit(np.repeat(X, weight, axis=0))
     np.testing.assert_array_equal(weighted.score_samples(X), repeated.score_samples(X))
+    assert len(density()._repeated(X, 3000.0 * np.ones(400))) == 400  # up to a common factor
+    assert len(density()._repeated(X, np.r_[1.0, np.full(399, 3000.0)])) == pytest.approx(400, abs=1)  # not a million
     half = density(num_steps=5, random_state=3)
     rows = half._repeated(X, np.where(X[:, 0] > 0, 0.9, 0.1))
     assert (rows[:, 0] > 0).mean() == pytest.approx(0.9, abs=0.03)
@@ -112,3 +114,12 @@ def test_wrong_parameters_are_refused_by_name():
         density(num_steps=0).fit(X)
     with pytest.raises(ValueError, match="recipe"):
         density(recipe="no").fit(X)
+    with pytest.raises(ValueError, match="recipe"):
+        pf.FlowOutlierDetector(recipe="flow").fit(X)
+    with pytest.raises(ValueError, match="inconsistent|shape"):
+        density(num_steps=2).fit(X).score(X, sample_weight=np.ones(3))
+
+
+def test_frames_with_weights_stay_of_their_library():
+    rows = density(num_steps=2).fit(FRAME.to_arrow(), sample_weight=np.arange(300) % 3).sample(2, random_state=0)
+    assert type(rows).__module__.startswith("pyarrow")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**31 - 1
 LEVEL = 0.01
+MOST_REPEATS = 20  # of a row, in the mean
 HELD_OUT = 0.1  # of the rows, by which a detector knows what is usual
 
 
@@ -60,17 +61,24 @@ class _TableEstimator(BaseEstimator):
         )
 
     def _repeated(self, rows: Any, weight: np.ndarray) -> Any:
-        """Return rows as often as their weights say; those that are no whole numbers count up to their mean, 1."""
-        import polars as pl
+        """Return rows as often as their weights say, up to a common factor; rounded at random where they are not whole,
+        or would make too many rows, to a mean of 1.
+        """
+        import narwhals as nw
 
         if (weight < 0).any():
             raise ValueError("sample_weight must not be negative.")
-        if (weight != np.round(weight)).any():
+        times = np.round(weight).astype(int)
+        if (weight == times).all():
+            times //= np.gcd.reduce(times)
+        if (weight != np.round(weight)).any() or times.sum() > MOST_REPEATS * len(times):
             # Systematic sampling: each row is there as often as its weight, rounded up or down.
             ends = np.concatenate(([0.0], np.cumsum(weight / weight.mean())))
-            weight = np.diff(np.floor(ends + check_random_state(self.random_state).uniform()))
-        places = np.repeat(np.arange(len(weight)), weight.astype(int))
-        return rows[places] if isinstance(rows, np.ndarray) else pl.from_dataframe(rows)[places]
+            times = np.diff(np.floor(ends + check_random_state(self.random_state).uniform())).astype(int)
+        places = np.repeat(np.arange(len(times)), times)
+        if isinstance(rows, np.ndarray):
+            return rows[places]
+        return nw.to_native(nw.from_native(rows, eager_only=True)[places])
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
@@ -146,10 +154,11 @@ class FlowDensity(DensityMixin, _TableEstimator):
         """Fit the density to rows.
 
         Args:
-            X: (n, columns), an array or a data frame of any library, at least 2 rows.
+            X: (n, columns), an array or a data frame of any library, at least 3 rows.
             y: Not used.
-            sample_weight: (n,), how often each row counts. Whole numbers are as good as repeated rows; others are
-                rounded at random, so that they are right in the mean.
+            sample_weight: (n,), how often each row counts, up to a common factor. Whole numbers are as good as repeated
+                rows; others, and large ones, are rounded at random, so that they are right in the mean. Copies of a row
+                may train and choose the weights that are kept: rows of many copies are learned by heart sooner.
 
         Raises:
             ValueError: If the rows cannot be fitted; the message says what to do.
@@ -166,7 +175,10 @@ class FlowDensity(DensityMixin, _TableEstimator):
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
         """Return the mean log probability of rows in nats, weighted by `sample_weight` if given."""
-        return float(np.average(self.score_samples(X), weights=sample_weight))
+        scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(scores.mean())
+        return float(np.average(scores, weights=_check_sample_weight(sample_weight, scores[:, None])))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """Draw rows of the kind that was fitted: an array of numbers, or a data frame."""
@@ -185,7 +197,7 @@ class FlowOutlierDetector(OutlierMixin, _TableEstimator):
             fewer than 99 held-out rows where none of them is as rare.
         max_seconds: As in `FlowDensity`, and so all others.
         num_steps: Likewise.
-        recipe: Likewise, but not a flow alone, which knows nothing of single cells.
+        recipe: "auto" alone: a flow alone knows nothing of single cells.
         columns: Likewise.
         random_state: Likewise.
 
@@ -225,6 +237,8 @@ class FlowOutlierDetector(OutlierMixin, _TableEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Fit the model to rows, of which some may be outliers, as `FlowDensity.fit`; a tenth of them is held out."""
+        if self.recipe != "auto":
+            raise ValueError(f'recipe must be "auto": a flow alone knows nothing of single cells; got {self.recipe!r}.')
         rows = self._fit_table(X, sample_weight, test=HELD_OUT)
         self.model_.learn_usual()
         if self.contamination == "auto":
