@@ -56,7 +56,7 @@ def fit(data, **options):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return fit(gaussian(4000), num_steps=300, out=tmp_path_factory.mktemp("fit"))
+    return fit(gaussian(4000), num_steps=400, out=tmp_path_factory.mktemp("fit"))
 
 
 SMALL = gaussian(200).with_columns(n=pl.Series(RNG.integers(5, size=200)), m=pl.Series(RNG.random(200) < 0.5))

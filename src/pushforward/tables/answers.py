@@ -68,12 +68,12 @@ class Answers:
             raise InputError("it does not say what its columns hold (write the file again)")
         fitted = columns_from(cells)
         names = [*schema.context, *schema.modelled]
+        answers = cls(questions, {name: fitted[name] for name in names}, schema, [str(word) for word in missing])
+        answers.check_fits(questions)
         try:
-            usual = Usual.from_list(stored["usual"], len(schema.modelled)) if stored.get("usual") else None
+            answers.usual = Usual.from_list(stored["usual"], len(schema.modelled)) if stored.get("usual") else None
         except (ValueError, TypeError) as error:
             raise InputError(f"what it says of held-out rows is damaged: {error} (write the file again)") from error
-        answers = cls(questions, {name: fitted[name] for name in names}, schema, [str(word) for word in missing], usual)
-        answers.check_fits(questions)
         return answers
 
     def check_fits(self, part: RowJoint | RowQuestions) -> None:
