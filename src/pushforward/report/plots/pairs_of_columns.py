@@ -13,6 +13,7 @@ from pushforward.report.plots.marginals import ACROSS, MOST_BARS, Marginal, shor
 POINTS = 1_500  # drawn in one panel
 PAIRS_ACROSS = 2
 BINS = 10  # of a calibration
+SLANTED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,7 @@ def _panel(axes: Axes, pair: Pair, who: str, colour: str) -> None:
             if one.labels:
                 set_ticks([low, high], one.labels)
     if places[0] is not None:
-        axes.tick_params(axis="x", rotation=30)
+        axes.set_xticks(axes.get_xticks(), [tick.get_text() for tick in axes.get_xticklabels()], **SLANTED)
 
 
 def _shares(axes: Axes, values: Sequence[np.ndarray], places: Sequence[Mapping[str, int] | None]) -> None:
@@ -120,7 +121,7 @@ def _shares(axes: Axes, values: Sequence[np.ndarray], places: Sequence[Mapping[s
         heights = np.array([((values[0] == one) & (values[1] == other)).sum() for one in first]) / totals
         axes.bar(range(len(first)), heights, 0.85, bottom=bottom, color=f"C{k}", label=short(str(other), 10))
         bottom += heights
-    axes.set_xticks(range(len(first)), [short(str(one), 10) for one in first], rotation=30)
+    axes.set_xticks(range(len(first)), [short(str(one), 10) for one in first], **SLANTED)
     axes.set_ylim(0, 1)
 
 
