@@ -62,7 +62,7 @@ def test_p_values_of_rows_like_the_known_ones_are_uniform():
         shares = []
         for _ in range(200):
             rows = surprises[RNG.permutation(4000)[:220]]
-            p = Usual.of(-rows[:200]).judge(-rows[200:], columns).p_value
+            p = Usual.of(-rows[:100], -rows[100:200]).judge(-rows[200:], columns).p_value
             shares.append([(p <= level).mean() for level in (0.02, 0.1, 0.4)])
         mean, error = np.mean(shares, 0), np.std(shares, 0) / 200**0.5
         assert (mean <= np.array([0.02, 0.1, 0.4]) + 3 * error).all()
@@ -70,12 +70,21 @@ def test_p_values_of_rows_like_the_known_ones_are_uniform():
             assert (mean >= np.array([0.02, 0.1, 0.4]) - 0.01 - 3 * error).all()
 
 
+def test_few_known_rows_of_many_columns_give_no_more_false_alarms_than_the_level():
+    """What is rare is learned from other rows than those that p-values compare with: else this is 0.02."""
+    shares = []
+    for _ in range(400):
+        rows = RNG.exponential(size=(298, 30))
+        shares.append((Usual.of(-rows[:99], -rows[99:198]).judge(-rows[198:], range(30)).p_value <= 0.01).mean())
+    assert np.mean(shares) == pytest.approx(0.01, abs=3 * np.std(shares) / 20)
+
+
 def test_the_least_p_value_is_that_of_a_row_rarer_than_all():
-    usual = Usual.of(-RNG.exponential(size=(99, 2)))
+    usual = Usual.of(*(-RNG.exponential(size=(99, 2)) for _ in range(2)))
     assert usual.judge(np.array([[-50.0, -50.0]]), [0, 1]).p_value.tolist() == [0.01]
     assert share_above(np.array([1.0, 2.0, 3.0]), np.array([3.0])) == 0.5
     above = usual.threshold(0.05)
-    scores = usual.judge(-usual.surprises, [0, 1])
+    scores = usual.judge(-usual.compared, [0, 1])
     np.testing.assert_array_equal(scores.p_value <= 0.05, scores.score > above)
 
 
@@ -121,8 +130,10 @@ def test_only_the_columns_that_are_named_are_to_blame(model):
     assert model.anomalies(rows, columns=["price"])["anomaly"][4]
     assert not model.anomalies(rows, columns=["noise"])["anomaly"][4]
     assert set(model.anomalies(rows, columns=["noise", "size"])["column"]) <= {"noise", "size"}
-    with pytest.raises(pf.InputError, match='"colour"'):
+    with pytest.raises(pf.InputError, match='no column "colour"'):
         model.anomalies(rows, columns=["colour"])
+    with pytest.raises(pf.InputError, match="names none"):
+        model.anomalies(rows, columns=[])
 
 
 def test_missing_cells_and_unseen_categories_are_judged(model):
@@ -145,19 +156,21 @@ def test_a_file_keeps_what_is_usual_and_another_table_may_stand_for_it(model, tm
     again.law.answers.usual = None  # as in a file of version 0.1
     with pytest.raises(pf.InputError, match="reference"):
         again.anomalies(rows)
-    other = again.anomalies(rows, reference=table(99, seed=6))
+    other = again.anomalies(rows, reference=table(198, seed=6))  # half of them tell what is rare
     assert other["p_value"].min() == pytest.approx(0.01)
-    with pytest.raises(pf.InputError, match="no row"):
+    with pytest.raises(pf.InputError, match="too few rows"):
         again.anomalies(rows, reference=rows.clear())
 
 
-@pytest.mark.parametrize("stored", [[[1.0]], [["a", 1, 2, 3]], 3, [[1, 2, 3, float("inf")]]])
-def test_a_strange_file_is_refused(model, stored):
+@pytest.mark.parametrize("part", [[[1.0]], [["a", 1, 2, 3, 4]], 3, [[1, 2, 3, 4, float("inf")]], []])
+def test_a_strange_file_is_refused(model, part):
     from pushforward.tables.answers import Answers
 
     answers = model.law.answers
     with pytest.raises(pf.InputError, match="held-out rows is damaged"):
-        Answers.of_file(answers.questions, answers.to_store() | {"usual": stored}, {})
+        Answers.of_file(
+            answers.questions, answers.to_store() | {"usual": answers.usual.to_dict() | {"learned": part}}, {}
+        )
 
 
 def test_anomalies_of_real_columns_and_of_arrays():
@@ -285,3 +298,45 @@ def test_a_level_that_a_type_does_not_have_is_told_as_it_stands():
     model = pf.TableModel.fit(rows, num_steps=20, progress=False, device="cpu")
     found = model.anomalies(pl.DataFrame({"k": ["c"], "x": [0.0]}), level=0.1)
     assert found["why"][0].startswith("k: c (1 in")
+
+
+def test_nothing_is_usual_where_no_row_was_held_out():
+    model = pf.TableModel.fit(
+        table(300), num_steps=2, test=0, progress=False, device="cpu", notify=lambda warning: None
+    )
+    with pytest.raises(pf.InputError, match="reference"):
+        model.anomalies(table(3))
+    assert model.anomalies(table(3), reference=table(40, seed=9)).height == 3
+
+
+def test_means_are_as_exact_as_their_columns():
+    rng = np.random.default_rng(0)
+    quarter = pl.date_range(pl.date(1990, 1, 1), pl.date(2004, 10, 1), "3mo", eager=True)
+    rows = pl.DataFrame({
+        "q": quarter.gather(rng.integers(0, len(quarter), 400)), "hour": rng.integers(0, 24, 400).astype("int32"),
+        "x": rng.normal(size=400),
+    })  # fmt: skip
+    holed = rows.with_columns(pl.when(pl.int_range(400) < 40).then(None).otherwise(pl.col("q", "hour")).name.keep())
+    model = pf.TableModel.fit(holed, columns={"hour": "periodic:24"}, num_steps=20, progress=False, device="cpu")
+    filled = model.impute(holed, mean=True)
+    assert filled["hour"].dtype == pl.Int32
+    assert filled["hour"].is_between(0, 23).all()
+    for name in ("q", "q_q5", "q_q95"):
+        assert set(filled[name].drop_nulls().dt.month()) <= {1, 4, 7, 10}
+        assert set(filled[name].drop_nulls().dt.day()) == {1}
+    with pytest.raises(pf.InputError, match='"x_q5"'):
+        pf.TableModel.fit(rows.with_columns(x_q5=pl.col("x") ** 2), num_steps=2, progress=False, device="cpu").impute(
+            rows.with_columns(x_q5=pl.col("x") ** 2), mean=True
+        )
+
+
+def test_cells_of_no_type_are_missing_ones_of_a_boolean_column(model):
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"b": rng.random(200) < 0.5, "x": rng.normal(size=200)})
+    small = pf.TableModel.fit(rows, num_steps=2, progress=False, device="cpu")
+    assert np.isfinite(small.log_prob(pl.DataFrame({"b": [None, None], "x": [0.0, 1.0]}))).all()
+
+
+def test_the_command_does_not_append_what_is_there_already(files):
+    pl.read_csv("t.csv").with_columns(score=1).write_csv("again.csv")
+    assert command("anomalies", "m.safetensors", "again.csv", "--out", "o.csv") == 2

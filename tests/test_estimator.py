@@ -81,6 +81,7 @@ def test_whole_weights_are_repeated_rows_and_others_are_right_in_the_mean():
     np.testing.assert_array_equal(weighted.score_samples(X), repeated.score_samples(X))
     assert len(density()._repeated(X, 3000.0 * np.ones(400))) == 400  # up to a common factor
     assert len(density()._repeated(X, np.r_[1.0, np.full(399, 3000.0)])) == pytest.approx(400, abs=1)  # not a million
+    assert len(density()._repeated(X, np.full(400, 1e20))) == 400
     half = density(num_steps=5, random_state=3)
     rows = half._repeated(X, np.where(X[:, 0] > 0, 0.9, 0.1))
     assert (rows[:, 0] > 0).mean() == pytest.approx(0.9, abs=0.03)

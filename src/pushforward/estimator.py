@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from pushforward.tables.anomalies import judge, usual_of
 from pushforward.tables.fit_options import NOT_HELD_OUT
+from pushforward.tables.splitting import FEWEST_ROWS_TO_SPLIT
 from pushforward.tables.table_model import TableModel
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ class _TableEstimator(BaseEstimator):
         "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "num_steps": [Interval(Integral, 1, None, closed="left"), None],
         "recipe": [str],
-        "columns": [dict, list, str, None],
+        "columns": [dict, list, tuple, str, None],
         "random_state": ["random_state"],
     }
 
-    def _fit_table(self, X: Any, sample_weight: Any, *, test: float) -> Any:
+    def _fit_table(self, X: Any, sample_weight: Any, *, test: float, fewest: int) -> Any:
         """Fit the model to rows, and return these as they are scored."""
-        rows = trained = self._rows(X, reset=True)
+        rows = trained = self._rows(X, fewest=fewest)
         if sample_weight is not None:
             trained = self._repeated(rows, _check_sample_weight(sample_weight, X))
         if isinstance(trained, np.ndarray):  # in one order, so that weights and repeated rows are one and the same
@@ -51,14 +52,20 @@ class _TableEstimator(BaseEstimator):
         self.model_.law.module.double()  # what a row scores then depends on no other row
         return rows
 
-    def _rows(self, X: Any, *, reset: bool = False) -> Any:
-        """Return rows as the model takes them: frames as they are, all else as an array of numbers."""
+    def _rows(self, X: Any, *, fewest: int | None = None) -> Any:
+        """Return rows as the model takes them: frames as they are, all else as an array of numbers.
+
+        Args:
+            X: The rows.
+            fewest: That are needed for a fit, of which names and number of columns are kept; None for one that is done.
+        """
         if hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            validate_data(self, X, reset=fewest is not None, skip_check_array=True)
             return X
         return validate_data(
-            self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2 if reset else 1
-        )
+            self, X, reset=fewest is not None, dtype=np.float64, ensure_all_finite="allow-nan",
+            ensure_min_samples=fewest or 1,
+        )  # fmt: skip
 
     def _repeated(self, rows: Any, weight: np.ndarray) -> Any:
         """Return rows as often as their weights say, up to a common factor; rounded at random where they are not whole,
@@ -68,10 +75,11 @@ class _TableEstimator(BaseEstimator):
 
         if (weight < 0).any():
             raise ValueError("sample_weight must not be negative.")
-        times = np.round(weight).astype(int)
-        if (weight == times).all():
+        times = np.round(np.minimum(weight, LARGEST_SEED)).astype(int)
+        whole = bool((weight == times).all())
+        if whole:
             times //= np.gcd.reduce(times)
-        if (weight != np.round(weight)).any() or times.sum() > MOST_REPEATS * len(times):
+        if not whole or times.sum() > MOST_REPEATS * len(times):
             # Systematic sampling: each row is there as often as its weight, rounded up or down.
             ends = np.concatenate(([0.0], np.cumsum(weight / weight.mean())))
             times = np.diff(np.floor(ends + check_random_state(self.random_state).uniform())).astype(int)
@@ -125,7 +133,7 @@ class FlowDensity(DensityMixin, _TableEstimator):
         random_state: Decides split, initial weights and training.
 
     Attributes:
-        model_: The fitted `TableModel`.
+        model_: The fitted `TableModel`; rows of an array were put into the order of their values before.
         n_features_in_: Number of columns.
         feature_names_in_: Their names, where the data had such.
 
@@ -158,12 +166,13 @@ class FlowDensity(DensityMixin, _TableEstimator):
             y: Not used.
             sample_weight: (n,), how often each row counts, up to a common factor. Whole numbers are as good as repeated
                 rows; others, and large ones, are rounded at random, so that they are right in the mean. Copies of a row
-                may train and choose the weights that are kept: rows of many copies are learned by heart sooner.
+                may train, choose the weights that are kept, and be held out: rows of many copies are learned by heart
+                sooner, and a detector's p-values are then those of rows that trained.
 
         Raises:
             ValueError: If the rows cannot be fitted; the message says what to do.
         """
-        self._fit_table(X, sample_weight, test=0)
+        self._fit_table(X, sample_weight, test=0, fewest=3)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -236,10 +245,10 @@ class FlowOutlierDetector(OutlierMixin, _TableEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
-        """Fit the model to rows, of which some may be outliers, as `FlowDensity.fit`; a tenth of them is held out."""
+        """Fit the model to 10 rows or more, of which some may be outliers, as `FlowDensity.fit`; hold a tenth out."""
         if self.recipe != "auto":
             raise ValueError(f'recipe must be "auto": a flow alone knows nothing of single cells; got {self.recipe!r}.')
-        rows = self._fit_table(X, sample_weight, test=HELD_OUT)
+        rows = self._fit_table(X, sample_weight, test=HELD_OUT, fewest=FEWEST_ROWS_TO_SPLIT)
         self.model_.learn_usual()
         if self.contamination == "auto":
             self.offset_ = -usual_of(self.model_.law).threshold(LEVEL)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MOST_SHOWN = 10
+ADDED = ("log_prob", "score", "p_value", "anomaly", "column", "why")
 
 
 def anomalies_command(
@@ -28,6 +29,8 @@ def anomalies_command(
     """Write a table with what is unusual about each row appended, and print the most unusual rows."""
     out = beside(out, "anomalies", data, overwrite)
     model, table, _ = _opened(path, data)
+    if taken := [name for name in ADDED if name in table.columns]:
+        raise InputError(f'{data}: has a column "{taken[0]}" already, which anomalies would append (rename it)')
     found = find_anomalies(model.law, table, level=level, columns=columns or None, reference=reference)
     write_table(out, found.columns, found, like=table)
     num, least = int(found["anomaly"].sum()), min(found["p_value"].to_list(), default=0.0)
@@ -53,7 +56,11 @@ def impute_command(
     _, table, answers = _opened(path, data)
     values = answers.read(table)
     filled = filled_with_means(answers, values) if mean else answers.fill(values, num, seed=seed)
-    ends = filled.select(name for name in filled.columns if name not in values.columns)
+    ends = filled.select(
+        answers.written_out({name.rpartition("_")[0]: filled[name]})[name.rpartition("_")[0]].alias(name)
+        for name in filled.columns
+        if name not in values.columns
+    )
     filled = answers.written(filled.select(values.columns))
     result, gaps = _filled_in(repeated_rows(table.frame, num), repeated_rows(values, num), filled)
     write_table(out, ends.columns, ends, like=replace(table, frame=result))

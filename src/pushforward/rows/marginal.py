@@ -28,7 +28,7 @@ class Marginal:
     z: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, cells: np.ndarray | None = None) -> "Marginal":
+    def of(cls, values: np.ndarray, cells: tuple[np.ndarray, np.ndarray] | None = None) -> "Marginal":
         """Return the scale of values, (n,), finite, at least two of them distinct.
 
         It has as few knots as half of the values say of the other half: more only where they give that a density that
@@ -36,7 +36,7 @@ class Marginal:
 
         Args:
             values: (n,), in any order.
-            cells: (n,), width of the cell around each that it stands for; None where they stand for themselves.
+            cells: The lower and the upper ends of the cells that they stand for, (n,) each; None for themselves.
         """
         candidates = [num for num in NUMBERS_OF_KNOTS if num * FEWEST_PER_KNOT <= len(values)]
         if len(candidates) < 2:
@@ -46,7 +46,8 @@ class Marginal:
         learned, judged = chosen[::2], chosen[1::2]
         x = values[judged]
         if cells is not None:
-            x = x + rng.uniform(-0.5, 0.5, len(x)) * cells[judged]
+            low, high = (end[judged] for end in cells)
+            x = low + rng.uniform(size=len(x)) * (high - low)
         best, best_log_prob = candidates[0], None
         for num in candidates:
             z, log_slope = cls.with_knots(values[learned], num).to_z(x)
@@ -104,12 +105,14 @@ def _spline(x: np.ndarray, xs: np.ndarray, zs: np.ndarray, d: np.ndarray) -> tup
     w, h = (xs[1:] - xs[:-1])[k], (zs[1:] - zs[:-1])[k]
     s = h / w
     r0, r1 = d[k] / s, d[k + 1] / s
-    t = np.clip((x - xs[k]) / w, 0, 1)
+    with np.errstate(over="ignore"):
+        t = np.clip((x - xs[k]) / w, 0, 1)
     rest = t * (1 - t)
     below = 1 + (r0 + r1 - 2) * rest
     z = zs[k] + h * (t * t + r0 * rest) / below
     log_slope = np.log(s) + np.log(r1 * t * t + 2 * rest + r0 * (1 - t) ** 2) - 2 * np.log(below)
-    outside = np.log1p(np.maximum(xs[0] - x, 0) * d[0] + np.maximum(x - xs[-1], 0) * d[-1])
+    with np.errstate(over="ignore"):
+        outside = np.log1p(np.maximum(xs[0] - x, 0) * d[0] + np.maximum(x - xs[-1], 0) * d[-1])
     return z + np.where(x < xs[0], -outside, outside), log_slope - outside
 
 

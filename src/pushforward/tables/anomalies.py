@@ -9,9 +9,10 @@ from pushforward.errors import InputError, require_number
 from pushforward.tables.answers import Answers, answers_or_refused
 from pushforward.tables.columns import names_in
 from pushforward.tables.reasons import reasons
-from pushforward.tables.usual import MOST_CELLS, MOST_ROWS, Judged, Usual
+from pushforward.tables.usual import Judged, Usual
 
-FEWEST_ROWS = 200  # of a table of many columns
+MOST_ROWS = 2_000  # a p-value of one in a thousand is told by so many
+MOST_CELLS, FEWEST_ROWS = 40_000, 200  # fewer rows of a table of many columns: a model file keeps these
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,9 +28,13 @@ def find_anomalies(
 
     level = require_number("level", level, above=0, below=1)
     answers, modelled = answers_or_refused(law.answers), law.schema.modelled
-    names = names_in(modelled if columns is None else columns, law.schema.columns)
-    if given := [name for name in names if name not in modelled]:
-        raise InputError(f'"{given[0]}" is context: the model has no law of it (name modelled columns)')
+    names = list(modelled if columns is None else names_in(columns, law.schema.columns))
+    if not names:
+        raise InputError("columns names none (name those whose cells may be to blame, or leave it out for all)")
+    for name in names:
+        answers.position(name)
+        if name not in modelled:
+            raise InputError(f'"{name}" is context: the model has no law of it (name modelled columns)')
     usual = usual_of(law) if reference is None else usual_among(law, reference)
     frame = answers.read(law.table_of(data))
     places = [modelled.index(name) for name in names]
@@ -57,16 +62,23 @@ def usual_of(law: "Law") -> Usual:
     return usual
 
 
-def usual_among(law: "Law", data: Any) -> Usual:
-    """Return what rows are like, of at most 2,000 of them, drawn by a seed of their own."""
+def usual_among(law: "Law", data: Any, learned: Any = None) -> Usual:
+    """Return what rows are like, of at most 2,000 of them, drawn by a seed of their own.
+
+    Args:
+        law: The law.
+        data: Rows that no one trained on.
+        learned: Others, to learn from what is rare; by default that is half of the first.
+    """
     answers = answers_or_refused(law.answers)
-    frame = answers.read(law.table_of(data))
-    if not frame.height:
-        raise InputError("no row to compare with (give some that no one trained on)")
+    parts = [answers.read(law.table_of(part)) for part in ((data,) if learned is None else (learned, data))]
+    if learned is None:
+        parts = [parts[0][::2], parts[0][1::2]]
+    if not all(part.height for part in parts):
+        raise InputError("too few rows to compare with (give two or more that no one trained on)")
     most = min(MOST_ROWS, max(MOST_CELLS // len(law.schema.modelled), FEWEST_ROWS))
-    if frame.height > most:
-        frame = frame[np.sort(np.random.default_rng(0).permutation(frame.height)[:most])]
-    return Usual.of(_columns_log_prob(answers, frame))
+    some = (np.sort(np.random.default_rng(0).permutation(part.height)[:most]) for part in parts)
+    return Usual.of(*(_columns_log_prob(answers, part[rows]) for part, rows in zip(parts, some, strict=True)))
 
 
 def _columns_log_prob(answers: Answers, frame: "pl.DataFrame") -> np.ndarray:

@@ -71,8 +71,8 @@ class Answers:
         answers = cls(questions, {name: fitted[name] for name in names}, schema, [str(word) for word in missing])
         answers.check_fits(questions)
         try:
-            answers.usual = Usual.from_list(stored["usual"], len(schema.modelled)) if stored.get("usual") else None
-        except (ValueError, TypeError) as error:
+            answers.usual = Usual.from_dict(stored["usual"], len(schema.modelled)) if stored.get("usual") else None
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"what it says of held-out rows is damaged: {error} (write the file again)") from error
         return answers
 
@@ -92,7 +92,7 @@ class Answers:
     def to_store(self) -> dict[str, Any]:
         """Return what a model file keeps of the columns."""
         cells = {name: one.to_dict() for name, one in self.fitted.items()}
-        return {**self.schema.to_dict(), "cells": cells, **({"usual": self.usual.to_list()} if self.usual else {})}
+        return {**self.schema.to_dict(), "cells": cells, **({"usual": self.usual.to_dict()} if self.usual else {})}
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 

@@ -151,12 +151,18 @@ class Asked:
         Raises:
             InputError: If the model is a flow alone, or knows no rows to compare with.
         """
-        self.learn_usual()
+        if reference is None:
+            self.learn_usual()
         found = find_anomalies(self.law, data, level=level, columns=columns, reference=reference)
         return found if self.kind in ("array", "tensor") else of_kind(self.kind, found)
 
     def learn_usual(self) -> None:
-        """Score the rows that `fit` held out, if that was not done: `anomalies` compares with them, files keep them."""
-        answers = self.law.answers
-        if answers is not None and answers.usual is None and self.fitted is not None:
-            answers.usual = usual_among(self.law, self.fitted.test_frame)
+        """Score the rows that `fit` held out, if there are any and that was not done: files keep what they are like.
+
+        What is rare is learned from the rows that chose the weights, p-values compare with those held out from all.
+        """
+        answers, fitted = self.law.answers, self.fitted
+        if answers is None or answers.usual is not None or fitted is None or not fitted.split.held_out:
+            return
+        validation = fitted.rows_at(fitted.positions[1])
+        answers.usual = usual_among(self.law, fitted.test_frame, validation if validation.height else None)

@@ -47,8 +47,8 @@ def asked_of_values(cells: "pl.Series", asked: str) -> tuple[Kind, "pl.Series"]:
                 return Kind(asked, WHY, WHOLE), whole_numbers(cells.cast(pl.String))
             return Kind(asked, WHY, WHOLE if codes else ""), cells if cells.dtype == pl.Enum else cells.cast(pl.String)
         if asked == "boolean":
-            if cells.dtype == pl.Boolean:
-                return Kind(asked, WHY), cells
+            if cells.dtype in (pl.Boolean, pl.Null):
+                return Kind(asked, WHY), cells.cast(pl.Boolean)
             if set(cells.drop_nulls().unique()) <= {0, 1}:
                 return Kind(asked, WHY, "1/0"), cells == 1
             raise InputError(f'column "{cells.name}" holds other values than 0 and 1 (ask for category)')

@@ -7,6 +7,7 @@ import torch
 
 from pushforward.numerics.default_device import on_the_cpu
 from pushforward.rows import RowJoint
+from pushforward.rows.cells import CHUNK
 from pushforward.rows.heads import Heads, bounded, mixture_cdf
 from pushforward.tables.row_encoder import Rows
 
@@ -29,19 +30,19 @@ def integral_transforms(joint: RowJoint, answers: "Answers", rows: Rows, *, seed
         rows: Encoded.
         seed: Decides the places within probabilities.
     """
-    code, z, half = joint.with_marks(rows.cells)
-    params = joint.network(code, z, torch.ones_like(z))
-    random, found = np.random.default_rng(seed), {}
-    for name, place, encoder in zip(
-        answers.encoder.columns, joint.place.tolist(), answers.encoder.encoders.values(), strict=True
-    ):
-        if name not in answers.schema.modelled:
-            continue
-        there = code[:, place] >= 0
-        cells = code[there, place], z[there, place], half[there, place]
-        below, above = _ends(joint.network.heads, place, params[there], *cells, encoder.places.atoms)
-        found[name] = below + random.random(len(below)) * (above - below)
-    return found
+    random = np.random.default_rng(seed)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in answers.schema.modelled}
+    places = dict(zip(answers.encoder.columns, joint.place.tolist(), strict=True))
+    for part in rows.cells.split(CHUNK):
+        code, z, half = joint.with_marks(part)
+        params = joint.network(code, z, torch.ones_like(z))
+        for name, values in found.items():
+            place, atoms = places[name], answers.encoder.encoders[name].places.atoms
+            there = code[:, place] >= 0
+            cells = code[there, place], z[there, place], half[there, place]
+            below, above = _ends(joint.network.heads, place, params[there], *cells, atoms)
+            values.append(below + random.random(len(below)) * (above - below))
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def _ends(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.rows.heads import mixture_cdf
 from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
-from pushforward.tables.number_cells import from_numbers
+from pushforward.tables.number_cells import from_numbers, months_of_days
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,11 +73,11 @@ def as_cells(encoder: NumberEncoder, values: np.ndarray, *, exact: bool = False)
         values: As `law_of_numbers` gives them.
         exact: As exact as the column is recorded, as cells of the table are.
     """
+    if exact:
+        values = encoder.as_recorded(months_of_days(values) if encoder.kind == "month" else values)
     if encoder.circle:
         values = encoder.circle.closed(values)
-    elif exact and encoder.kind != "month":
-        values = encoder.as_recorded(values)
-    return from_numbers("date" if encoder.kind == "month" else encoder.kind, values)
+    return from_numbers("date" if encoder.kind == "month" and not exact else encoder.kind, values)
 
 
 def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.ndarray:

@@ -184,8 +184,7 @@ class NumberEncoder:
         atoms = distinct[frequent & (not density)]
         others = values[~np.isin(values, atoms)]
         others = others if len(others) > FEWEST_PER_KNOT else values
-        low, high = grid.cells(others) if grid else (others, others)
-        marginal = Marginal.of(others, high - low)
+        marginal = Marginal.of(others, grid.cells(others) if grid else None)
         return cls(kind, decimals, grid, float(all_values[0]), float(all_values[-1]), atoms, marginal, circle)
 
     @property

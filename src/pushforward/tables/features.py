@@ -11,7 +11,7 @@ from pushforward.tables.number_cells import to_numbers
 if TYPE_CHECKING:
     import polars as pl
 
-MOST_LEVELS = 20  # of a column of categories that have a place of their own in distances
+MOST_CATEGORIES = 20  # of a column that have a place of their own in distances
 LEVELS = 8  # of equal shares, into which numbers are cut to be compared with categories
 WORDS = ("category", "boolean")
 
@@ -29,8 +29,13 @@ class Features:
     rows: "pl.DataFrame"
 
     def for_trees(self, frame: "pl.DataFrame") -> np.ndarray:
-        """Return a column each, (rows, columns): numbers as they are, categories by their frequency; NaN if missing."""
-        return np.column_stack([self._plain(name, frame) for name in self.kinds])
+        """Return a column each, (rows, columns): numbers as they are, categories by their rank; NaN if missing.
+
+        Columns of which the rows have no cell are left out.
+        """
+        return np.column_stack([
+            self._plain(name, frame) for name in self.kinds if self.rows[name].null_count() < self.rows.height
+        ])  # fmt: skip
 
     def for_distances(self, frame: "pl.DataFrame") -> np.ndarray:
         """Return numbers as normal scores of their ranks, categories each a column; of missing cells one more column.
@@ -45,7 +50,8 @@ class Features:
             known = np.sort(known[~np.isnan(known)])
             missing = np.isnan(values)
             if kind in WORDS:
-                parts += [np.where(values == level, 1.0, 0.0) for level in range(min(MOST_LEVELS, len(known)))]
+                levels = int(known.max()) + 2 if len(known) else 0  # and one that they never had
+                parts += [np.where(values == level, 1.0, 0.0) for level in range(min(MOST_CATEGORIES, levels))]
             elif len(known):
                 rank = (np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right") + 1) / 2
                 parts.append(np.where(missing, 0.0, ndtri(np.clip(rank / (len(known) + 1), 1e-4, 1 - 1e-4))))
@@ -57,15 +63,16 @@ class Features:
         values = self._plain(name, frame)
         if self.kinds[name] not in WORDS:
             known = self._plain(name, self.rows)
-            edges = np.unique(np.nanquantile(known, np.linspace(0, 1, LEVELS + 1)[1:-1])) if known.size else known
+            known = known[~np.isnan(known)]
+            edges = np.unique(np.quantile(known, np.linspace(0, 1, LEVELS + 1)[1:-1])) if len(known) else known
             values = np.where(np.isnan(values), np.nan, np.searchsorted(edges, values, "right"))
-        return np.where(np.isnan(values), 0, np.minimum(values, MOST_LEVELS) + 1).astype(int)
+        return np.where(np.isnan(values), 0, np.minimum(values, MOST_CATEGORIES) + 1).astype(int)
 
     def _plain(self, name: str, frame: "pl.DataFrame") -> np.ndarray:
         if self.kinds[name] not in WORDS:
             return to_numbers(self.kinds[name], frame[name])
-        counts = self.rows[name].cast(str).drop_nulls().value_counts(sort=True, name="times")
-        place = {value: float(rank) for rank, value in enumerate(counts[name].to_list())}
+        counts = self.rows[name].alias("value").cast(str).drop_nulls().value_counts(sort=True, name="times")
+        place = {value: float(rank) for rank, value in enumerate(counts["value"].to_list())}
         return np.array([np.nan if v is None else place.get(v, len(place)) for v in frame[name].cast(str).to_list()])
 
 

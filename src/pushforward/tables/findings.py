@@ -103,8 +103,8 @@ def _missing(names: Any, data: "pl.DataFrame", samples: "pl.DataFrame") -> list[
 
     shares: list[dict[tuple[str, ...], float]] = []
     for part in (data, samples):
-        gaps = part.select(pl.col(list(names)).is_null())
-        counts = gaps.group_by(list(names)).len()
+        gaps = part.select(pl.col(name).is_null().alias(f"gap {k}") for k, name in enumerate(names))
+        counts = gaps.group_by(gaps.columns).len()
         shares.append({
             tuple(name for name, gap in zip(names, row, strict=False) if gap): row[-1] / max(len(part), 1)
             for row in counts.iter_rows()
@@ -123,7 +123,7 @@ def _unusual(law: "Law", fitted: "Fitted") -> list[UnusualRow]:
     why, answers = [""] * len(least), law.answers
     if answers is not None:
         rows = answers.read(data[least])
-        cells = judge(law, rows, answers.usual or usual_among(law, data)).cells
+        cells = judge(law, rows, answers.usual or usual_among(law, data, data)).cells
         why = reasons(answers, rows, np.array(law.schema.modelled)[cells.argmax(1)])
     places = fitted.test_positions[least] + 1
     return [UnusualRow(*one) for one in zip(places.tolist(), log_prob[least].tolist(), why, strict=True)]

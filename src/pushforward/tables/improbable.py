@@ -10,7 +10,7 @@ from pushforward.tables.encoders import NumberEncoder
 if TYPE_CHECKING:
     from pushforward.tables.laws import Law
 
-DRAWS = 1_000
+DRAWS, MOST_LOOKED_AT = 1_000, 10
 MANY = 1e9
 
 
@@ -19,7 +19,7 @@ def note_on_given(law: "Law", given: Any, called: str) -> str:
 
     Args:
         law: What answers.
-        given: What the user gives. Rows of context besides the first are not looked at.
+        given: What the user gives. Ten rows are looked at, given context one: among many some are rare by chance.
         called: What messages call it.
     """
     answers = law.answers
@@ -29,7 +29,7 @@ def note_on_given(law: "Law", given: Any, called: str) -> str:
     assert known is not None
     context = [name for name in known.columns if name in law.schema.context]
     names = [name for name in known.columns if name in law.schema.modelled]
-    whole = known.drop_nulls().head(1) if context else known.drop_nulls()
+    whole = known.drop_nulls().head(1 if context else MOST_LOOKED_AT)
     if not names or not whole.height:
         return ""
     drawn = law.sample(DRAWS, whole.select(context) if context else None, complete=True, temperature=1.0, seed=0)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pushforward.errors import InputError
 from pushforward.tables.answers import Answers
 from pushforward.tables.column_law import as_cells
 from pushforward.tables.encoders import NumberEncoder
@@ -27,6 +28,8 @@ def filled_with_means(answers: Answers, frame: "pl.DataFrame") -> "pl.DataFrame"
     import polars as pl
 
     answers.check_context(frame)
+    if taken := [f"{name}_{end}" for name in frame.columns for end in ENDS if f"{name}_{end}" in frame.columns]:
+        raise InputError(f'a column is called "{taken[0]}", as that of a quantile would be (rename it)')
     rows, filled, ends = answers.encode(frame), [], []
     for name in frame.columns:
         cells, one = frame[name], answers.fitted[name].encoder
@@ -34,11 +37,11 @@ def filled_with_means(answers: Answers, frame: "pl.DataFrame") -> "pl.DataFrame"
         if gaps.any() and name not in answers.schema.context:
             law = answers.law_of(name, rows.select(np.flatnonzero(gaps.to_numpy())))
             if isinstance(one, NumberEncoder):
-                mean, low, high = (as_cells(one, law[part].to_numpy(), exact=True) for part in ("mean", *ENDS))
+                mean, *both = (as_cells(one, law[part].to_numpy(), exact=True) for part in ("mean", *ENDS))
                 cells, nothing = _put(cells, gaps, mean), pl.Series([None] * len(gaps), dtype=mean.dtype)
-                ends += [
-                    _put(nothing, gaps, end).alias(f"{name}_{q}") for q, end in zip(ENDS, (low, high), strict=True)
-                ]
+                for end, values in zip(ENDS, both, strict=True):
+                    typed = answers.fitted[name].typed(_put(nothing, gaps, values))
+                    ends.append(typed.alias(f"{name}_{end}"))
             else:
                 cells = _put(cells, gaps, law[name])
         filled.append(cells.alias(name))

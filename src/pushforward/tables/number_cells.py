@@ -67,6 +67,13 @@ def days_of_months(values: np.ndarray) -> np.ndarray:
     return start + (values - np.floor(values)) * (end - start)
 
 
+def months_of_days(values: np.ndarray) -> np.ndarray:
+    """Return days since 1970, any shape, as months since 1970, the days of a month as a part of it."""
+    first = np.floor(values).astype("datetime64[D]").astype("datetime64[M]")
+    start, end = (month.astype("datetime64[D]").astype(float) for month in (first, first + 1))
+    return first.astype(float) + (values - start) / (end - start)
+
+
 def decimals_of(values: np.ndarray) -> int | None:
     """Return with how many decimals values are recorded, at most 9; None for more."""
     for decimals in range(MOST_DECIMALS + 1):

@@ -8,6 +8,7 @@ import numpy as np
 from pushforward.tables.answers import Answers
 from pushforward.tables.column_law import as_cells
 from pushforward.tables.encoders import NumberEncoder
+from pushforward.tables.number_cells import to_numbers
 from pushforward.tables.row_encoder import Rows
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 TELLING = 1.0  # nats by which another cell, alone, must make a cell less probable to be named
 MOST_TELLING = 2
 LEAST_SHARE = 1e-12
+AS_USUAL = ", which is usual"
 MANY = 10_000  # whole numbers from here on are written with marks
 
 
@@ -44,24 +46,31 @@ def _usual(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> li
     if not isinstance(one, NumberEncoder):
         share = np.exp(answers.columns_log_prob(rows, [name])[:, 0])
         return [
-            f"{cell} (1 in {1 / max(p, LEAST_SHARE):,.0f}) where {usual} is usual"
+            f"{cell} (1 in {1 / max(p, LEAST_SHARE):,.0f})"
+            + (f" where {usual} is usual" if usual != cell else AS_USUAL)
             for cell, p, usual in zip(cells, share, _in_text(answers, name, law[name]), strict=True)
         ]
     ends = [as_cells(one, law[end].to_numpy()) for end in ("q5", "q95")]
-    inside = (frame[name] >= ends[0]) & (frame[name] <= ends[1]) if one.circle is None else [False] * frame.height
+    if one.circle:
+        place = one.circle.opened(to_numbers(one.kind, frame[name]))
+        inside = (law["q5"].to_numpy() <= place) & (place <= law["q95"].to_numpy())
+    else:
+        inside = ((frame[name] >= ends[0]) & (frame[name] <= ends[1])).to_numpy()
     found = []
     for cell, low, high, between in zip(
         cells, *(_in_text(answers, name, end, digits=4) for end in ends), inside, strict=True
     ):
-        usual = low if low == high else f"{low} to {high}"
-        found.append(f"{cell}, rare within {usual}" if between and low != high else f"{cell} where {usual} is usual")
+        if between:
+            found.append(cell + AS_USUAL if low == high else f"{cell}, rare within {low} to {high}")
+        else:
+            found.append(f"{cell} where {low if low == high else f'{low} to {high}'} is usual")
     return found
 
 
 def _given(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> list[str]:
     """Return " given room_type=shared" of each row: the cells that alone make that of a column less probable."""
     alone = answers.columns_log_prob(_only(answers, rows, [name]), [name])[:, 0]
-    others = [other for other in answers.fitted if other != name]
+    others = [other for other in answers.schema.modelled if other != name]  # the context is always known
     if not others:
         return [""] * frame.height
     loss = np.stack(

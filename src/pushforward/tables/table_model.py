@@ -220,6 +220,7 @@ class TableModel(InWords, Asked):
             InputError: If the model comes from a file, which holds no rows, or the folder cannot be written to.
             RunError: If writing fails.
         """
+        self.learn_usual()
         self.law.report(fitted_or_refused(self.fitted), path, self.summary.get("command", ""))
 
     # ---- files ---------------------------------------------------------------------------------------------------

@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST_ROWS = 2_000  # a p-value of one in a thousand is told by so many
-MOST_CELLS = 40_000  # that a model file keeps
-DIGITS, MOST_SURPRISE = 3, 1e6  # of these
+DIGITS, MOST_SURPRISE = 3, 1e6  # of what a model file keeps
 TAIL, FEWEST_IN_TAIL = 0.05, 10  # of the values
 LEAST_SCALE = 1.0  # nats: of outcomes less probable by t nats than usual no law has a greater share than about exp(-t)
 
@@ -55,28 +53,37 @@ class Judged(NamedTuple):
 class Usual:
     """The surprises of rows that no one trained on, among which those of other rows are rare or not.
 
+    What is rare is learned from some rows, and p-values compare with others: rows that took part in both would score
+    higher than new ones, and p-values be too small.
+
     Attributes:
-        surprises: (n, columns), -log p(cell | all other cells) in nats; NaN where no cell is.
+        learned: (m, columns), -log p(cell | all other cells) in nats; NaN where no cell is.
+        compared: (n, columns), likewise, of the rows that p-values compare with.
     """
 
-    surprises: np.ndarray
+    learned: np.ndarray
+    compared: np.ndarray
 
     @classmethod
-    def of(cls, columns_log_prob: np.ndarray) -> "Usual":
-        """Return what rows are like of log p(cell | the others), (n, columns), at least one."""
-        return cls(_surprises(columns_log_prob))
+    def of(cls, learned: np.ndarray, compared: np.ndarray) -> "Usual":
+        """Return what rows are like of log p(cell | the others), (m, columns) and (n, columns), at least one each."""
+        return cls(_surprises(learned), _surprises(compared))
 
     @classmethod
-    def from_list(cls, stored: Any, num_columns: int) -> "Usual":
-        """Return what `to_list` stored; ValueError or TypeError for anything else."""
-        surprises = np.array(stored, dtype=float)
-        if surprises.ndim != 2 or surprises.shape[1] != num_columns or np.isinf(surprises).any():
-            raise ValueError("held-out rows have a number in every column")
-        return cls(surprises)
+    def from_dict(cls, stored: Any, num_columns: int) -> "Usual":
+        """Return what `to_dict` stored; ValueError, KeyError or TypeError for anything else."""
+        parts = [np.array(stored[name], dtype=float) for name in ("learned", "compared")]
+        for part in parts:
+            if part.ndim != 2 or part.shape[1] != num_columns or not len(part) or np.isinf(part).any():
+                raise ValueError("held-out rows have a number in every column")
+        return cls(*parts)
 
-    def to_list(self) -> list[list[float | None]]:
+    def to_dict(self) -> dict[str, list[list[float | None]]]:
         """Return plain values for JSON."""
-        return [[None if np.isnan(value) else value for value in row] for row in self.surprises.tolist()]
+        return {
+            name: [[None if np.isnan(value) else value for value in row] for row in getattr(self, name).tolist()]
+            for name in ("learned", "compared")
+        }
 
     def judge(self, columns_log_prob: np.ndarray, columns: Sequence[int]) -> Judged:
         """Judge rows by some of their cells.
@@ -95,28 +102,28 @@ class Usual:
         return Judged(cells, found, share_above(known, found))
 
     def threshold(self, level: float) -> float:
-        """Return the score above which p-values are at most a level, or where these rows are too few, the least."""
-        known = self._scores(range(self.surprises.shape[1]))[1]
+        """Return the score above which p-values are at most a level; the highest known one where these are too few."""
+        known = self._scores(range(self.compared.shape[1]))[1]
         num = max(math.floor(level * (1 + len(known))) - 1, 0)
         return float(known[-num - 1])
 
     def _scores(self, columns: Sequence[int]) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
         """Return the score of rows by their cells, (n, columns) -> (n,), and those of the known rows, increasing."""
-        cells = self._known_cells[:, columns]
-        rarest, together = Rarity(cells.max(1)), Rarity(cells.sum(1))
+        learned, compared = (cells[:, columns] for cells in self._known_cells)
+        rarest, together = Rarity(learned.max(1)), Rarity(learned.sum(1))
 
         def score(cells: np.ndarray) -> np.ndarray:
             return np.maximum(rarest(cells.max(1)), together(cells.sum(1)))
 
-        return score, np.sort(score(cells))
+        return score, np.sort(score(compared))
 
     @cached_property
     def _columns(self) -> list[Rarity]:
-        return [Rarity(known) for known in self.surprises.T]
+        return [Rarity(known) for known in self.learned.T]
 
     @cached_property
-    def _known_cells(self) -> np.ndarray:
-        return self._rare(self.surprises)
+    def _known_cells(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._rare(self.learned), self._rare(self.compared)
 
     def _rare(self, surprises: np.ndarray) -> np.ndarray:
         return np.stack([one(each) for one, each in zip(self._columns, surprises.T, strict=True)], 1)
