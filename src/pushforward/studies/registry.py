@@ -121,4 +121,10 @@ STUDIES = {
         minutes=40,
         one_seed=(17, 5),
     ),
+    "table-questions": Study(
+        "tables.questions",
+        "anomalies, missing cells and predictions of a fitted table, beside scikit-learn's ways",
+        minutes=26,
+        one_seed=(17, 8),
+    ),
 }
