@@ -121,4 +121,10 @@ STUDIES = {
         minutes=40,
         one_seed=(17, 5),
     ),
+    "table-questions": Study(
+        "tables.questions",
+        "anomalies, missing cells, one column, rows given a value: beside models made for each question",
+        minutes=25,
+        one_seed=(15, 7),
+    ),
 }

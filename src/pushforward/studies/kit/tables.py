@@ -34,10 +34,13 @@ def shown(value: Any) -> str:
     return f"{value:.1e}" if 0 < size < 1e-4 else f"{value:.3g}"
 
 
-def spread(values: Sequence[float]) -> str:
-    """Return "mean (lowest to highest)" of one number over the seeds."""
-    mean = sum(values) / len(values)
-    return shown(mean) if len(values) == 1 else f"{shown(mean)} ({shown(min(values))} to {shown(max(values))})"
+def spread(values: Sequence[float | None]) -> str:
+    """Return "mean (lowest to highest)" of one number over the seeds; nothing where it was not measured."""
+    measured = [value for value in values if value is not None]
+    if not measured:
+        return ""
+    mean = sum(measured) / len(measured)
+    return shown(mean) if len(measured) == 1 else f"{shown(mean)} ({shown(min(measured))} to {shown(max(measured))})"
 
 
 def values(scores: Sequence[Any], field: str) -> list[Any]:

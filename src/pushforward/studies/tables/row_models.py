@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pushforward.studies.kit import Record
+
 if TYPE_CHECKING:
     import polars as pl
+
+    from pushforward.tables.table_model import TableModel
+
+SECONDS, QUICK_SECONDS = 60.0, 0.5  # of a fit
 
 
 class RowModel(Protocol):
@@ -33,11 +39,21 @@ class Drawn:
     sample_seconds: float | None = None
 
 
-def fit_ours(rows: "pl.DataFrame", seconds: float, seed: int) -> RowModel:
-    """Fit `TableModel` to all rows but those that choose its weights."""
+def fit_ours(rows: "pl.DataFrame", seconds: float, seed: int, *, test: float = 0.0) -> "TableModel":
+    """Fit `TableModel` to all rows but those that choose its weights, and a share that is held out."""
     import pushforward as pf
 
-    return pf.TableModel.fit(rows, max_seconds=seconds, seed=seed, test=0, progress=False, notify=lambda line: None)
+    return pf.TableModel.fit(rows, max_seconds=seconds, seed=seed, test=test, progress=False, notify=lambda line: None)
+
+
+def fit_of(record: Record, label: str, rows: "pl.DataFrame", seed: int, *, test: float = 0.0) -> "TableModel":
+    """Fit ours for the minute that a study gives it, or what a shorter form has of it, and keep what it took."""
+    started = time.monotonic()
+    model = fit_ours(rows, record.size(SECONDS * record.share, quick=QUICK_SECONDS), seed, test=test)
+    seconds = time.monotonic() - started
+    record.runs.append({"label": f"{label}, seed {seed}", "rows": rows.height, "seconds": round(seconds, 2)})
+    record.say(f"  {label}, seed {seed}: fitted in {seconds:.0f} s")
+    return model
 
 
 def timed(rows: "pl.DataFrame", num_rows: int, seconds: float, seed: int) -> Drawn:

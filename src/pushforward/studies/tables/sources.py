@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pushforward.data import mixed_table
 from pushforward.data.mnist import FOLDER_VARIABLE
 from pushforward.errors import InputError, RunError
+from pushforward.studies.kit import Record
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,6 +80,19 @@ def real_table(name: str) -> "pl.DataFrame":
     plain = io.StringIO("\n".join(",".join(map(str.strip, line.split(","))) for line in text.splitlines() if line))
     columns = list(source.columns)
     return pl.read_csv(plain, has_header=False, new_columns=columns, infer_schema_length=None, null_values=UNKNOWN)
+
+
+def real_tables(record: Record) -> "dict[str, pl.DataFrame]":
+    """Return the real tables that can be had; the short form has rows of the known law in their place."""
+    if record.quick:
+        return {"mixed": mixed_table(400, missing=0.0, seed=record.seed)[0]}
+    found = {}
+    for name in SOURCES:
+        try:
+            found[name] = real_table(name)
+        except InputError as error:
+            record.text(f"{name} is left out: {error}.")
+    return found
 
 
 def split(rows: "pl.DataFrame") -> tuple["pl.DataFrame", "pl.DataFrame"]:

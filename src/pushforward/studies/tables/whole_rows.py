@@ -1,16 +1,9 @@
 """Whole rows of mixed tables: do trees tell samples from rows, and how far are the probabilities from a known law?"""
 
-from typing import TYPE_CHECKING
-
-from pushforward.data import mixed_table
-from pushforward.errors import InputError
 from pushforward.studies.kit import Record
 from pushforward.studies.tables import known_law, peers, real_rows
 from pushforward.studies.tables.detection import FOLDS, SEEDS, classifier_name
-from pushforward.studies.tables.sources import SOURCES, UNKNOWN, real_table, split
-
-if TYPE_CHECKING:
-    import polars as pl
+from pushforward.studies.tables.sources import UNKNOWN, real_tables, split
 
 TITLE = "Whole rows of mixed tables: do trees tell samples from rows?"
 SOURCE = "papers on synthetic tables (TabSyn, arXiv:2310.09656; TabPC, arXiv:2603.23016) and their detection score"
@@ -29,19 +22,6 @@ def run(record: Record) -> None:
     )
     if peers.environment() is None:
         record.text("Peers are not measured: their environment is not here (make table-peers).")
-    for name, rows in _tables(record).items():
+    for name, rows in real_tables(record).items():
         real_rows.compare(record, name, *split(rows))
     known_law.measure(record)
-
-
-def _tables(record: Record) -> "dict[str, pl.DataFrame]":
-    """Return the real tables that can be had; the short form has rows of the known law in their place."""
-    if record.quick:
-        return {"mixed": mixed_table(400, missing=0.0, seed=record.seed)[0]}
-    found = {}
-    for name in SOURCES:
-        try:
-            found[name] = real_table(name)
-        except InputError as error:
-            record.text(f"{name} is left out: {error}.")
-    return found
