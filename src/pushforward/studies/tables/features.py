@@ -61,7 +61,9 @@ def of_known_categories(rows: "pl.DataFrame", train: "pl.DataFrame") -> "pl.Data
     import polars as pl
 
     categories = [name for name in rows.columns if name not in numbers_of(rows)]
-    known = [pl.col(name).is_null() | pl.col(name).is_in(train[name].drop_nulls().unique()) for name in categories]
+    known = [
+        pl.col(name).is_null() | pl.col(name).is_in(train[name].drop_nulls().unique().to_list()) for name in categories
+    ]
     return rows.filter(*known) if known else rows
 
 

@@ -37,8 +37,8 @@ def measure(record: Record, tables: "Mapping[str, pl.DataFrame]") -> None:
         f"Numbers in units of their column's standard deviation: RMSE of the mean of {DRAWS} draws, CRPS of these as "
         "an ensemble, which for one value is its absolute error; the share of values between the lowest and the "
         f"highest draw, {COVERED:.3f} for draws of the true law and more where values repeat. Of categories the most "
-        f"frequent draw. KNNImputer ({NEIGHBOURS} neighbours by distance, of {MOST_DONORS:,} rows) and IterativeImputer "
-        "(BayesianRidge, within the column's range; its posterior for draws) see the numbers alone."
+        f"frequent draw. KNNImputer ({NEIGHBOURS} neighbours by distance, of {MOST_DONORS:,} rows) and "
+        "IterativeImputer (BayesianRidge, within the column's range; its posterior for draws) see the numbers alone."
     )
     for name, rows in tables.items():
         _compare(record, name, *split(rows))
@@ -50,18 +50,18 @@ def _compare(record: Record, name: str, train: "pl.DataFrame", held: "pl.DataFra
         holed = with_holes(train, share, record.seed)[0]
         known = of_known_categories(held, holed)[:MOST_ROWS]
         gaps, hidden = with_holes(known, share, record.seed + 1)
-        model = row_models.fit_of(record, f"imputation of {name}, {share:.0%} missing", holed, record.seed)
+        model = row_models.fit_of(record, f"imputation of {name}, {100 * share:g} % missing", holed, record.seed)
         filled = {method: fill(holed, gaps, record.seed) for method, fill in IMPUTERS.items()}
         filled = {OURS: draws_of(model, gaps, record.seed), **filled}
         stds = {column: deviation(numbers(train[column])) for column in numbers_of(train)}
         by_share[share] = {method: quality(known, hidden, draws, stds) for method, draws in filled.items()}
-        record.number(f"imputation.{name}.{share:g}", by_share[share])
+        record.number(f"imputation.{name}.{100 * share:g} %", by_share[share])
     record.scores(
         f"{name}: {train.height:,} training rows of {train.width} columns.",
         ("missing", "cells by"),
         COLUMNS,
         {
-            (f"{share:.0%}", method): [score]
+            (f"{100 * share:g} %", method): [score]
             for share, scores in by_share.items()
             for method, score in scores.items()
         },
@@ -85,7 +85,7 @@ def _beside(share: float, scores: Mapping[str, Score]) -> str:
         said.append(f"{called} {shown(getattr(scores[OURS], field))}, {best} {shown(getattr(scores[best], field))}")
     if scores[OURS].accuracy is not None:
         said.append(f"accuracy {shown(scores[OURS].accuracy)}, the mode {shown(scores[MEDIAN].accuracy)}")
-    return f"{share:.0%} missing: {', '.join(said)}"
+    return f"{100 * share:g} % missing: {', '.join(said)}"
 
 
 def with_holes(rows: "pl.DataFrame", share: float, seed: int) -> tuple["pl.DataFrame", np.ndarray]:

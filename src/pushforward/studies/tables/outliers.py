@@ -171,7 +171,7 @@ def _report(
         + ".",
     )
     record.answer(
-        f"Do {LEVEL:.0%} of usual rows have a p-value of {LEVEL:g} or less?",
+        f"Do {100 * LEVEL:g} % of usual rows have a p-value of {LEVEL:g} or less?",
         "; ".join(f"{name} {shown(mean(found, 'share'))}" for name, found in shares.items()) + ".",
     )
 

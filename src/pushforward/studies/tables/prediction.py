@@ -53,11 +53,11 @@ def measure(record: Record, fitted: Mapping[str, Fitted], columns: Mapping[str, 
     """Predict some columns of each table by every method."""
     record.heading("One column given the others")
     record.text(
-        "Held-out rows; every method is given all other columns, the others as features (numbers standardized, "
-        "categories one-hot). CRPS as twice the mean pinball loss over the 5, 25, 50, 75 and 95 % quantiles, of every "
-        "method, in standard deviations of the column. NLL in nats and the column's unit; of whole numbers ours is of "
-        "probabilities, beside which a density stands for the step of 1. Boosted: scikit-learn's histogram trees, "
-        f"at most {MOST_TREES}, one model for each quantile."
+        "Held-out rows; every method is given all other columns, those of scikit-learn as features (numbers "
+        "standardized, categories one-hot). CRPS as twice the mean pinball loss over the 5, 25, 50, 75 and "
+        "95 % quantiles, of every method, in standard deviations of the column. NLL in nats and the column's "
+        "unit; of whole numbers ours is of probabilities, beside which a density stands for the step of 1. Boosted: "
+        f"scikit-learn's histogram trees, at most {MOST_TREES}, one model for each quantile."
     )
     below: dict[str, dict[str, Sequence[float]]] = {}
     for name, one in fitted.items():

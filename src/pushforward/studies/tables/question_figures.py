@@ -32,7 +32,7 @@ def areas(found: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
 
 def shares_at_levels(curves: Mapping[str, tuple[np.ndarray, Sequence[float]]]) -> Picture:
     """Picture the shares of p-values that are at most a level, {table: (levels, shares)}, both axes logarithmic."""
-    figure = Picture(figsize=(5.4, 4.4), layout="constrained")
+    figure = Picture(figsize=(6.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for colour, (name, (levels, shares)) in zip(LABEL_COLOURS, curves.items(), strict=False):
         there = np.asarray(shares) > 0

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 TITLE = "What a fitted table answers: anomalies, missing cells, one column, rows given a value"
 SOURCE = "what a user asks of a table; beside the model that answers all of it, scikit-learn's for one question each"
 
-WRONG = f"one wrong cell, of another row, in {PLANTED:.0%} of training and test rows"
+WRONG = f"one wrong cell, of another row, in {100 * PLANTED:g} % of training and test rows"
 KNOWN_ROWS = 20_000
 PREDICTED = {
     "magic04": ("fAlpha", "class"),
     "adult": ("age", "income"),
-    "protein": ("x1",),
+    "protein": ("x1", "x9"),
     "mixed": ("load", "kind"),
 }
 GIVEN = {

@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.studies.tables.proper_scores import LEVELS
 
 RIDGE = 1.0  # of standardized features
-MOST_TREES = 300  # fewer where a tenth of many training rows has long seen nothing better
+MOST_TREES = 300  # fewer where a tenth of the training rows has long seen nothing better
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def _trees(x: np.ndarray, y: np.ndarray, test: np.ndarray, came: np.ndarray, see
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     of_levels = [
-        HistGradientBoostingRegressor(loss="quantile", quantile=level, max_iter=MOST_TREES, random_state=seed)
+        HistGradientBoostingRegressor(
+            loss="quantile", quantile=level, max_iter=MOST_TREES, early_stopping=True, random_state=seed
+        )
         .fit(x, y)
         .predict(test)
         for level in LEVELS
