@@ -1,17 +1,29 @@
-"""The study of questions: its figures are what they are called, and its short form runs."""
+"""The study `table-questions`: its figures where the answer is known, the cells that it plants, and its short form."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 
-import pushforward as pf
-from pushforward.studies.kit import Record
-from pushforward.studies.tables import questions
-from pushforward.studies.tables.imputation import with_gaps
-from pushforward.studies.tables.labelled_tables import log_ratio, of_known_law, of_one_class, with_wrong_cells
-from pushforward.studies.tables.outliers import error_of_area
+from pushforward.data import mixed_table
+from pushforward.data.mixed_table import KINDS, SHARES
+from pushforward.studies import run as run_study
+from pushforward.studies.kit.tables import spread
+from pushforward.studies.tables import (
+    drawn_given,
+    imputation,
+    imputers,
+    labelled_tables,
+    outlier_detectors,
+    outliers,
+    prediction,
+    questions,
+    regressors,
+    row_models,
+)
+from pushforward.studies.tables.features import Features, of_known_categories
 from pushforward.studies.tables.proper_scores import (
     LEVELS,
     crps_of_draws,
@@ -19,83 +31,225 @@ from pushforward.studies.tables.proper_scores import (
     error_of_share,
     share_inside,
 )
-
-RNG = np.random.default_rng(0)
-
-
-def crps_of_normal(y):
-    return y * (2 * norm.cdf(y) - 1) + 2 * norm.pdf(y) - 1 / np.sqrt(np.pi)
+from pushforward.studies.tables.regressors import CLASSIFIERS, REGRESSORS
 
 
-def test_the_crps_of_many_draws_is_that_of_their_law():
-    y = np.array([0.0, 0.7, -2.0])
-    draws = RNG.normal(size=(20_000, 3))
-    np.testing.assert_allclose(crps_of_draws(draws, y), crps_of_normal(y), atol=0.02)
-    np.testing.assert_allclose(crps_of_draws(np.ones((1, 3)), y), np.abs(y - 1))
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
 
 
-def test_the_crps_of_quantiles_is_least_for_the_true_ones():
-    y = RNG.normal(size=20_000)
-    true = np.broadcast_to(norm.ppf(LEVELS), (len(y), len(LEVELS)))
-    least = crps_of_quantiles(true, y).mean()
-    for wrong in (true + 0.3, true * 0.7, true * 1.4):
-        assert crps_of_quantiles(wrong, y).mean() > least + 0.01
-    assert share_inside(true[:, 0], true[:, -1], y) == pytest.approx(0.9, abs=0.01)
+@pytest.fixture
+def rows():
+    return mixed_table(600, missing=0.1, seed=1)[0]
 
 
-def test_wrong_cells_are_those_of_other_rows_one_a_row():
-    rows = pl.DataFrame({"a": RNG.normal(size=1000), "k": RNG.choice(["x", "y"], 1000)})
-    found, wrong = with_wrong_cells(rows, ["a", "k"], 0.1, 0)
-    changed = np.stack([(found[name] != rows[name]).to_numpy() for name in rows.columns])
-    assert wrong.sum() == 100
-    np.testing.assert_array_equal(changed.sum(0), wrong.astype(int))
-    assert set(found["a"]) <= set(rows["a"])
-    only = with_wrong_cells(rows, ["k"], 0.1, 0)[0]
-    assert only["a"].equals(rows["a"])
+# ---- scores ----------------------------------------------------------------------------------------------------------
 
 
-def test_no_score_tells_wrong_cells_better_than_the_ratio_of_the_exact_laws():
-    table = of_known_law(20_000, 0)
-    ratio = log_ratio(table.law, table.test, table.test.columns)
-    best = roc_auc_score(table.anomaly, np.clip(ratio, -1e30, 1e30))
-    assert 0.6 < best < 0.95
-    assert best > roc_auc_score(table.anomaly, -table.law.log_prob(table.test)) - 0.01
+def test_the_crps_of_draws_is_the_formula_over_all_pairs(random):
+    draws, y = random.normal(size=(7, 5)), random.normal(size=5)
+    pairs = np.abs(draws[:, None] - draws[None]).mean((0, 1))
+    np.testing.assert_allclose(crps_of_draws(draws, y), np.abs(draws - y).mean(0) - pairs / 2)
+    np.testing.assert_allclose(crps_of_draws(draws[:1], y), np.abs(draws[0] - y))
 
 
-def test_anomalies_of_another_class_are_in_the_test_rows_alone():
-    rows = pl.DataFrame({"x": np.arange(100.0)})
-    table = of_one_class(rows, np.arange(100) >= 80, 0, most=5)
-    assert (table.train["x"] < 80).all()
-    assert table.anomaly.sum() == 5
-    assert (table.test.filter(table.anomaly)["x"] >= 80).all()
+def test_the_crps_of_many_draws_is_that_of_their_law(random):
+    found = crps_of_draws(random.normal(size=(20_000, 2)), np.array([0.0, 1.5]))
+    exact = [2 / np.sqrt(2 * np.pi) - 1 / np.sqrt(np.pi), 0.98656]  # 2 phi(z) - 1 / sqrt(pi) + z (2 Phi(z) - 1)
+    np.testing.assert_allclose(found, exact, atol=0.02)
 
 
-def test_errors_are_the_spread_over_repetitions():
-    areas = [
-        roc_auc_score(np.r_[np.ones(50), np.zeros(100)], np.r_[RNG.normal(size=50) + 1, RNG.normal(size=100)])
-        for _ in range(400)
-    ]
-    assert error_of_area(np.mean(areas), 50, 100) == pytest.approx(np.std(areas), rel=0.15)
+def test_the_true_quantiles_have_the_least_crps(random):
+    y = random.normal(size=20_000)
+    true = np.quantile(y, LEVELS)
+    best = crps_of_quantiles(np.tile(true, (len(y), 1)), y).mean()
+    assert all(crps_of_quantiles(np.tile(true * s + d, (len(y), 1)), y).mean() > best for s, d in [(1.2, 0), (1, 0.1)])
+    (one,) = crps_of_quantiles(np.zeros((1, len(LEVELS))), np.array([2.0]))
+    assert one == pytest.approx(2 * 2 * LEVELS.mean())
+
+
+def test_shares_inside_count_the_ends():
+    assert share_inside(np.zeros(4), np.ones(4), np.array([0.0, 1.0, 0.5, 1.1])) == 0.75
+
+
+def test_the_error_of_a_share_counts_both_the_known_and_the_fresh_rows(random):
+    known, fresh = 199, 300
     shares = []
-    for _ in range(2000):
-        known, fresh = np.sort(RNG.random(199)), RNG.random(100)
-        shares.append((((1 + 199 - np.searchsorted(known, fresh)) / 200) <= 0.1).mean())
-    mean, deviation = error_of_share(0.1, 199, 100)
-    assert np.mean(shares) == pytest.approx(mean, abs=3 * np.std(shares) / 2000**0.5)
-    assert np.std(shares) == pytest.approx(deviation, rel=0.1)
+    for _ in range(4_000):
+        ordered = np.sort(random.random(known))
+        above = known - np.searchsorted(ordered, random.random(fresh))
+        shares.append((((1 + above) / (1 + known)) <= 0.05).mean())
+    mean, error = error_of_share(0.05, known, fresh)
+    assert mean == pytest.approx(0.05)
+    assert np.mean(shares) == pytest.approx(mean, abs=0.001)
+    assert np.std(shares) == pytest.approx(error, rel=0.05)
+    assert error_of_share(0.01, 50, fresh) == (0, 0)
 
 
-def test_gaps_are_as_many_as_they_are_to_be():
-    rows = with_gaps(pf.data.mixed_table(2000, missing=0.0)[0], 0.3, 1)
-    assert sum(rows.null_count().row(0)) / (2000 * rows.width) == pytest.approx(0.3, abs=0.02)
+def test_the_error_of_an_area_is_the_spread_of_areas(random):
+    areas = [
+        outliers.quality(
+            np.repeat([True, False], [40, 200]), random.exponential(size=240) * np.repeat([3, 1], [40, 200])
+        )
+        for _ in range(60)
+    ]
+    mean = np.mean([one.auc for one in areas])
+    assert mean == pytest.approx(0.75, abs=0.01)  # of exponentials, 3 / (3 + 1)
+    assert np.std([one.auc for one in areas]) == pytest.approx(outliers.error_of_area(mean, 40, 200), rel=0.25)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_short_form_runs_and_has_every_figure(tmp_path):
-    record = Record("table-questions", questions.TITLE, questions.SOURCE, tmp_path, quick=True)
-    questions.run(record)
-    assert set(record.numbers) == {"anomalies", "imputation", "prediction"}
-    assert set(record.numbers["anomalies"]) == {"known law", "known law, paid"}
-    ours = record.numbers["imputation"]["mixed"]
-    assert {"ours", "median", "KNNImputer", "IterativeImputer"} == set(next(iter(ours.values())))
-    assert set(record.numbers["prediction"]["mixed"]) == {"ours", "linear quantiles", "boosted quantiles"}
+def test_what_was_not_measured_is_an_empty_cell():
+    assert spread([None]) == spread([]) == ""
+    assert spread([0.5]) == "0.5"
+
+
+# ---- planted cells ---------------------------------------------------------------------------------------------------
+
+
+def test_one_cell_of_a_share_of_the_rows_is_another_rows(rows):
+    planted, wrong = labelled_tables.with_wrong_cells(rows, rows.columns, 0.05, 0)
+    changed = np.stack([planted[name].ne_missing(rows[name]).to_numpy() for name in rows.columns], 1)
+    assert wrong.sum() == 30
+    assert (changed.sum(1) == wrong).all()
+    assert (changed.any(0)).all()
+    assert all(planted[name].is_in(rows[name].implode(), nulls_equal=True).all() for name in rows.columns)
+    assert planted.schema == rows.schema
+
+
+def test_wrong_cells_are_in_the_column_that_is_told_and_in_both_parts():
+    labelled = labelled_tables.of_known_law(1_000, 0, told=["paid"])
+    clean = labelled_tables.planted(mixed_table(1_000, missing=0.0, seed=0)[0], 0, told=["paid"], share=1e-9)
+    for name, part, before in (("train", labelled.train, clean.train), ("test", labelled.test, clean.test)):
+        columns = [column for column in part.columns if not part[column].equals(before[column])]
+        assert columns == ["paid"], name
+    assert (labelled.train.height, len(labelled.anomaly), labelled.anomaly.sum()) == (700, 300, 3)
+
+
+def test_no_score_tells_planted_cells_better_than_the_exact_likelihood_ratio():
+    rows, law = mixed_table(6_000, missing=0.0, seed=3)
+    planted, wrong = labelled_tables.with_wrong_cells(rows, rows.columns, 0.1, 0)
+    exact = outliers.quality(wrong, labelled_tables.log_ratio(law, planted, rows.columns)).auc
+    assert exact > outliers.quality(wrong, -law.log_prob(planted)).auc
+
+
+def test_the_likelihood_ratio_is_that_of_the_cells_that_are_planted():
+    rows, law = mixed_table(50, missing=0.0, seed=3)
+    others = rows.columns[1:]
+    kinds = [rows.with_columns(kind=pl.lit(kind)) for kind in KINDS]
+    given_others = np.exp([law.log_prob(one, given=others) for one in kinds])
+    planted = SHARES[:, None] * (1 - given_others)  # another row's kind, which is not the row's own
+    ratio = np.exp([labelled_tables.log_ratio(law, one, ["kind"]) for one in kinds])
+    np.testing.assert_allclose(ratio * given_others, planted, rtol=1e-6)
+
+
+def test_one_class_is_fitted_and_others_are_anomalies():
+    labelled = labelled_tables.breast_cancer(0)
+    assert (labelled.train.height, labelled.test.height, labelled.anomaly.sum()) == (249, 320, 212)
+    rows = pl.DataFrame({"x": range(1_000), "class": ["h", "g"] * 500})
+    labelled = labelled_tables.gamma_rays(rows, 0)
+    assert (labelled.train.columns, labelled.anomaly.sum()) == (["x"], 400)
+    assert not set(labelled.train["x"] % 2) - {1}
+
+
+# ---- features and cells ----------------------------------------------------------------------------------------------
+
+
+def test_features_are_standardized_numbers_and_categories_one_hot():
+    rows = pl.DataFrame({"x": [1.0, 3.0, None, 2.0], "kind": ["a", None, "b", "a"]})
+    found = Features(rows)(pl.DataFrame({"x": [None, 2 + 0.5**0.5], "kind": [None, "c"]}))
+    np.testing.assert_allclose(found, [[0, 1, 0, 0], [1, 0, 0, 0]], atol=1e-12)
+
+
+def test_rows_of_categories_that_were_never_seen_are_left_out():
+    train = pl.DataFrame({"kind": ["a", None], "x": [1, 2]})
+    held = pl.DataFrame({"kind": ["a", "b", None], "x": [1, 2, 9]})
+    assert of_known_categories(held, train)["x"].to_list() == [1, 9]
+
+
+def test_holes_are_a_share_of_the_cells_that_are_there(rows):
+    holed, hidden = imputation.with_holes(rows, 0.3, 0)
+    assert hidden.mean() == pytest.approx(0.3 * 0.9, abs=0.03)
+    for place, name in enumerate(rows.columns):
+        assert (holed[name].is_null().to_numpy() == (rows[name].is_null().to_numpy() | hidden[:, place])).all()
+    assert holed.schema == rows.schema
+
+
+@pytest.mark.parametrize("name", imputers.IMPUTERS)
+def test_imputers_fill_what_is_missing_and_keep_the_rest(name, rows):
+    filled = imputers.IMPUTERS[name](rows, rows[:50], 0)
+    assert len(filled) == (imputers.DRAWS if "draws" in name else 1)
+    for column in filled[-1].columns:
+        there = rows[column][:50].is_not_null()
+        before, after = (one.filter(there).to_list() for one in (rows[column][:50], filled[-1][column]))
+        assert after == pytest.approx(before) if rows[column].dtype.is_numeric() else after == before
+        assert filled[-1][column].null_count() == 0
+    if "draws" in name:
+        assert not filled[0].equals(filled[1])
+
+
+def test_imputed_cells_are_judged_by_what_was_there():
+    true = pl.DataFrame({"x": [1.0, 2.0, 3.0], "kind": ["a", "b", "a"]})
+    hidden = np.array([[True, False], [True, True], [False, True]])
+    draws = [pl.DataFrame({"x": [1.0, 2.0 + d, 3.0], "kind": ["a", "b", kind]}) for d, kind in ((2, "b"), (6, "b"))]
+    found = imputation.quality(true, hidden, draws, {"x": 2.0})
+    assert found.rmse == pytest.approx(np.sqrt(4 / 2))  # the mean draw is off by 4, 2 deviations, in one of two cells
+    assert found.crps == pytest.approx((0 + (1 + 3) / 2 - (2 + 2) / 8) / 2)
+    assert (found.coverage, found.accuracy) == (0.5, 0.5)
+    assert imputation.quality(true, hidden, draws[:1], {"x": 2.0}).coverage is None
+
+
+def test_the_most_frequent_draw_is_taken():
+    draws = np.array([["a", "b"], ["c", "c"], ["c", "b"], ["a", "c"], ["c", "d"]], dtype=object)
+    assert imputation.most_frequent(draws).tolist() == ["c", "b"]
+
+
+# ---- predictions, and the whole --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_the_intervals_of_regressors_hold_most_values(name, random):
+    x = random.normal(size=(800, 1))
+    y = x[:, 0] + 0.5 * random.normal(size=800)
+    found = prediction.quality(REGRESSORS[name](x[:500], y[:500], x[500:], y[500:], 0), y[500:], 1.0)
+    assert found.coverage == pytest.approx(0.9, abs=0.15)
+    assert found.below == sorted(found.below)
+    if found.nll is not None:
+        assert found.nll == pytest.approx(np.log(0.5) + 0.5 * np.log(2 * np.pi) + 0.5, abs=0.1)
+    assert (found.crps < 0.4) == (name != "the column alone")
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_give_a_probability_to_every_class(name, random):
+    x = random.normal(size=(300, 1))
+    classes, probability = CLASSIFIERS[name](x, np.where(x[:, 0] > 0, "b", "a"), x, 0)
+    assert classes.tolist() == ["a", "b"]
+    np.testing.assert_allclose(probability.sum(1), 1)
+
+
+def test_rows_are_picked_by_several_values():
+    rows = pl.DataFrame({"a": [1, 1, 2], "b": ["x", "y", "x"]})
+    assert drawn_given.having(rows, {"a": 1, "b": "x"}).rows() == [(1, "x")]
+
+
+def test_the_short_form_asks_all_four_questions(tmp_path, monkeypatch):
+    small = labelled_tables.of_known_law(300, 5)
+    monkeypatch.setattr(labelled_tables, "breast_cancer", lambda seed: small)
+    fitted = []
+    model = row_models.fit_ours(small.train, 0.2, 0, test=0.1)  # the tables of the short form all have its columns
+    monkeypatch.setattr(
+        row_models, "fit_ours", lambda rows, seconds, seed, *, test: fitted.append((seconds, test)) or model
+    )
+    monkeypatch.setattr(outlier_detectors, "TREES", 10)
+    monkeypatch.setattr(regressors, "MOST_TREES", 10)
+    record = run_study("table-questions", quick=True, out=tmp_path, progress=False)
+    numbers = json.loads(Path(tmp_path, "results.json").read_text())["numbers"]
+    assert fitted == [(0.5, 0.1)] * 3 + [(0.5, 0.0)] * 2
+    assert set(numbers) == {"anomalies", "imputation", "prediction", "given"}
+    paid = numbers["anomalies"]["known law, paid"]
+    assert set(paid["methods"]) == {outliers.OURS, outliers.JOINT, outliers.TOLD, *outliers.DETECTORS, outliers.LAW}
+    assert set(numbers["imputation"]["mixed"]["30 %"]) == {imputation.OURS, *imputers.IMPUTERS}
+    assert set(numbers["prediction"]["mixed"]) == set(questions.PREDICTED["mixed"])
+    assert set(numbers["given"]["mixed"]["kind=car"]) == {drawn_given.DRAWN, drawn_given.REAL, drawn_given.ANY}
+    pictures = {block.title for block in record.blocks if block.kind == "picture"}
+    assert pictures == {"anomalies", "p-values", "imputation-mixed", "prediction"}

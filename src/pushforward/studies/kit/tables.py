@@ -36,11 +36,11 @@ def shown(value: Any) -> str:
 
 def spread(values: Sequence[float | None]) -> str:
     """Return "mean (lowest to highest)" of one number over the seeds; nothing where it was not measured."""
-    found = [value for value in values if value is not None]
-    if not found:
+    measured = [value for value in values if value is not None]
+    if not measured:
         return ""
-    mean = sum(found) / len(found)
-    return shown(mean) if len(found) == 1 else f"{shown(mean)} ({shown(min(found))} to {shown(max(found))})"
+    mean = sum(measured) / len(measured)
+    return shown(mean) if len(measured) == 1 else f"{shown(mean)} ({shown(min(measured))} to {shown(max(measured))})"
 
 
 def values(scores: Sequence[Any], field: str) -> list[Any]:

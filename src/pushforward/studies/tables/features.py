@@ -19,15 +19,13 @@ class Features:
     """
 
     def __init__(self, rows: "pl.DataFrame") -> None:
-        import polars as pl
-
         self._numbers: dict[str, tuple[float, float, float]] = {}
         self._levels: dict[str, np.ndarray] = {}
         for name in rows.columns:
             if rows[name].dtype.is_numeric():
-                median = float(np.nanmedian(rows[name].cast(pl.Float64).to_numpy()))
+                median = float(np.nanmedian(numbers(rows[name])))
                 filled = _filled(rows[name], median)
-                self._numbers[name] = (median, filled.mean(), filled.std() or 1.0)
+                self._numbers[name] = (median, float(filled.mean()), deviation(filled))
             else:
                 self._levels[name] = np.unique(_texts(rows[name]))
 
@@ -41,6 +39,18 @@ class Features:
         return np.concatenate(columns, 1)
 
 
+def numbers(column: "pl.Series") -> np.ndarray:
+    """Return the cells of a column of numbers, (n,), NaN where none is."""
+    import polars as pl
+
+    return column.cast(pl.Float64).to_numpy()
+
+
+def deviation(values: np.ndarray) -> float:
+    """Return the standard deviation of values, NaN left out; 1 where it is 0."""
+    return float(np.nanstd(values)) or 1.0
+
+
 def numbers_of(rows: "pl.DataFrame") -> list[str]:
     """Return the names of the columns that hold numbers."""
     return [name for name, dtype in rows.schema.items() if dtype.is_numeric()]
@@ -51,14 +61,15 @@ def of_known_categories(rows: "pl.DataFrame", train: "pl.DataFrame") -> "pl.Data
     import polars as pl
 
     categories = [name for name in rows.columns if name not in numbers_of(rows)]
-    known = [pl.col(name).is_null() | pl.col(name).is_in(train[name].drop_nulls().unique()) for name in categories]
+    known = [
+        pl.col(name).is_null() | pl.col(name).is_in(train[name].drop_nulls().unique().to_list()) for name in categories
+    ]
     return rows.filter(*known) if known else rows
 
 
 def _filled(column: "pl.Series", value: float) -> np.ndarray:
-    import polars as pl
-
-    return column.cast(pl.Float64).fill_null(value).to_numpy()
+    cells = numbers(column)
+    return np.where(np.isnan(cells), value, cells)
 
 
 def _texts(column: "pl.Series") -> np.ndarray:

@@ -11,12 +11,12 @@ from pushforward.studies.kit import Record
 from pushforward.studies.kit.tables import Columns, Score, largest, shown
 from pushforward.studies.tables import row_models
 from pushforward.studies.tables.detection import detect, p_value
-from pushforward.studies.tables.row_models import RowModel, independent_columns
+from pushforward.studies.tables.row_models import SECONDS, RowModel, independent_columns
 
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS, MISSING, SECONDS = 20_000, 0.2, 60
+ROWS, MISSING = 20_000, 0.2
 TEST_SEED = 1_000_003  # test rows never share a seed with training rows
 # Name -> the columns whose cells are the event, and those that are given; cells of others are not there.
 QUESTIONS: dict[str, tuple[Sequence[str], Sequence[str]]] = {

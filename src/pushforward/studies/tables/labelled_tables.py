@@ -40,7 +40,7 @@ class Labelled:
 def planted(
     rows: "pl.DataFrame", seed: int, *, told: Sequence[str] = (), share: float = PLANTED, law: MixedLaw | None = None
 ) -> Labelled:
-    """Give a share of the rows one wrong cell, then part them into training and test rows.
+    """Part rows into training and test rows, and give a share of either one wrong cell.
 
     Args:
         rows: A table.
@@ -49,10 +49,12 @@ def planted(
         share: Of rows with a wrong cell.
         law: See `Labelled`.
     """
-    rows, wrong = with_wrong_cells(rows, told or rows.columns, share, seed)
     order = np.random.default_rng([seed, 1]).permutation(rows.height)
-    train, test = np.split(order, [round(TRAINING * rows.height)])
-    return Labelled(rows[train], rows[test], wrong[test], told, law)
+    train, test = (rows[part] for part in np.split(order, [round(TRAINING * rows.height)]))
+    columns = told or rows.columns
+    return Labelled(
+        with_wrong_cells(train, columns, share, seed)[0], *with_wrong_cells(test, columns, share, seed), told, law
+    )
 
 
 def with_wrong_cells(

@@ -52,11 +52,11 @@ def measure(record: Record, tables: Mapping[str, Anomalies]) -> None:
     """Score the test rows of every table by every method, and count p-values of usual rows."""
     record.heading("Anomalies")
     record.text(
-        "AUC and average precision of scores among test rows of which some are anomalies; standard errors after "
-        f"Hanley & McNeil (1982). Ours: the score of `anomalies`, its p-values by the {HELD:g} of the training rows "
-        "that `fit` holds out. Others, of the same training rows, numbers standardized and categories one-hot: "
-        f"IsolationForest of {TREES} trees, LocalOutlierFactor of {NEIGHBOURS} neighbours, GaussianMixture of "
-        f"{COMPONENTS} components by BIC."
+        "AUC and average precision of scores among test rows of which some are anomalies; standard errors after Hanley "
+        f"& McNeil (1982). Ours: the score of `anomalies`, its p-values by the {HELD:g} of the training rows that "
+        "`fit` holds out. Others, of the same training rows, numbers standardized and categories one-hot: "
+        f"IsolationForest of {TREES} trees, LocalOutlierFactor of {NEIGHBOURS} neighbours, "
+        f"GaussianMixture of {', '.join(map(str, COMPONENTS[:-1]))} or {COMPONENTS[-1]} components by BIC."
     )
     areas: dict[str, dict[str, list[float]]] = {}
     p_values: dict[str, np.ndarray] = {}
@@ -171,7 +171,7 @@ def _report(
         + ".",
     )
     record.answer(
-        f"Do {LEVEL:.0%} of usual rows have a p-value of {LEVEL:g} or less?",
+        f"Do {100 * LEVEL:g} % of usual rows have a p-value of {LEVEL:g} or less?",
         "; ".join(f"{name} {shown(mean(found, 'share'))}" for name, found in shares.items()) + ".",
     )
 

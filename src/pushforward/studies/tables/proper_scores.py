@@ -10,7 +10,7 @@ LEVELS = np.array(QUANTILES)  # of the quantiles that every method gives
 
 
 def crps_of_draws(draws: np.ndarray, y: np.ndarray) -> np.ndarray:
-    r"""Return the CRPS of ensembles:  mean |x_i - y| - 1 / (2 m^2) sum_ij |x_i - x_j|  [1, eq. 3]; of one draw |x - y|.
+    r"""Return the CRPS of ensembles:  mean |x_i - y| - 1 / (2 m^2) sum_ij |x_i - x_j|  [1, eq. 21].
 
     Args:
         draws: (m, n), the ensembles.
@@ -20,7 +20,7 @@ def crps_of_draws(draws: np.ndarray, y: np.ndarray) -> np.ndarray:
         (n,), in units of y.
 
     References:
-        [1] Grimit et al. (2006), The continuous ranked probability score for circular variables.
+        [1] Gneiting & Raftery (2007), Strictly proper scoring rules, prediction, and estimation.
     """
     m = len(draws)
     # sum_ij |x_i - x_j| = 2 sum_i (2 i - m - 1) x_(i) of the draws in order, i from 1.
