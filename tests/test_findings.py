@@ -159,3 +159,10 @@ def test_columns_of_odd_names_and_without_held_out_cells_have_a_page(tmp_path):
     assert model.fitted.test_frame["s"].null_count() == 30
     model.report(tmp_path / "r.html")
     assert "Missing cells" in (tmp_path / "r.html").read_text()
+
+
+def test_names_and_categories_with_dollars_are_no_mathematics(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"$_{": rng.choice(["$^$", "b"], 100), "$x_$": rng.normal(size=100)})
+    pf.TableModel.fit(rows, num_steps=2, progress=False, device="cpu").report(tmp_path / "r.html")
+    assert "Pairs of columns" in (tmp_path / "r.html").read_text()

@@ -37,6 +37,18 @@ class _TableEstimator(BaseEstimator):
         "random_state": ["random_state"],
     }
 
+    def __init__(
+        self,
+        *,
+        max_seconds: float | None = None,
+        num_steps: int | None = None,
+        recipe: str = "auto",
+        columns: Any = None,
+        random_state: Any = None,
+    ) -> None:
+        self.max_seconds, self.num_steps, self.recipe = max_seconds, num_steps, recipe
+        self.columns, self.random_state = columns, random_state
+
     def _fit_table(self, X: Any, sample_weight: Any, *, test: float, fewest: int) -> Any:
         """Fit the model to rows, and return these as they are scored."""
         rows = trained = self._rows(X, fewest=fewest)
@@ -145,18 +157,6 @@ class FlowDensity(DensityMixin, _TableEstimator):
         ((200,), (3, 2))
     """
 
-    def __init__(
-        self,
-        *,
-        max_seconds: float | None = None,
-        num_steps: int | None = None,
-        recipe: str = "auto",
-        columns: Any = None,
-        random_state: Any = None,
-    ) -> None:
-        self.max_seconds, self.num_steps, self.recipe = max_seconds, num_steps, recipe
-        self.columns, self.random_state = columns, random_state
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Fit the density to rows.
@@ -239,9 +239,10 @@ class FlowOutlierDetector(OutlierMixin, _TableEstimator):
         columns: Any = None,
         random_state: Any = None,
     ) -> None:
+        super().__init__(
+            max_seconds=max_seconds, num_steps=num_steps, recipe=recipe, columns=columns, random_state=random_state
+        )
         self.contamination = contamination
-        self.max_seconds, self.num_steps, self.recipe = max_seconds, num_steps, recipe
-        self.columns, self.random_state = columns, random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:

@@ -14,6 +14,7 @@ from pushforward.metrics import Score
 from pushforward.report.wording import number, verdict
 from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.quality import ShowsFigures
+from pushforward.tables.row_networks import values_of_table
 from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Some, Split
 from pushforward.training import History
@@ -75,9 +76,7 @@ class Fit(ABC, Generic[Some, Measured]):
 
     def rows_at(self, positions: np.ndarray) -> "pl.DataFrame":
         """Return rows of the table as values."""
-        import polars as pl
-
-        return pl.DataFrame([one.values[positions].alias(one.name) for one in self.table.columns])
+        return values_of_table(self.table)[positions]
 
     @property
     def training_seconds(self) -> float:

@@ -103,5 +103,5 @@ def _bars(axes: Axes, column: Marginal) -> None:
 
 
 def short(name: str, most: int = 24) -> str:
-    """Return a name that fits."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+    """Return a name that fits, as matplotlib is to write it: what stands between two $ would be mathematics."""
+    return (name if len(name) <= most else name[: most - 1] + "…").replace("$", r"\$")

@@ -12,12 +12,14 @@ from torch import Tensor
 from pushforward.flows import Flow
 from pushforward.metrics import LatentNormality
 from pushforward.report.plots.canvas import BLACK, BLUE, DATA, DENSITY_MAP, SAMPLES, VERMILION, Picture, limits, tidy
+from pushforward.report.plots.marginals import short
 
 if TYPE_CHECKING:
     from pushforward.training import History
 
 _COLOURS, _NAMES = (DATA, SAMPLES), ("data", "samples")
 POINTS = 3_000  # drawn in one panel
+MOST_LETTERS = 16  # of a column's name
 GRID = 200  # steps of a density's grid along each axis
 MOST_UNEQUAL = 5.0  # of two columns' ranges: nearer ones are taken to be of one unit, and drawn to one scale
 
@@ -86,11 +88,11 @@ def pairs(
                 axes.set_ylim(bounds[row])
             axes.set_xlim(bounds[column])
             if row == num_columns - 1:
-                axes.set_xlabel(_short(names[column]))
+                axes.set_xlabel(short(names[column], MOST_LETTERS))
             else:
                 axes.set_xticklabels([])
             if column == 0 and row:
-                axes.set_ylabel(_short(names[row]))
+                axes.set_ylabel(short(names[row], MOST_LETTERS))
             elif row != column:
                 axes.set_yticklabels([])
             axes.tick_params(labelsize=8)
@@ -131,11 +133,11 @@ def plane(data: Tensor, samples: Tensor, names: Sequence[str], flow: Flow | None
         panels[2].set_title("density of the flow", fontsize=10)
     wide, tall = (high - low for low, high in bounds)
     for axes in panels:
-        axes.set(xlim=bounds[0], ylim=bounds[1], xlabel=_short(names[0]))
+        axes.set(xlim=bounds[0], ylim=bounds[1], xlabel=short(names[0], MOST_LETTERS))
         if max(wide, tall) < MOST_UNEQUAL * min(wide, tall):
             axes.set_aspect("equal")
         axes.tick_params(labelsize=8)
-    panels[0].set_ylabel(_short(names[1]))
+    panels[0].set_ylabel(short(names[1], MOST_LETTERS))
     return figure
 
 
@@ -175,9 +177,3 @@ def _scatter(axes: Axes, points: Tensor, colour: str) -> None:
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-
-
-def _short(name: str) -> str:
-    # matplotlib reads what stands between two $ as mathematics
-    name = name.replace("$", r"\$")
-    return name if len(name) <= 16 else name[:15] + "…"
