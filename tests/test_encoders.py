@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from pushforward.rows import Marginal
-from pushforward.tables.encoders import CategoryEncoder, NumberEncoder, encoder_of
+from pushforward.tables.category_encoder import CategoryEncoder
+from pushforward.tables.encoders import NumberEncoder, encoder_of
 from pushforward.tables.row_encoder import RowEncoder
 from pushforward.tables.stored_encoders import encoder_from
 

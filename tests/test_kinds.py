@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from pushforward.errors import InputError
+from pushforward.tables.category_encoder import CategoryEncoder
 from pushforward.tables.column_kind import Kind
 from pushforward.tables.column_kinds import read_columns, said_of, said_of_left_out
-from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
+from pushforward.tables.encoders import NumberEncoder
 from pushforward.tables.fitted_columns import FittedColumn, type_of
 from pushforward.tables.for_fitting import for_fitting
 from pushforward.tables.from_anything import read_cells

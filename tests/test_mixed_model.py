@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.rows.place_law import PlaceLaw
 from pushforward.tables.column_law import law_of_numbers
 from pushforward.tables.encoders import encoder_of
 from pushforward.tables.row_baselines import PartsLaw, fit_row_baselines
@@ -295,6 +296,6 @@ def test_a_law_beyond_the_range_is_predicted_at_the_nearer_end(name):
     end = getattr(encoder.places, name)
     mean = end + (-1.0 if name == "low" else 1.0)
     mixture = torch.tensor([[0.0], [mean], [-7.0]]).expand(2, 3, 1)
-    law = law_of_numbers(encoder, np.ones((2, 1)), mixture)
+    law = law_of_numbers(encoder, np.ones((2, 1)), PlaceLaw(mixture.double(), encoder.places.low, encoder.places.high))
     expected = getattr(encoder, name)
     np.testing.assert_allclose(law.to_numpy(), [[expected, 0, *[expected] * 5]] * 2, atol=1e-6)

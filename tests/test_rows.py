@@ -10,7 +10,7 @@ from torch.nn import functional
 import pushforward as pf
 from pushforward.losses import Batch
 from pushforward.rows import RowDensity, RowJoint, RowQuestions, joint_nll, question_nll
-from pushforward.rows.cells import Places
+from pushforward.rows.cells import Places, split
 from pushforward.rows.heads import Heads, _pick, mixture_cdf, mixture_log_prob
 
 CODES, NUMBERS = [1, 3, 4, 100, 2], [True, False, True, False, True]
@@ -156,7 +156,8 @@ def test_marks_are_drawn_and_marked_cells_are_not():
 def test_questions_fill_what_is_missing_and_nothing_else():
     model, cells = questions(num_context=1), with_cell(rows(), 2, -1)
     cells[:10, 0], cells[:20, 4] = -1, -1
-    code, z = model.fill(cells, PLACES, generator=torch.Generator().manual_seed(2))
+    filled, log_prob = model.fill(cells, PLACES, generator=torch.Generator().manual_seed(2))
+    code, z, _ = split(filled)
     there = cells[:, :5] >= 0
     assert (code[there] == cells[:, :5].long()[there]).all()
     assert (z[there] == cells[:, 5:10][there]).all()

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 import pushforward as pf
+from pushforward.tables.category_encoder import CategoryEncoder
 from pushforward.tables.column_law import law_of_categories
-from pushforward.tables.encoders import CategoryEncoder, encoder_of
+from pushforward.tables.encoders import encoder_of
 from pushforward.tables.stored_encoders import encoder_from
 
 RNG = np.random.default_rng(0)

@@ -17,11 +17,18 @@ class Places:
         low: The least z of a number.
         high: The greatest.
         atoms: (codes of single values,), the z of each.
+        cells: Of a column recorded in steps: from places, float64, to the middles of the cells that they lie in, and
+            half their widths.
     """
 
     low: float = 0.0
     high: float = 0.0
     atoms: tuple[float, ...] = ()
+    cells: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def cells_at(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return places as they are read, and halves of their cells: 0 where the column has a density."""
+        return (z, torch.zeros_like(z)) if self.cells is None else self.cells(z)
 
 
 def split(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -49,16 +49,9 @@ class _Units:
 
     def see(self, column: int, code: Tensor, z: Tensor) -> None:
         """Take a column's cells in, and compute the units whose last column it is."""
-        network, heads = self.network, self.network.heads
+        network = self.network
         start = next((u for u, last in enumerate(network.last_seen) if last >= column), len(network.last_seen))
-        given = (code >= 0).to(z.dtype)
-        rows = network.embedding[:, start:][code.clamp(min=0) + network.first_code[column]]
-        self.h[:, start:] += rows * given[:, None]
-        if heads.numbers[column]:
-            steps = network.steps(z, given)
-            size, place = steps.shape[1], sum(heads.numbers[:column])
-            weight = network.place.weight[start:, place * size : (place + 1) * size]  # type: ignore[union-attr]
-            self.h[:, start:] += functional.linear(steps, weight)
+        self.h[:, start:] += network.entry_of(column, code, z, start)
         end = next((u for u, last in enumerate(network.last_seen) if last > column), len(network.last_seen))
         if end > self.done:
             self._compute(slice(self.done, end))

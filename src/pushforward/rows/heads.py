@@ -66,6 +66,12 @@ class Heads(nn.Module):
             slice(before, before + 3 * self.components * self.numbers[column]),
         ]
 
+    def part(self, first: int, end: int) -> tuple["Heads", Tensor]:
+        """Return the heads of the columns from one to before another, and where their parameters are among these."""
+        column = self.column_of_param()
+        places = ((first <= column) & (column < end)).nonzero()[:, 0]
+        return Heads(self.num_codes[first:end], self.numbers[first:end], self.components), places
+
     def start_values(self) -> Tensor:
         """Return parameters to begin with: equal codes, mixtures that cover a standard normal."""
         mixture = torch.stack((
@@ -97,7 +103,7 @@ class Heads(nn.Module):
         of_code, of_last = self._codes_log_prob(params, code)
         if len(columns := self.number_columns):
             mixtures = params[:, self.all_logits :].unflatten(1, (len(columns), 3, self.components))
-            of_cell = _of_numbers(
+            of_cell = of_numbers(
                 of_code[:, columns], of_last[:, columns], code[:, columns] == self.last_code[columns],
                 mixtures, z[:, columns], half[:, columns],
             )  # fmt: skip
@@ -124,7 +130,7 @@ class Heads(nn.Module):
             of_code, of_last = log_each.gather(1, code[:, None])[:, 0], log_each[:, -1]
         if self.numbers[column]:
             is_number = code == self.num_codes[column] - 1
-            of_code = _of_numbers(of_code, of_last, is_number, mixture.unflatten(1, (3, -1)), z, half)
+            of_code = of_numbers(of_code, of_last, is_number, mixture.unflatten(1, (3, -1)), z, half)
         return torch.where(there, of_code, 0.0)
 
     def _codes_log_prob(self, params: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +183,7 @@ class Heads(nn.Module):
         return code, torch.where(code < len(atoms), atoms[code.clamp(max=len(atoms) - 1)], z)
 
 
-def _of_numbers(
+def of_numbers(
     of_code: Tensor, of_last: Tensor, is_number: Tensor, mixtures: Tensor, z: Tensor, half: Tensor
 ) -> Tensor:
     """Return the log probability of cells of columns with numbers, (...), out of that of their and of the last code."""

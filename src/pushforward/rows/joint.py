@@ -1,5 +1,6 @@
 """The joint density of a row of mixed cells: one pass scores it, the work of one pass draws it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from pushforward.losses import Batch
 from pushforward.rows.cells import CHUNK, Places, in_chunks, split
 from pushforward.rows.drawing import draw_in_order
+from pushforward.rows.exchanged_cells import log_prob_with
 from pushforward.rows.heads import Heads, integers
 from pushforward.rows.network import RowNetwork
 from pushforward.specification import Specified, hold_structure
@@ -80,6 +82,25 @@ class RowJoint(Specified, nn.Module):
     def log_prob(self, rows: Tensor, context: None = None) -> Tensor:
         """Return the log probability of each row, (n,), of rows (n, 3 D), which hold their context."""
         return self.cells_log_prob(rows).sum(1)
+
+    @torch.no_grad()
+    def whole_log_prob(self, rows: Tensor) -> Tensor:
+        """Return the log probability of each row, (n,), NaN where more cells are missing than were when it trained."""
+        return torch.where(self._has_law(rows), self.log_prob(rows), math.nan)
+
+    @torch.no_grad()
+    def log_prob_with(self, rows: Tensor, column: int, code: Tensor, z: Tensor, half: Tensor) -> Tensor:
+        """Return what `whole_log_prob` does of rows with other cells in one column, (n, m) like these."""
+        place = int(self.place[column])
+        found = log_prob_with(self.network, self.with_marks(rows), self.num_context, place, (code, z, half))
+        return torch.where(self._has_law(rows, column)[:, None], found, math.nan)
+
+    def _has_law(self, rows: Tensor, column: int | None = None) -> Tensor:
+        """Whether no more cells are missing, of columns other than one, than were when it trained, (n,)."""
+        others = [d for d in range(self.num_context, len(self.num_codes)) if d != column]
+        missing = (split(rows)[0][:, others] < 0).sum(1)
+        most = (HIDDEN_WITH_GAPS if self.marked else HIDDEN) * (len(self.num_codes) - self.num_context)
+        return missing <= max(most, 1)
 
     def _cells_log_prob(self, rows: Tensor) -> Tensor:
         code, z, half = self.with_marks(rows)

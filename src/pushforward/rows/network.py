@@ -49,6 +49,7 @@ class RowNetwork(nn.Module):
     edges: Tensor
     mask_codes: Tensor
     mask_block: Tensor
+    mask_last: Tensor
 
     def __init__(
         self, heads: Heads, *, width: int, num_blocks: int, dropout: float, num_context: int, in_order: bool
@@ -109,19 +110,38 @@ class RowNetwork(nn.Module):
 
     def _hidden(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:
         given = given.to(z.dtype) * (code >= 0)
-        h = self._entry(code, z, given)
+        h = self.entry(code, z, given)
         for block in self.blocks:
             inner = functional.silu(self._linear(block.first, "block", functional.silu(h)))  # type: ignore[arg-type]
             h = h + self._linear(block.second, "block", self.dropout(inner))  # type: ignore[arg-type]
         return functional.silu(h)
 
-    def _entry(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:
+    def entry(self, code: Tensor, z: Tensor, given: Tensor) -> Tensor:
+        """Return what the first block takes, (n, width); arguments as those of `forward`."""
         table = self.embedding * self.mask_codes if self.in_order else self.embedding
         h = functional.embedding_bag(code.clamp(min=0) + self.first_code, table, mode="sum", per_sample_weights=given)
         if self.place is None:
             return h
         columns = self.heads.number_columns
         return h + self._linear(self.place, "place", self.steps(z[:, columns], given[:, columns]).flatten(1))
+
+    def entry_of(self, column: int, code: Tensor, z: Tensor, start: int) -> Tensor:
+        """Return the part of `entry` that the cells of one column are, (n, units from `start` on); in order.
+
+        Args:
+            column: Its position.
+            code: (n,), -1 where there is no cell.
+            z: (n,).
+            start: No unit before it, and each from it on, sees the column.
+        """
+        given = (code >= 0).to(z.dtype)
+        entry = self.embedding[:, start:][code.clamp(min=0) + self.first_code[column]] * given[:, None]
+        if not self.heads.numbers[column]:
+            return entry
+        steps = self.steps(z, given)
+        size, place = steps.shape[1], sum(self.heads.numbers[:column])
+        weight = self.place.weight[start:, place * size : (place + 1) * size]  # type: ignore[union-attr]
+        return entry + functional.linear(steps, weight)
 
     def steps(self, z: Tensor, given: Tensor) -> Tensor:
         """Return z and the share of each step below it, (..., steps + 1), zero where it is not given."""

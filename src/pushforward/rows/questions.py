@@ -96,27 +96,30 @@ class RowQuestions(Specified, nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draw the missing cells given the others, one after the other: codes and z, (n, D) each.
+        """Draw the missing cells given the others, one after the other: rows (n, 3 D), and log p(drawn | given), (n,).
 
         Args:
             rows: (n, 3 D); missing context stays missing.
             places: Where each column's numbers may lie, and where its single values do.
-            temperature: Below 1 draws lie nearer the mode.
+            temperature: Below 1 draws lie nearer the mode; the log probability is that at 1.
             generator: Decides the draws.
         """  # fmt: skip
-        code, z, _ = split(rows)
-        code, z = code.clone(), z.clone()
-        for start in range(0, len(code), CHUNK):
-            codes, zs = code[start : start + CHUNK], z[start : start + CHUNK]
-            for column in range(self.num_context, code.shape[1]):
-                gaps = (codes[:, column] < 0).nonzero()[:, 0]
+        rows, log_prob = rows.clone(), torch.zeros(len(rows), dtype=torch.float64)
+        heads = self.network.heads
+        for start in range(0, len(rows), CHUNK):
+            cells = rows[start : start + CHUNK].unflatten(1, (3, -1))
+            for column in range(self.num_context, len(self.num_codes)):
+                gaps = (cells[:, 0, column] < 0).nonzero()[:, 0]
                 if not len(gaps):
                     continue
-                logits, mixture = self.law_of(column, codes[gaps], zs[gaps])
-                codes[gaps, column], zs[gaps, column] = self.network.heads.draw(
-                    column, logits, mixture, places[column], temperature=temperature, generator=generator
-                )
-        return code, z
+                law = self.law_of(column, cells[gaps, 0].long(), cells[gaps, 1])
+                code, z = heads.draw(column, *law, places[column], temperature=temperature, generator=generator)
+                middle, half = (part.to(z.dtype) for part in places[column].cells_at(z.double()))
+                z = torch.where(code == self.num_codes[column] - 1, middle, z) if self.numbers[column] else z
+                half = torch.where(code == self.num_codes[column] - 1, half, 0.0)
+                log_prob[start + gaps] += heads.column_log_prob(column, *law, code, z, half).double()
+                cells[gaps, :, column] = torch.stack((code.to(z.dtype), z, half), 1)
+        return rows, log_prob
 
 
 def question_nll(model: RowQuestions, batch: Batch, generator: torch.Generator | None = None) -> Tensor:

@@ -10,10 +10,11 @@ import torch
 from pushforward.errors import InputError, require_count, require_number, require_seed
 from pushforward.numerics.default_device import on_the_cpu
 from pushforward.rows import RowJoint, RowQuestions
-from pushforward.rows.cells import split
+from pushforward.rows.conditionals import QUICK, THOROUGH, Conditionals, Effort, Whole
+from pushforward.tables.category_encoder import CategoryEncoder
 from pushforward.tables.column_law import law_of_categories, law_of_numbers
 from pushforward.tables.columns import as_text
-from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
+from pushforward.tables.encoders import NumberEncoder
 from pushforward.tables.fitted_columns import FittedColumn, columns_from
 from pushforward.tables.from_anything import read_cells
 from pushforward.tables.row_encoder import RowEncoder, Rows
@@ -41,7 +42,13 @@ class Answers:
         schema: Names of the columns in the table's order, and which are context.
         missing: Words that stand for missing cells besides the usual ones.
         usual: What rows are like that no one trained on; None where that was not measured.
+
+    Attributes:
+        whole: The law of whole rows, in the measure of codes and places, which the law that these are of gives; None:
+            the network answers alone.
     """
+
+    whole: Whole | None = None
 
     def __init__(
         self,
@@ -94,6 +101,11 @@ class Answers:
         cells = {name: one.to_dict() for name, one in self.fitted.items()}
         return {**self.schema.to_dict(), "cells": cells, **({"usual": self.usual.to_dict()} if self.usual else {})}
 
+    @property
+    def conditionals(self) -> Conditionals:
+        """What answers."""
+        return Conditionals(self.questions, self.encoder.places, self.whole)
+
     # ---- what is asked -------------------------------------------------------------------------------------------
 
     @on_the_cpu()
@@ -106,21 +118,25 @@ class Answers:
             given: Names of columns.
         """
         known = [self.position(name) for name in (*self.schema.context, *given)]
+        asked = [name for name in self.schema.modelled if name not in given]
         self.check_context(frame)
         rows = self.encode(frame, known)
+        if len(asked) == 1:
+            return np.nan_to_num(self.columns_log_prob(rows, asked, THOROUGH)[:, 0])
         return self.in_units(self.questions.log_prob(rows.cells, known), rows, known)
 
     @on_the_cpu()
     @torch.no_grad()
-    def columns_log_prob(self, rows: Rows, names: Sequence[str] | None = None) -> np.ndarray:
+    def columns_log_prob(self, rows: Rows, names: Sequence[str] | None = None, effort: Effort = QUICK) -> np.ndarray:
         """Return log p(cell | all other cells) in nats and units of the table, (rows, columns), NaN where none is.
 
         Args:
             rows: Encoded.
             names: Modelled columns that are asked; by default all of them.
+            effort: How it is found.
         """
         asked = [self.position(name) for name in (self.schema.modelled if names is None else names)]
-        found = self.questions.columns_log_prob(rows.cells, asked).double().numpy() + rows.log_slope[:, asked]
+        found = self.conditionals.columns_log_prob(rows.cells, asked, effort).numpy() + rows.log_slope[:, asked]
         there = (rows.cells.unflatten(1, (3, -1))[:, 0, asked].numpy() >= 0) | rows.unknown[:, asked]
         return np.where(there, found, np.nan)
 
@@ -144,7 +160,7 @@ class Answers:
         self.check_context(known)
         known = repeated_rows(known, require_count("num", num))
         cells, temperature = self.encode(known).cells, require_number("temperature", temperature, above=0)
-        drawn = self.questions.fill(cells, self.encoder.places, temperature=temperature, generator=generator_of(seed))
+        drawn = self.conditionals.fill(cells, temperature=temperature, generator=generator_of(seed))
         return self.keep(known, self.encoder.decode(*drawn))
 
     def predict(self, data: Any, column: str) -> "pl.DataFrame":
@@ -161,11 +177,11 @@ class Answers:
     def law_of(self, column: str, rows: Rows) -> "pl.DataFrame":
         """Return what `predict` does, of encoded rows."""
         encoder = self.fitted[column].encoder
-        code, z, _ = split(rows.cells)
-        logits, mixture = self.questions.law_of(self.position(column), code, z)
-        share = logits.double().softmax(1).numpy() if logits.shape[1] else np.ones((len(rows), 1))
+        law = self.conditionals.law_of(self.position(column), rows.cells)
+        share = law.log_share.exp().numpy()
         if isinstance(encoder, NumberEncoder):
-            return law_of_numbers(encoder, share, mixture.unflatten(1, (3, -1)))
+            assert law.numbers is not None
+            return law_of_numbers(encoder, share, law.numbers)
         return law_of_categories(column, encoder, share)
 
     # ---- tables in and out ---------------------------------------------------------------------------------------

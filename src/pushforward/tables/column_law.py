@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from pushforward.rows.heads import mixture_cdf
-from pushforward.tables.encoders import CategoryEncoder, NumberEncoder
+from pushforward.rows.place_law import PlaceLaw
+from pushforward.tables.category_encoder import CategoryEncoder
+from pushforward.tables.encoders import NumberEncoder
 from pushforward.tables.number_cells import from_numbers, months_of_days
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 OUTER = (0.0005, 0.9995)  # quantiles of a row's numbers between which most of the cells lie
 CELLS, OUTER_CELLS = 256, 8  # over which moments are summed: between these quantiles, and on either side
 HALVINGS = 40
-LEAST_INSIDE = 1e-9  # of a law's mass within the range, which is the difference of two numbers below 1
 CHUNK = 1024  # rows at a time
 
 
@@ -43,7 +42,7 @@ def law_of_categories(name: str, encoder: CategoryEncoder, share: np.ndarray) ->
     return pl.DataFrame([pl.Series(name, encoder.values).gather(share.argmax(1)), *pl.DataFrame(columns)])
 
 
-def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> "pl.DataFrame":
+def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, numbers: PlaceLaw) -> "pl.DataFrame":
     """Return mean, standard deviation and the 5, 25, 50, 75 and 95 % quantiles of each row's law, in units of x.
 
     The law is cut to the observed range, as samples are.
@@ -51,12 +50,12 @@ def law_of_numbers(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -
     Args:
         encoder: Of the column.
         share: (n, codes), the probabilities of the atoms and, last, of "a number".
-        mixture: (n, 3, K), of the places of numbers.
+        numbers: (n), of the places of numbers.
     """
     import polars as pl
 
     parts = [
-        _of_chunk(encoder, share[rows], mixture[rows].double())
+        _of_chunk(encoder, share[rows], numbers[rows])
         for rows in (slice(start, start + CHUNK) for start in range(0, len(share), CHUNK))
     ]
     values = np.concatenate(parts) if parts else np.zeros((0, 2 + len(QUANTILES)))
@@ -80,18 +79,13 @@ def as_cells(encoder: NumberEncoder, values: np.ndarray, *, exact: bool = False)
     return from_numbers("date" if encoder.kind == "month" and not exact else encoder.kind, values)
 
 
-def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.ndarray:
+def _of_chunk(encoder: NumberEncoder, share: np.ndarray, numbers: PlaceLaw) -> np.ndarray:
     """Return mean, standard deviation and quantiles, (n, 2 + quantiles)."""
     low, high, atoms = encoder.places.low, encoder.places.high, np.array(encoder.places.atoms)
     n = len(share)
-    ends = mixture_cdf(mixture, torch.tensor([[low, high]], dtype=torch.float64).expand(n, 2)).numpy()
-    inside = ends[:, 1:] - ends[:, :1]
-    # A law that lies beyond the range is all at the end that is nearer.
-    beyond, nearer = inside < LEAST_INSIDE, np.where(ends[:, :1] > 0.5, low, high)
 
     def of_numbers(z: np.ndarray) -> np.ndarray:
-        share = (mixture_cdf(mixture, torch.from_numpy(z)).numpy() - ends[:, :1]) / np.maximum(inside, LEAST_INSIDE)
-        return np.where(beyond, z >= nearer, np.clip(share, 0, 1))
+        return numbers.cdf(torch.from_numpy(z)).numpy()
 
     def of_all(z: np.ndarray) -> np.ndarray:
         return share[:, -1:] * of_numbers(z) + (share[:, None, :-1] * (atoms <= z[..., None])).sum(-1)
@@ -111,7 +105,8 @@ def _of_chunk(encoder: NumberEncoder, share: np.ndarray, mixture: Tensor) -> np.
     edges[:, 0] -= 1e-9  # what lies at the end itself counts
     weight = share[:, -1:] * np.diff(of_numbers(edges), axis=1)
     weight = np.concatenate((weight, share[:, :-1]), 1)
-    middles = encoder.values_at(np.where(beyond, nearer, (edges[:, 1:] + edges[:, :-1]) / 2))
+    only_at, middles = numbers.only_at.numpy(), (edges[:, 1:] + edges[:, :-1]) / 2
+    middles = encoder.values_at(np.where(np.isnan(only_at), middles, only_at))
     values = encoder.told(np.concatenate((middles, np.broadcast_to(encoder.atoms, (n, len(atoms)))), 1))
     weight /= weight.sum(1, keepdims=True)
     mean = (weight * values).sum(1)

@@ -1,13 +1,17 @@
-"""From the cells of a column to the codes and places that a density of rows is learned on, and back."""
+"""From numbers to the codes and places that a density of rows is learned on, and back."""
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pushforward.rows.cells import Places
 from pushforward.rows.marginal import FEWEST_PER_KNOT, Marginal
+from pushforward.tables.category_encoder import CategoryEncoder
 from pushforward.tables.circle import Circle
+from pushforward.tables.encoded import Encoded
 from pushforward.tables.grid import Grid
 from pushforward.tables.number_cells import (
     counts_months,
@@ -25,89 +29,10 @@ MOST_ATOMS = 256
 FEWEST_OF_AN_ATOM = 10  # rows that a single value must have to be given a probability of its own,
 ATOM_SHARE = 0.01  # and their share, where the column has a density or more than so many values;
 LEAST_ATOM_SHARE, STANDS_OUT = 0.001, 10  # or this share, where it has so many times the rows of other frequent values
-MOST_OTHER = 0.5  # probability at most of a category that the table never had
 LEAST_STEP = 2.0**-48  # of a number, of which halves can be told apart
 TIED = 0.5  # share of the rows whose value another row has, from which a column has cells instead of a density
 # What is counted: days, months, microseconds.
 UNITS = {"date": 1.0, "month": 1.0, "time": 1e-6, "moment": 1e-6, "duration": 1e-6}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The cells of a column, (n,) each.
-
-    Attributes:
-        code: Which category or atom, or the last code, "a number"; -1 where the cell is missing.
-        z: The place of a number, and of an atom, on the column's scale.
-        half: Half the width of its cell in z; 0 where the column has a density.
-        log_slope: log(dz/dx) of cells with a density: what a log density in z needs to be one in x. Of categories the
-            log of the share that those of the table have together, or of another value's; else 0.
-    """
-
-    code: np.ndarray
-    z: np.ndarray
-    half: np.ndarray
-    log_slope: np.ndarray
-
-
-@dataclass(frozen=True)
-class CategoryEncoder:
-    """A column of categories, each a code.
-
-    Attributes:
-        kind: "category" or "boolean".
-        values: The categories, as they stand in the table.
-        other: Probability of any other value, whatever the rest of the row.
-    """
-
-    kind: str
-    values: tuple[Any, ...]
-    other: float = 0.0
-    is_number: ClassVar[bool] = False
-    places: ClassVar[Places] = Places()
-
-    @classmethod
-    def of(cls, kind: str, cells: "pl.Series") -> "CategoryEncoder":
-        """Return the encoder of a column's cells: its categories are all that occur, in their order.
-
-        Any other value is as probable as the values that occur once are together (Good 1953, Biometrika 40, 237-264);
-        where none does, as if half a cell had held another.
-        """
-        if kind == "boolean":
-            return cls(kind, (False, True))
-        there = cells.drop_nulls()
-        once = int(there.is_unique().sum())
-        return cls(kind, tuple(there.unique().sort().to_list()), min(max(once, 0.5) / len(there), MOST_OTHER))
-
-    @property
-    def num_codes(self) -> int:
-        """Number of categories."""
-        return len(self.values)
-
-    def encode(self, cells: "pl.Series") -> tuple[Encoded, np.ndarray]:
-        """Return the codes, and which cells hold a value that no code stands for, (n,)."""
-        import polars as pl
-
-        if self.kind == "boolean":
-            code = cells.cast(pl.Int64)
-        else:
-            code = cells.cast(pl.Enum(self.values), strict=False).to_physical().cast(pl.Int64)
-        found = code.fill_null(-1).to_numpy()
-        nothing, unknown = np.zeros(len(found)), (found < 0) & cells.is_not_null().to_numpy()
-        with np.errstate(divide="ignore"):
-            share = np.log(np.where(unknown, self.other, np.where(found < 0, 1.0, 1 - self.other)))
-        return Encoded(found, nothing, nothing, share), unknown
-
-    def decode(self, code: np.ndarray, z: np.ndarray) -> "pl.Series":
-        """Return cells with these codes, null for -1."""
-        import polars as pl
-
-        places = pl.Series(code).cast(pl.Int64)
-        return pl.Series(self.values).gather(places.set(places < 0, None))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {"kind": self.kind, "values": list(self.values), "other": self.other}
 
 
 @dataclass(frozen=True)
@@ -205,7 +130,12 @@ class NumberEncoder:
             below, above = self.grid.cells(ends)
             ends = np.array([below[0], above[1]])
         low, high = self.marginal.to_z(ends)[0].tolist()
-        return Places(low, high, tuple(self._cells(self.atoms)[0].tolist()))
+        return Places(low, high, tuple(self._cells(self.atoms)[0].tolist()), self._cells_at if self.grid else None)
+
+    def _cells_at(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the middles and halves of the cells that places lie in, any shape, float64."""
+        middle, half = self._cells(self.values_at(z.numpy()))
+        return torch.from_numpy(middle), torch.from_numpy(half)
 
     def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles and halves of the cells around values, in z; of a column with a density z and 0."""

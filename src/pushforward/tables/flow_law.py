@@ -20,6 +20,7 @@ from pushforward.tables.columns import Table, as_text
 from pushforward.tables.encoders import NumberEncoder
 from pushforward.tables.fit_report import report_of
 from pushforward.tables.flow_for_table import fresh_points
+from pushforward.tables.flow_of_cells import FlowOfCells
 from pushforward.tables.from_anything import as_table, read_cells
 from pushforward.tables.given_context import context_table
 from pushforward.tables.quality import Evaluation, evaluate
@@ -51,6 +52,8 @@ class FlowLaw:
         self.flow, self.schema, self.summary, self.answers = flow, schema, summary, answers
         self.module = flow if answers is None else RowDensity(flow, answers.questions)
         self._sampler = Sampler(flow, schema)
+        if answers is not None:
+            answers.whole = FlowOfCells(flow, answers.encoder, len(schema.context))
         self._preview: pl.DataFrame | None = None
 
     @classmethod

@@ -41,6 +41,7 @@ class RowLaw:
     def __init__(self, joint: RowJoint, answers: Answers) -> None:
         self.joint, self.answers, self.schema = joint, answers, answers.schema
         self.module = RowDensity(joint, answers.questions)
+        answers.whole = joint
         self._preview: pl.DataFrame | None = None
 
     @classmethod

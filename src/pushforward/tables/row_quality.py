@@ -104,7 +104,8 @@ def drawn_rows(answers: Answers, seed: int) -> "pl.DataFrame":
     for d, one in enumerate(encoders[: len(answers.schema.context)]):  # whatever its cells may be
         rows[:, 0, d] = torch.randint(one.num_codes, (CHECKED_ROWS,), generator=generator)
         rows[:, 1, d].uniform_(one.places.low, one.places.high, generator=generator)
-    return answers.encoder.decode(*answers.questions.fill(rows.flatten(1), answers.encoder.places, generator=generator))
+    drawn, _ = answers.questions.fill(rows.flatten(1), answers.encoder.places, generator=generator)
+    return answers.encoder.decode(*split(drawn)[:2])
 
 
 @on_the_cpu()

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from pushforward.rows.marginal import Marginal
+from pushforward.tables.category_encoder import CategoryEncoder
 from pushforward.tables.circle import Circle
-from pushforward.tables.encoders import NUMBER_KINDS, CategoryEncoder, Encoder, NumberEncoder
+from pushforward.tables.encoders import NUMBER_KINDS, Encoder, NumberEncoder
 from pushforward.tables.grid import Grid
 from pushforward.tables.number_cells import MOST_DECIMALS
 
