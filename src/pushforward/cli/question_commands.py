@@ -9,11 +9,12 @@ from pushforward.cli.terminal import say
 from pushforward.errors import InputError
 from pushforward.tables import write_table
 from pushforward.tables.anomalies import find_anomalies
-from pushforward.tables.answers import Answers, answers_or_refused, repeated_rows
+from pushforward.tables.answers import Answers, answers_or_refused
 from pushforward.tables.built_in_data import rows_to_score
 from pushforward.tables.cells import Cells
 from pushforward.tables.from_anything import read_cells
 from pushforward.tables.imputation import filled_with_means
+from pushforward.tables.model_cells import repeated_rows
 from pushforward.tables.table_model import TableModel
 
 if TYPE_CHECKING:

@@ -36,13 +36,16 @@ class Effort:
         codes: The most probable codes, as the network says.
         places: Places of numbers: the first at even shares of the network's law, those of each further stage at even
             shares of the law that is known by then.
+        trust: How much of log p(cell | the others) is what is found by these; the rest is what the network says. Few
+            candidates and the network err differently, and their mean tells wrong cells better than either does.
     """
 
     codes: int
     places: tuple[int, ...]
+    trust: float
 
 
-QUICK, THOROUGH = Effort(4, (4,)), Effort(32, (16, 16, 16))
+QUICK, THOROUGH = Effort(4, (4,), trust=0.5), Effort(32, (16, 16, 16), trust=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +99,7 @@ class Conditionals:
         numbers = [law.numbers for law in laws if law.numbers is not None]
         return ColumnLaw(torch.cat([law.log_share for law in laws]), PlaceLaw.joined(numbers) if numbers else None)
 
-    def columns_log_prob(self, rows: Tensor, columns: Sequence[int], effort: Effort = QUICK) -> Tensor:
+    def columns_log_prob(self, rows: Tensor, columns: Sequence[int], effort: Effort = THOROUGH) -> Tensor:
         """Return log p(cell | all other cells that are there), (n, columns), float64, in nats: 0 where no cell is.
 
         Args:
@@ -157,6 +160,7 @@ class Conditionals:
         answer = law.log_prob(code, z.double(), half.double())
         if own is not None:
             weighed = own - self._weighed(law, column, rows, effort, own)[1]
+            weighed = effort.trust * weighed + (1 - effort.trust) * answer
             answer = torch.where(weighed.isfinite() & (code >= 0), weighed, answer)
         return answer
 

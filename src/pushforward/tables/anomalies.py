@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.errors import InputError, require_number
+from pushforward.rows.conditionals import QUICK
 from pushforward.tables.answers import Answers, answers_or_refused
 from pushforward.tables.columns import names_in
 from pushforward.tables.reasons import reasons
@@ -83,4 +84,4 @@ def usual_among(law: "Law", data: Any, learned: Any = None) -> Usual:
 
 def _columns_log_prob(answers: Answers, frame: "pl.DataFrame") -> np.ndarray:
     answers.check_context(frame)
-    return answers.columns_log_prob(answers.encode(frame, range(len(answers.schema.context))))
+    return answers.columns_log_prob(answers.encode(frame, range(len(answers.schema.context))), effort=QUICK)

@@ -14,7 +14,7 @@ from pushforward.flows import Flow
 from pushforward.flows.in_words import headline
 from pushforward.report.table_report import write_report
 from pushforward.rows import RowDensity
-from pushforward.tables.answers import Answers, answers_or_refused, repeated_rows
+from pushforward.tables.answers import Answers, answers_or_refused
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, as_text
 from pushforward.tables.encoders import NumberEncoder
@@ -23,6 +23,7 @@ from pushforward.tables.flow_for_table import fresh_points
 from pushforward.tables.flow_of_cells import FlowOfCells
 from pushforward.tables.from_anything import as_table, read_cells
 from pushforward.tables.given_context import context_table
+from pushforward.tables.model_cells import repeated_rows
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.row_quality import check_answers, drawn_rows
 from pushforward.tables.sampler import Sampler

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from pushforward.tables.answers import Answers
 from pushforward.tables.column_law import as_cells
@@ -69,13 +70,11 @@ def _usual(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> li
 
 def _given(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> list[str]:
     """Return " given room_type=shared" of each row: the cells that alone make that of a column less probable."""
-    alone = answers.columns_log_prob(_only(answers, rows, [name]), [name])[:, 0]
     others = [other for other in answers.schema.modelled if other != name]  # the context is always known
     if not others:
         return [""] * frame.height
-    loss = np.stack(
-        [alone - answers.columns_log_prob(_only(answers, rows, [name, other]), [name])[:, 0] for other in others], 1
-    )
+    alone = _log_prob_given(answers, name, rows)
+    loss = np.stack([alone - _log_prob_given(answers, name, rows, other) for other in others], 1)
     found = []
     texts = {other: _in_text(answers, other, frame[other]) for other in others}
     for row, losses in enumerate(loss):
@@ -85,13 +84,14 @@ def _given(answers: Answers, name: str, frame: "pl.DataFrame", rows: Rows) -> li
     return found
 
 
-def _only(answers: Answers, rows: Rows, names: Sequence[str]) -> Rows:
-    """Return rows of which only some cells are there, and the context."""
+@torch.no_grad()
+def _log_prob_given(answers: Answers, name: str, rows: Rows, *others: str) -> np.ndarray:
+    """Return log p(cell | context and other cells of its row) of a column, (rows,), in the measure of its places."""
     columns = answers.encoder.columns
-    hidden = [d for d, name in enumerate(columns) if name not in (*names, *answers.schema.context)]
+    hidden = [d for d, one in enumerate(columns) if one not in (name, *others, *answers.schema.context)]
     cells = rows.cells.clone()
     cells[:, hidden] = -1
-    return Rows(cells, rows.log_slope, rows.unknown)
+    return answers.questions.columns_log_prob(cells, [columns.index(name)])[:, 0].numpy()
 
 
 def _in_text(answers: Answers, name: str, cells: "pl.Series", digits: int = 6) -> list[str]:

@@ -11,11 +11,12 @@ from pushforward.errors import InputError, require_count, require_number
 from pushforward.flows.in_words import num_parameters
 from pushforward.numerics.default_device import on_the_cpu
 from pushforward.rows import RowDensity, RowJoint
-from pushforward.tables.answers import Answers, generator_of, repeated_rows
+from pushforward.tables.answers import Answers, generator_of
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import as_text
 from pushforward.tables.flow_law import fitted_or_refused
 from pushforward.tables.from_anything import read_cells
+from pushforward.tables.model_cells import repeated_rows
 from pushforward.tables.row_encoder import Rows
 from pushforward.tables.row_fit_report import write_row_report
 from pushforward.tables.row_quality import RowEvaluation, evaluate_rows, verify_rows
