@@ -1,6 +1,7 @@
 """Answers about some columns of a table's rows given others: tables in, log probabilities and frames out."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +99,12 @@ class Answers(ModelCells):
     def conditionals(self) -> Conditionals:
         """What answers."""
         return Conditionals(self.questions, self.encoder.places, self.whole)
+
+    def alone(self) -> "Answers":
+        """Return what the network answers by itself, unweighed."""
+        other = copy(self)
+        other.whole = None
+        return other
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 

@@ -10,11 +10,13 @@ from pushforward.studies.kit import Record
 from pushforward.studies.kit.tables import Columns, Score, shown
 from pushforward.studies.tables.detection import FOLDS, SEEDS, detect
 from pushforward.studies.tables.prediction import Fitted
+from pushforward.tables.answers import answers_or_refused
 
 if TYPE_CHECKING:
     import polars as pl
 
-DRAWN, REAL, ANY = "drawn given the value", "other real rows with it", "real rows, whatever their value"
+DRAWN, ALONE = "drawn given the value", "drawn by the questions alone"
+REAL, ANY = "other real rows with it", "real rows, whatever their value"
 COLUMNS: Columns = (("AUC", "auc"), ("standard error of equal laws", "standard_error"))
 
 
@@ -22,7 +24,7 @@ def measure(record: Record, fitted: Mapping[str, Fitted], given: Mapping[str, Se
     """Judge rows drawn given each value beside the rows of the table that have it."""
     record.heading("Rows given a value")
     record.text(
-        f"AUC of trees between half of the real rows with a value and three other sets of as many rows, over {FOLDS} "
+        f"AUC of trees between half of the real rows with a value and four other sets of as many rows, over {FOLDS} "
         f"folds and {len(SEEDS)} seeds of these; 0.5 where the laws are equal. What is given is no feature. Rows that "
         "are drawn given cells have none missing, so real rows with missing cells are left out."
     )
@@ -51,9 +53,13 @@ def _judged(record: Record, one: Fitted, values: Mapping[str, Any]) -> dict[str,
     whole = whole[np.random.default_rng(record.seed).permutation(whole.height)]
     with_it = having(whole, values)
     half = with_it.height // 2
+    answers = answers_or_refused(one.model.law.answers)
+    known = answers.given(values, "given")
+    assert known is not None
     reference = with_it[:half]
     others = {
         DRAWN: one.model.sample(half, given=values, seed=record.seed),
+        ALONE: answers.alone().fill(known, half, seed=record.seed),
         REAL: with_it[half : 2 * half],
         ANY: whole[:half],
     }

@@ -12,13 +12,15 @@ from pushforward.studies.tables import question_figures
 from pushforward.studies.tables.features import Features, deviation, numbers, numbers_of
 from pushforward.studies.tables.proper_scores import LEVELS, crps_of_quantiles, share_inside, standard_error
 from pushforward.studies.tables.regressors import CLASSIFIERS, MOST_TREES, REGRESSORS, Predicted
+from pushforward.tables.answers import answers_or_refused
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from pushforward.tables.answers import Answers
     from pushforward.tables.table_model import TableModel
 
-OURS = "ours"
+OURS, ALONE = "ours", "ours, the questions alone"
 LEAST_PROBABILITY = 1e-15  # of a class, in the log loss of others
 OF_NUMBERS: Columns = (
     ("CRPS at five levels", "crps"),
@@ -78,12 +80,23 @@ def numbers_given_others(one: Fitted, column: str, seed: int) -> tuple[dict[str,
     train, held = (part.drop_nulls(column) for part in (one.train, one.held))
     others = [name for name in train.columns if name != column]
     y, came = (numbers(part[column]) for part in (train, held))
-    law = one.model.predict(held, column).select(f"q{100 * level:g}" for level in LEVELS).to_numpy()
-    predicted = {OURS: Predicted(law, one.model.log_prob(held, given=others))}
+    predicted = {
+        who: Predicted(
+            answers.predict(held, column).select(f"q{100 * level:g}" for level in LEVELS).to_numpy(),
+            answers.log_prob(answers.read(held), others),
+        )
+        for who, answers in both_answers(one).items()
+    }
     features = Features(train.select(others))
     x, test = features(train), features(held)
     predicted |= {method: fit(x, y, test, came, seed) for method, fit in REGRESSORS.items()}
     return predicted, came
+
+
+def both_answers(one: Fitted) -> "dict[str, Answers]":
+    """Return what answers: the law of whole rows at what the questions propose, and these alone."""
+    answers = answers_or_refused(one.model.law.answers)
+    return {OURS: answers, ALONE: answers.alone()}
 
 
 def quality(predicted: Predicted, came: np.ndarray, std: float) -> Score:
@@ -104,8 +117,13 @@ def classes_given_others(one: Fitted, column: str, seed: int) -> dict[str, Score
     train, held = (part.drop_nulls(column) for part in (one.train, one.held))
     others = [name for name in train.columns if name != column]
     y, came = (part[column].to_numpy().astype(str) for part in (train, held))
-    most_probable = one.model.predict(held, column)[column].to_numpy().astype(str)
-    found = {OURS: _of_classes(one.model.log_prob(held, given=others), most_probable == came)}
+    found = {
+        who: _of_classes(
+            answers.log_prob(answers.read(held), others),
+            answers.predict(held, column)[column].to_numpy().astype(str) == came,
+        )
+        for who, answers in both_answers(one).items()
+    }
     features = Features(train.select(others))
     x, test = features(train), features(held)
     for method, fit in CLASSIFIERS.items():
@@ -140,7 +158,7 @@ def _report(record: Record, name: str, column: str, scores: Mapping[str, Score],
     record.number(f"prediction.{name}.{column}", scores)
     record.scores(f"{name}, {column}: {about}.", "law by", columns, {who: [score] for who, score in scores.items()})
     field = "crps" if columns is OF_NUMBERS else "nll"
-    best = min((who for who in scores if who != OURS), key=lambda who: getattr(scores[who], field))
+    best = min((who for who in scores if who not in (OURS, ALONE)), key=lambda who: getattr(scores[who], field))
     record.answer(
         f"How near is the law of {column} in {name} to that of models trained for this column?",
         f"{columns[0][0]} {shown(getattr(scores[OURS], field))}; {best} {shown(getattr(scores[best], field))}.",
