@@ -155,17 +155,18 @@ def test_a_row_is_answered_alike_whatever_stands_beside_it(conditionals, effort)
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("options", [{}, {"num_context": 1}, {"marked": [1, 2]}])
-def test_a_joint_scores_exchanged_cells_as_whole_rows(options):
+def test_a_joint_scores_exchanged_cells_as_whole_rows(options, dtype):
     codes, numbers = [2, 4, 3, 2, 1], [False, True, False, False, True]
     torch.manual_seed(0)
-    joint = RowJoint(codes, numbers, width=40, **options).eval()
+    joint = RowJoint(codes, numbers, width=40, **options).to(dtype).eval()
     with torch.no_grad():
         joint.network.last.weight.normal_(std=0.3)
         for block in joint.network.blocks:
             block.second.weight.normal_(std=0.2)
     code = torch.stack([torch.randint(-1, size, (30,)) for size in codes], 1)
-    rows = torch.cat((code.float(), torch.randn(30, 5), torch.rand(30, 5).round() * 0.1), 1)
+    rows = torch.cat((code.float(), torch.randn(30, 5), torch.rand(30, 5).round() * 0.1), 1).to(dtype)
     for column in range(options.get("num_context", 0), 5):
         cells = torch.randint(codes[column], (30, 3)), torch.randn(30, 3), torch.zeros(30, 3)
         torch.testing.assert_close(

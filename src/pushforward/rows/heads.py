@@ -70,7 +70,8 @@ class Heads(nn.Module):
         """Return the heads of the columns from one to before another, and where their parameters are among these."""
         column = self.column_of_param()
         places = ((first <= column) & (column < end)).nonzero()[:, 0]
-        return Heads(self.num_codes[first:end], self.numbers[first:end], self.components), places
+        part = Heads(self.num_codes[first:end], self.numbers[first:end], self.components)
+        return part.to(self.sums.device), places
 
     def start_values(self) -> Tensor:
         """Return parameters to begin with: equal codes, mixtures that cover a standard normal."""
@@ -141,7 +142,7 @@ class Heads(nn.Module):
         if not self.all_logits:
             return params.new_zeros(code.shape), params.new_zeros(code.shape)
         logits = bounded(params[:, : self.all_logits])
-        total = (logits.exp() @ self.sums + (~self.has_logits).to(logits.dtype)).log()
+        total = (logits.exp() @ self.sums.to(logits.dtype) + (~self.has_logits).to(logits.dtype)).log()
         of_code, of_last = (
             torch.where(self.has_logits, logits.gather(1, place) - total, 0.0)
             for place in (
