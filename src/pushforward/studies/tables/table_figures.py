@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pushforward.report.plots.canvas import BLACK, DATA, LABEL_COLOURS, SAMPLES, Picture
+from pushforward.report.plots.marginals import short
 from pushforward.studies.kit import pictures
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _categories(axes: Axes, both: Sequence[Any]) -> None:
     for (label, colour, offset), one in zip(WHO, texts, strict=True):
         shares = [float((one == name).mean()) for name in names]
         axes.bar(np.arange(len(names)) + offset, shares, width=0.4, color=colour, alpha=0.8, label=label)
-    axes.set_xticks(range(len(names)), [name[:8] for name in names], rotation=60 if len(names) > 3 else 0)
+    axes.set_xticks(range(len(names)), [short(name, 13) for name in names], rotation=60 if len(names) > 3 else 0)
 
 
 def _apart(heights: list[float], least: float) -> list[float]:
