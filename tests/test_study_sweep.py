@@ -1,13 +1,11 @@
 """The sweep: its plan, the guided search, and runs whose result does not depend on who makes them."""
 
-import json
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from pushforward.errors import RunError
-from pushforward.studies import run as run_study
 from pushforward.studies.kit import Record, file_name
 from pushforward.studies.kit.cells import Found, complete
 from pushforward.studies.sweep import moons_run, realnvp_settings, search
@@ -110,17 +108,3 @@ def test_a_training_that_fails_with_a_reason_is_not_repeated(record, monkeypatch
     for _ in range(2):
         (found,) = complete(record, [cell], num_workers=0)
     assert (found.failure, len(calls)) == ("it diverged", 1)
-
-
-def test_the_short_form_answers_the_sources_questions(tmp_path):
-    record = run_study("sweep", quick=True, out=tmp_path, progress=False)
-    titles = {kind: {block.title for block in record.blocks if block.kind == kind} for kind in ("question", "picture")}
-    assert titles["question"] >= {
-        "What is the effect of the hyperparameters on the quality?",
-        "Do visually better results have a smaller MMD?",
-        "Is the code distribution standard normal?",
-    }
-    assert titles["picture"] == {"effects", "importances", "mmd-against-excess", "samples", "codes"}
-    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
-    assert [run["label"] for run in runs[:2]] == ["first, seed 0", "centre, seed 0"]
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["quick-runs"]  # apart from those in full
