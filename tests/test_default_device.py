@@ -136,7 +136,7 @@ class OneDevice(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", zoo.FLOWS)
-def test_a_flow_elsewhere_computes_with_nothing_that_is_on_the_cpu(name):
+def test_a_flow_elsewhere_computes_with_nothing_that_is_on_the_cpu(name, few_root_steps):
     flow = zoo.FLOWS[name]().to("meta")
     x, context = torch.rand(5, flow.features, device="meta"), zoo.context_for(flow, 5)
     context = None if context is None else context.to("meta")
