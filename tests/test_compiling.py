@@ -122,7 +122,7 @@ def test_the_slope_of_asinh_is_right_near_and_far():
 
 
 def test_a_flow_compiles_whatever_the_default_device():
-    flow, x = zoo.perturb(pf.recipes.nsf(2, num_layers=1)), torch.randn(5, 2)
+    flow, x = zoo.perturb(pf.recipes.nsf(2, num_layers=2)), torch.randn(5, 2)
     expected = flow.log_prob(x)
     torch.set_default_device("cpu")
     try:

@@ -1,4 +1,4 @@
-"""The studies mnist-masked and mnist-additive: what their numbers rest on, and their short forms."""
+"""The studies mnist-masked and mnist-additive: what their numbers rest on."""
 
 import math
 

@@ -1,6 +1,7 @@
 """The sweep: its plan, the guided search, and runs whose result does not depend on who makes them."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -78,6 +79,11 @@ def test_suggestions_depend_on_the_runs_and_the_seed_and_follow_what_validates_w
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
+def of_workers(left, *given):
+    """Complete cells by so many workers the first time, and in this process from then on."""
+    return complete(*given, num_workers=left.pop() if left else 0)
+
+
 def test_the_result_does_not_depend_on_the_number_of_workers(record, monkeypatch):
     most = {"points": 200, "epochs": 2, "learning_rate": 3e-2, "width": 8, "blocks": 2}
     plan = SweepPlan(record)
@@ -87,8 +93,8 @@ def test_the_result_does_not_depend_on_the_number_of_workers(record, monkeypatch
     monkeypatch.setattr(workers, "POLL_SECONDS", 0.05)
     made = {}
     for num_workers in (0, 2):
-        first = iter([num_workers])  # two runs at once; what is chosen by what they found is then made here
-        monkeypatch.setattr(realnvp_settings, "complete", lambda *given: complete(*given, num_workers=next(first, 0)))
+        left = [num_workers]  # two runs at once; what is chosen by what they found is then made here
+        monkeypatch.setattr(realnvp_settings, "complete", partial(of_workers, left))
         runs = realnvp_settings._runs(replace(record, out=record.out / str(num_workers)), plan)
         made[num_workers] = [(one.cell, one.validation, one.excess, one.mmd) for one in runs]
     cells = [cell for cell, *_ in made[0]]
