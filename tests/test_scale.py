@@ -237,6 +237,14 @@ def test_files_of_other_columns_are_refused(tmp_path, small):
         over_pieces(Pieces(tmp_path / "t"), answer, tmp_path / "out", asked={}, shard=(1, 1), overwrite=False)
 
 
+def test_a_format_that_is_none_is_refused_and_makes_no_folder(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    for name in ("scores.cvs", "scores.xlsx"):
+        with pytest.raises(InputError, match="are not tables"):
+            command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_a_shard_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="give 1/4"):

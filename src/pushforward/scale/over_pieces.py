@@ -16,7 +16,6 @@ from pushforward.scale.pieces import Piece, Pieces, check_columns
 from pushforward.scale.rate import Rate
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
-from pushforward.tables.file_reader import TEXTS, suffix_of
 from pushforward.tables.writers import assemble, style_of_text, write_table
 
 if TYPE_CHECKING:
@@ -94,9 +93,8 @@ def over_pieces(
         return done
     if shard != ALONE and not parts.is_folder:
         raise InputError(f"{out}: is one file, where shards write one for each piece (name a folder with --out)")
-    as_text = not parts.is_folder and suffix_of(out).startswith(TEXTS)
     first = next(next(iter(pieces)).read())
-    style = style_of_text(first) if as_text else {}
+    style = style_of_text(first) if parts.is_text else {}
     parts.begin(overwrite=overwrite)
     own = [piece for piece in pieces if piece.number % shard[1] == shard[0] - 1]
     left = [piece for piece in own if not parts.path(piece.number).exists()]
@@ -107,7 +105,7 @@ def over_pieces(
         for batch, cells in enumerate(piece.read()):
             check_columns(cells, first.columns)
             new, like = answer(cells, (piece.number, batch))
-            yield assemble(new.columns, new, like, as_text=as_text, source=str(out))
+            yield assemble(new.columns, new, like, as_text=parts.is_text, source=str(out))
             done.rows += cells.frame.height
             rate.show(done.rows)
         pieces.check_unchanged(piece.file)

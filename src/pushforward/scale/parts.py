@@ -24,15 +24,15 @@ class Parts:
     For a file the parts lie in a hidden folder beside it until they are all there; for a folder they are the result.
 
     Args:
-        out: A file, whose suffix tells the format; without a suffix of a table a folder of Parquet files.
+        out: A file, whose suffix tells the format; without a suffix, or where there is one, a folder of Parquet files.
         run: What the parts are parts of, as plain values: model, options, files.
     """
 
     def __init__(self, out: Path, run: dict[str, Any]) -> None:
         self.out, self._run = out, json.loads(json.dumps(run))
-        self.is_folder = not out.name.lower().endswith(WRITTEN)
+        self.is_folder = out.is_dir() or not out.suffix
         self.folder = out if self.is_folder else out.with_name(f".{out.name}.parts")
-        self._text = not self.is_folder and suffix_of(out).startswith(TEXTS)
+        self.is_text = not self.is_folder and suffix_of(out, WRITTEN).startswith(TEXTS)
 
     def begin(self, *, overwrite: bool) -> None:
         """Make the folder, or go on in it.
@@ -68,7 +68,7 @@ class Parts:
 
     def path(self, number: int) -> Path:
         """Return the file of a piece."""
-        return self.folder / f"part-{number:06d}{'.csv' if self._text else '.parquet'}"
+        return self.folder / f"part-{number:06d}{'.csv' if self.is_text else '.parquet'}"
 
     def write(self, number: int, frames: "Iterable[pl.DataFrame]", **style: Any) -> None:
         """Write the part of a piece, whole or not at all.
@@ -80,13 +80,13 @@ class Parts:
         """
         names: list[str] = []
         with replacing(self.path(number)) as handle:
-            if self._text:
+            if self.is_text:
                 for frame in frames:
                     names = names or frame.columns
                     frame.select(names).write_csv(handle, include_header=False, **style)
             else:
                 _write_parquet(handle, (frame.to_arrow() for frame in frames))
-        if self._text and not self._header.exists():
+        if self.is_text and not self._header.exists():
             with replacing(self._header) as handle:
                 frame.clear().write_csv(handle, **style)
 
@@ -99,7 +99,7 @@ class Parts:
         import polars as pl
 
         files = [self.path(number) for number in numbers]
-        if not self._text and (suffix := suffix_of(self.out)) != ".parquet":  # all of it goes through memory
+        if not self.is_text and (suffix := suffix_of(self.out)) != ".parquet":  # all of it goes through memory
             write_frame(self.out, pl.concat([pl.read_parquet(file) for file in files]), suffix)
         else:
             self._join(files)
@@ -109,7 +109,7 @@ class Parts:
         import pyarrow.parquet as parquet
 
         with replacing(self.out) as handle:
-            if self._text:
+            if self.is_text:
                 if self.out.name.lower().endswith(".gz"):
                     with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
                         _join_texts(cast(IO[bytes], packed), [self._header, *files])
