@@ -229,7 +229,7 @@ def command(*words):
 def test_the_command_writes_every_row_and_prints_the_rarest(files, capsys):
     assert command("anomalies", "m.safetensors", "t.csv") == 0
     printed = capsys.readouterr().out
-    assert "row 8, p 0.0017: price: 700 where" in printed.splitlines()[2]
+    assert "row 8 (line 9), p 0.0017: price: 700 where" in printed.splitlines()[2]
     written = pl.read_csv("anomalies.csv")
     assert written.columns[-7:] == ["note", "log_prob", "score", "p_value", "anomaly", "column", "why"]
     assert written.height == 40

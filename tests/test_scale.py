@@ -151,9 +151,9 @@ def test_what_is_drawn_depends_on_the_seed_and_not_on_who_draws_it(tmp_path, sma
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted):
     """SIGKILL at some moment: whole parts stay, nothing half-written is taken for one, and the result is the same."""
-    write_parquet(tmp_path / "rows.parquet", rows(3000), group=100)
+    write_parquet(tmp_path / "rows.parquet", rows(900), group=30)
     code = (
-        "import sys; from pushforward.scale import pieces; pieces.ROWS = 100\n"
+        "import sys; from pushforward.scale import pieces; pieces.ROWS = 30\n"
         "from pushforward.cli.app import app; app(sys.argv[1:], result_action='return_value')"
     )
     arguments = ["anomalies", str(fitted), str(tmp_path / "rows.parquet"), "--out"]
