@@ -72,6 +72,17 @@ def within(excess, most):
     return -3 * excess.std() / len(excess) ** 0.5 < excess.mean() < most
 
 
+@pytest.mark.parametrize("n", [2, 12, -3])
+def test_encoded_rows_have_the_flows_density_whatever_the_context(conditional, n):
+    rows, answers = SMALL.select("m", "a", "n", "b").with_columns(n=pl.lit(n)), conditional.law.answers
+    encoded = answers.encode(answers.read(rows))
+    found = answers.whole.whole_log_prob(encoded.cells).numpy() + encoded.log_slope[:, 2:].sum(1)
+    np.testing.assert_allclose(found, conditional.log_prob(rows), rtol=1e-4, atol=1e-4)
+    column = encoded.cells.unflatten(1, (3, -1))[:, :, 3]
+    same = answers.whole.log_prob_with(encoded.cells, 3, *(part[:, None] for part in column.unbind(1)))
+    np.testing.assert_allclose(same[:, 0], answers.whole.whole_log_prob(encoded.cells), rtol=1e-5, atol=1e-5)
+
+
 # ---- against the exact law -------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import pytest
 import pushforward as pf
 from pushforward.errors import InputError, RunError
 from pushforward.scale import Scorer, pieces, text_blocks
-from pushforward.scale.over_pieces import Done, over_pieces, seed_at, shard_of
+from pushforward.scale.over_pieces import Done, Place, over_pieces, seed_at, shard_of
 from pushforward.scale.pieces import Pieces
 from pushforward.tables.from_anything import read_cells
 
@@ -122,6 +122,14 @@ def test_scores_do_not_depend_on_how_a_table_is_cut(tmp_path, small, fitted, suf
     assert [file.name for file in tmp_path.iterdir() if "part" in file.name] == []
 
 
+def test_one_large_row_group_is_written_whole(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333), group=1000)
+    assert len(Pieces(tmp_path / "rows.parquet")) == 1
+    for name in ("scores.parquet", "scores.csv"):
+        command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / name)
+        assert read_back(tmp_path / name)["size"].equals(rows(333)["size"])
+
+
 def test_shards_share_a_folder_and_make_one_table(tmp_path, small, fitted, capsys):
     write_parquet(tmp_path / "rows.parquet", rows(333))
     for shard in ("3/3", "1/3"):
@@ -145,8 +153,8 @@ def test_what_is_drawn_depends_on_the_seed_and_not_on_who_draws_it(tmp_path, sma
     found = read_back(tmp_path / "found")
     assert found.equals(read_back(tmp_path / "alone.parquet"))
     assert found["price"].null_count() == 0
-    assert len({seed_at(0, (piece, batch)) for piece in range(9) for batch in range(9)}) == 81
-    assert seed_at(7, (0, 0)) == 7
+    assert len({seed_at(0, Place(piece, batch, True)) for piece in range(9) for batch in range(9)}) == 81
+    assert seed_at(7, Place(0, 0, False)) == 7
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted):
@@ -171,8 +179,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted):
         [sys.executable, "-c", code, *arguments, str(tmp_path / "found.csv")],
         capture_output=True,
         text=True,
-        check=True,
     )
+    assert again.returncode == 0, again.stderr
     assert f"{len(before)} pieces were there already" in again.stdout
     command(*arguments, tmp_path / "whole.csv")
     found, whole = (pl.read_csv(tmp_path / name) for name in ("found.csv", "whole.csv"))
@@ -253,6 +261,93 @@ def test_a_shard_that_is_none_is_refused(text):
     assert Done().in_words == ""
 
 
+def test_what_is_read_is_never_written(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "found").iterdir()}
+    pattern = tmp_path / "found" / "*.parquet"
+    for out in (tmp_path / "found", tmp_path / "found" / "part-000000.parquet"):
+        with pytest.raises(InputError, match="the table is read from there"):
+            command("impute", fitted, pattern, "--out", out, "--overwrite")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "found").iterdir()} == before
+
+
+def test_overwriting_does_everything_again_and_no_shard_may(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    arguments = ("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found")
+    command(*arguments)
+    pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "found" / "part-000000.parquet")
+    command(*arguments, "--overwrite")
+    assert read_back(tmp_path / "found").height == 333
+    with pytest.raises(InputError, match="other shards' parts"):
+        command(*arguments, "--overwrite", "--shard", "1/2")
+
+
+@pytest.mark.parametrize("out", ["means.csv", "means.parquet", "means"])
+def test_means_have_the_same_columns_in_every_piece(tmp_path, small, fitted, out):
+    frame = rows(333).with_columns(pl.when(pl.int_range(333) != 250).then(20.0).alias("price"))
+    write_parquet(tmp_path / "rows.parquet", frame)
+    command("impute", fitted, tmp_path / "rows.parquet", "--mean", "--out", tmp_path / out)
+    found = read_back(tmp_path / out)
+    assert found.columns == ["size", "kind", "price", "size_q5", "size_q95", "price_q5", "price_q95"]
+    assert found["price"].null_count() == 0
+    assert found["price_q5"].null_count() == 332
+
+
+def test_a_changed_reference_makes_another_run(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    rows(200, seed=5).write_csv(tmp_path / "reference.csv")
+    arguments = ("anomalies", fitted, tmp_path / "rows.parquet", "--reference", tmp_path / "reference.csv")
+    command(*arguments, "--out", tmp_path / "found")
+    rows(100, seed=6).write_csv(tmp_path / "reference.csv")
+    with pytest.raises(InputError, match="its options differ"):
+        command(*arguments, "--out", tmp_path / "found")
+
+
+def test_the_suffix_decides_what_separates_cells(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "scores.tsv")
+    assert (tmp_path / "scores.tsv").read_text().splitlines()[0] == "size\tkind\tprice\tlog_prob"
+
+
+def test_row_groups_and_files_without_rows_are_passed_over(tmp_path, small, fitted):
+    (tmp_path / "t").mkdir()
+    write_parquet(tmp_path / "t" / "a.parquet", rows(1)[:0])
+    with parquet.ParquetWriter(tmp_path / "t" / "b.parquet", rows(1).to_arrow().schema) as writer:
+        for size in (0, 60, 0, 0, 60, 0):
+            writer.write_table(rows(60)[:size].to_arrow())
+    command("score", fitted, tmp_path / "t", "--out", tmp_path / "scores.parquet")
+    assert read_back(tmp_path / "scores.parquet").height == 120
+
+
+@pytest.mark.parametrize(
+    ("last", "said"), [(pl.Float64, "of type Float64"), (pl.String, "of type String"), (pl.Int32, "")]
+)
+def test_a_column_of_another_type_is_named_before_anything_is_lost(tmp_path, small, last, said):
+    (tmp_path / "t").mkdir()
+    write_parquet(tmp_path / "t" / "a.parquet", pl.DataFrame({"n": range(60)}))
+    write_parquet(tmp_path / "t" / "b.parquet", pl.DataFrame({"n": range(60)}).cast(last))
+
+    def answer(cells, place):
+        return pl.DataFrame({"m": np.zeros(cells.frame.height)}), cells
+
+    run = {"asked": {}, "shard": (1, 1), "overwrite": False}
+    if said:
+        with pytest.raises(InputError, match=said):
+            over_pieces(Pieces(tmp_path / "t"), answer, tmp_path / "out.parquet", **run)
+    else:
+        over_pieces(Pieces(tmp_path / "t"), answer, tmp_path / "out.parquet", **run)
+        assert pl.read_parquet(tmp_path / "out.parquet")["n"].to_list() == [*range(60), *range(60)]
+
+
+@pytest.mark.parametrize("end", ["\n\n", "1\n# a remark\n2\n", "1\n\xe9\n"])
+def test_long_text_of_any_form_is_what_short_text_is(tmp_path, small, end):
+    file = tmp_path / "rows.csv"
+    file.write_bytes(("a\n" + "17\n" * 2000 + end).encode("latin-1"))
+    found = pl.concat([cells.frame for piece in Pieces(file) for cells in piece.read()])
+    assert found.equals(read_cells(file).frame)
+
+
 # ---- as a function of batches ---------------------------------------------------------------------------------------
 
 
@@ -268,6 +363,14 @@ def test_a_scorer_gives_back_the_kind_of_batch_that_it_was_given(fitted):
         assert type(found) is type(batch), name
         np.testing.assert_allclose(np.asarray(found["log_prob"]), expected, err_msg=name)
         assert len(found["size"]) == 40
+
+
+def test_text_that_is_missing_in_arrays_is_missing(fitted):
+    batch = {"size": np.array([50.0, 60.0]), "kind": np.array(["van", np.nan], object), "price": np.array([1e3, 1e3])}
+    frame = pl.DataFrame({"size": [50.0, 60.0], "kind": ["van", None], "price": [1e3, 1e3]})
+    np.testing.assert_allclose(Scorer(fitted)(batch)["log_prob"], pf.TableModel.load(fitted).log_prob(frame))
+    empty = frame[:0].to_arrow().to_batches() or [pa.RecordBatch.from_pylist([], schema=frame.to_arrow().schema)]
+    assert Scorer(fitted)(empty[0]).num_rows == 0
 
 
 def test_a_scorer_goes_to_other_processes_as_a_name(fitted):
@@ -286,5 +389,7 @@ def test_a_scorer_refuses_what_is_no_batch_of_its_model(fitted, tmp_path):
         Scorer(tmp_path / "none.safetensors")
     with pytest.raises(InputError, match='no column "kind"'):
         Scorer(fitted)(rows(5).drop("kind"))
+    with pytest.raises(InputError, match="a batch is a mapping"):
+        Scorer(fitted)(np.zeros((3, 3)))
     with pytest.raises(InputError, match='has a column "log_prob"'):
         Scorer(fitted)(rows(5).with_columns(log_prob=pl.lit(1.0)))

@@ -8,7 +8,8 @@ from pushforward.cli.model_commands import answer_table
 from pushforward.cli.terminal import say
 from pushforward.errors import InputError
 from pushforward.scale.over_pieces import Place, seed_at
-from pushforward.tables.anomalies import find_anomalies
+from pushforward.scale.pieces import Pieces
+from pushforward.tables.anomalies import find_anomalies, usual_among
 from pushforward.tables.answers import answers_or_refused
 from pushforward.tables.cells import Cells
 from pushforward.tables.imputation import filled_with_means
@@ -28,13 +29,14 @@ def anomalies_command(
 ) -> None:  # fmt: skip
     """Write a table with what is unusual about each row appended, and print the most unusual rows."""
     model = TableModel.load(path)
+    usual = usual_among(model.law, reference) if reference else None
     num, least, unusual = 0, 1.0, list[tuple[float, str]]()
 
     def answer(cells: Cells, place: Place) -> "tuple[pl.DataFrame, Cells]":
         nonlocal num, least, unusual
         if taken := [name for name in ADDED if name in cells.columns]:
             raise InputError(f'{data}: has a column "{taken[0]}" already, which anomalies would append (rename it)')
-        found = find_anomalies(model.law, cells, level=level, columns=columns or None, reference=reference)
+        found = find_anomalies(model.law, cells, level=level, columns=columns or None, reference=usual)
         num, least = num + int(found["anomaly"].sum()), min([least, *found["p_value"].to_list()])
         some = found.with_row_index("row", offset=1).filter("anomaly").sort("score", descending=True).head(MOST_SHOWN)
         unusual += [
@@ -46,7 +48,7 @@ def anomalies_command(
 
     out, done = answer_table(
         model, path, data, answer, called="anomalies", out=out, shard=shard, overwrite=overwrite,
-        level=level, columns=columns, reference=reference,
+        level=level, columns=columns, reference=Pieces(reference).identity if reference else None,
     )  # fmt: skip
     say(f"{out}: {done.rows:,} rows, {num:,} of them anomalies at level {level:g}{done.in_words}")
     if done.rows and least > level:
@@ -71,14 +73,18 @@ def impute_command(
     def answer(cells: Cells, place: Place) -> "tuple[pl.DataFrame, Cells]":
         nonlocal gaps
         values = answers.read(cells)
-        filled = filled_with_means(answers, values) if mean else answers.fill(values, num, seed=seed_at(seed, place))
+        filled = (
+            filled_with_means(answers, values, every=place.many)
+            if mean
+            else answers.fill(values, num, seed=seed_at(seed, place))
+        )
         ends = filled.select(
             answers.written_out({name.rpartition("_")[0]: filled[name]})[name.rpartition("_")[0]].alias(name)
             for name in filled.columns
             if name not in values.columns
         )
         filled = answers.written(filled.select(values.columns))
-        result, more = _filled_in(repeated_rows(cells.frame, num), repeated_rows(values, num), filled)
+        result, more = _filled_in(repeated_rows(cells.frame, num), repeated_rows(values, num), filled, place.many)
         gaps += more
         return ends, replace(cells, frame=result)
 
@@ -90,13 +96,18 @@ def impute_command(
     say(f"{out}: {num * done.rows:,} rows, {gaps:,} missing cells filled in{draws}{done.in_words}")
 
 
-def _filled_in(table: "pl.DataFrame", values: "pl.DataFrame", filled: "pl.DataFrame") -> "tuple[pl.DataFrame, int]":
-    """Return a table as it stands with the cells that have no value taken from another, and how many these are."""
+def _filled_in(
+    table: "pl.DataFrame", values: "pl.DataFrame", filled: "pl.DataFrame", alike: bool
+) -> "tuple[pl.DataFrame, int]":
+    """Return a table as it stands with the cells that have no value taken from another, and how many these are.
+
+    `alike` gives columns the other's types whether a cell is missing or not.
+    """
     import polars as pl
 
     columns, gaps = [], 0
     for cells in table:
-        if cells.name in values.columns and (missing := values[cells.name].is_null()).any():
+        if cells.name in values.columns and ((missing := values[cells.name].is_null()).any() or alike):
             new = filled[cells.name]
             new = new.cast(cells.dtype if cells.dtype == pl.String else new.dtype)
             old = cells if cells.dtype == pl.String else values[cells.name].cast(new.dtype)

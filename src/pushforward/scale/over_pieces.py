@@ -4,24 +4,40 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pushforward.errors import InputError
+from pushforward import __version__
+from pushforward.errors import InputError, require_seed
 from pushforward.scale.parts import Parts
-from pushforward.scale.pieces import Piece, Pieces, check_columns
+from pushforward.scale.pieces import Piece, Pieces, like_the_first
 from pushforward.scale.rate import Rate
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
+from pushforward.tables.file_reader import suffix_of
 from pushforward.tables.writers import assemble, style_of_text, write_table
 
 if TYPE_CHECKING:
     import polars as pl
 
-Place = tuple[int, int]  # piece, and batch in it
+
+class Place(NamedTuple):
+    """Where rows stand that are answered together.
+
+    Attributes:
+        piece: Their piece.
+        batch: Which rows of it.
+        many: Whether there are others, which need the same columns.
+    """
+
+    piece: int
+    batch: int
+    many: bool
+
+
 Answer = Callable[[Cells, Place], tuple["pl.DataFrame", Table | Cells]]
 ALONE = (1, 1)
 
@@ -45,7 +61,7 @@ class Done:
     @property
     def in_words(self) -> str:
         """What is to be said of other runs' pieces; "" where there are none."""
-        kept = f"; {self.kept:,} pieces were there already" if self.kept else ""
+        kept = f"; {self.kept:,} pieces were there already, which these figures leave out" if self.kept else ""
         return kept + (f"; {self.missing:,} pieces are other shards', and not there yet" if self.missing else "")
 
 
@@ -84,18 +100,20 @@ def over_pieces(
         RunError: If a file changes meanwhile, or the disk is full. What is done stays.
     """
     began, done = time.monotonic(), Done()
-    parts = Parts(out, {**asked, "files": pieces.identity, "pieces": len(pieces)})
-    if len(pieces) == 1 and not parts.is_folder and shard == ALONE and not parts.folder.exists():
-        for cells in next(iter(pieces)).read():
-            done.rows += cells.frame.height
-            new, like = answer(cells, (0, 0))
-            write_table(out, new.columns, new, like=like)
-        return done
+    parts = Parts(out, {**asked, "version": __version__, "files": pieces.identity, "pieces": len(pieces)})
+    many = [piece.at_once for piece in pieces] != [True] or parts.is_folder or shard != ALONE or parts.folder.exists()
     if shard != ALONE and not parts.is_folder:
         raise InputError(f"{out}: is one file, where shards write one for each piece (name a folder with --out)")
+    if shard != ALONE and overwrite:
+        raise InputError("--overwrite would remove other shards' parts (remove the folder, then start all shards)")
     first = next(next(iter(pieces)).read())
-    style = style_of_text(first) if parts.is_text else {}
-    parts.begin(overwrite=overwrite)
+    style = _style(first, out) if parts.is_text else {}
+    if not many:
+        new, like = answer(first, Place(0, 0, many=False))
+        write_table(out, new.columns, new, like=like)
+        done.rows = first.frame.height
+        return done
+    parts.begin(pieces.files, overwrite=overwrite)
     own = [piece for piece in pieces if piece.number % shard[1] == shard[0] - 1]
     left = [piece for piece in own if not parts.path(piece.number).exists()]
     done.kept = len(own) - len(left)
@@ -103,8 +121,12 @@ def over_pieces(
 
     def frames(piece: Piece) -> "Iterator[pl.DataFrame]":
         for batch, cells in enumerate(piece.read()):
-            check_columns(cells, first.columns)
-            new, like = answer(cells, (piece.number, batch))
+            cells = like_the_first(cells, first)
+            if parts.is_text and _style(cells, out) != style:
+                raise InputError(f"{cells.source}: is written with other marks than {first.source} (write both alike)")
+            if len(pieces.files) > 1:
+                cells = replace(cells, place=_in_file(cells, piece.file))
+            new, like = answer(cells, Place(piece.number, batch, many=True))
             yield assemble(new.columns, new, like, as_text=parts.is_text, source=str(out))
             done.rows += cells.frame.height
             rate.show(done.rows)
@@ -121,9 +143,20 @@ def over_pieces(
     return done
 
 
+def _style(cells: Cells, out: Path) -> dict[str, Any]:
+    """Return how a text is written: as the one that is read, or as its suffix says."""
+    return style_of_text(cells) or {"separator": "\t" if suffix_of(out).startswith(".tsv") else ","}
+
+
+def _in_file(cells: Cells, file: Path) -> Callable[[int], str]:
+    return lambda row: f"{cells.place(row)} of {file.name}"
+
+
 def seed_at(seed: int, place: Place) -> int:
     """Return the seed of what is drawn at a place: the same whoever draws it, and another at each."""
-    return seed if place == (0, 0) else int(np.random.SeedSequence((seed, *place)).generate_state(1)[0])
+    if not place.piece and not place.batch:
+        return seed
+    return int(np.random.SeedSequence((require_seed(seed), place.piece, place.batch)).generate_state(1)[0])
 
 
 def checksum(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -15,7 +17,7 @@ from pushforward.tables.writers import write_frame
 if TYPE_CHECKING:
     import polars as pl
 
-RUN = "run.json"
+RUN, HEADER = "_run.json", "_header.csv"  # names that readers of folders pass over
 
 
 class Parts:
@@ -24,7 +26,7 @@ class Parts:
     For a file the parts lie in a hidden folder beside it until they are all there; for a folder they are the result.
 
     Args:
-        out: A file, whose suffix tells the format; without a suffix, or where there is one, a folder of Parquet files.
+        out: A file, whose suffix tells the format; without one, or the name of a folder, Parquet files in it.
         run: What the parts are parts of, as plain values: model, options, files.
     """
 
@@ -34,37 +36,61 @@ class Parts:
         self.folder = out if self.is_folder else out.with_name(f".{out.name}.parts")
         self.is_text = not self.is_folder and suffix_of(out, WRITTEN).startswith(TEXTS)
 
-    def begin(self, *, overwrite: bool) -> None:
+    def begin(self, inputs: Sequence[Path], *, overwrite: bool) -> None:
         """Make the folder, or go on in it.
 
+        Args:
+            inputs: Files that are read, which are never written.
+            overwrite: Remove what is there, if it is such parts or the file.
+
         Raises:
-            InputError: If it holds parts of something else, or the file is there already.
+            InputError: If it holds parts of something else, or what would be written is read.
         """
         if not self.is_folder and self.out.exists() and not overwrite:
             raise InputError(f"{self.out}: exists already (--overwrite replaces it, --out names another file)")
+        for file in (os.path.realpath(file) for file in inputs):
+            if file == os.path.realpath(self.out) or os.path.dirname(file) == os.path.realpath(self.folder):
+                raise InputError(f"{self.out}: the table is read from there (name another place with --out)")
         record = self.folder / RUN
-        if record.exists():
-            before = json.loads(record.read_text())
-            differing = [name for name in {**before, **self._run} if before.get(name) != self._run.get(name)]
-            if not differing:
-                return
-            if not overwrite:
-                raise InputError(
-                    f"{self.folder}: holds parts of another run: its {', '.join(differing)} differ (--overwrite removes"
-                    " them, --out names another place)"
-                )
-            for part in self.folder.glob("part-*"):
-                part.unlink()
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
+        there = [] if not self.folder.is_dir() else [name for name in os.listdir(self.folder) if name[0] != "."]
+        if there and not record.exists():
             raise InputError(f"{self.folder}: is a folder with other files (name a new one with --out)")
+        if there and not overwrite:
+            before = self._read(record)
+            if not (differing := [name for name in {**before, **self._run} if before.get(name) != self._run.get(name)]):
+                return
+            raise InputError(
+                f"{self.folder}: holds parts of another run: its {', '.join(differing)} differ (--overwrite removes"
+                " them, --out names another place)"
+            )
+        if there:
+            self._read(record)  # such parts, or an error
+            self._remove(keep=RUN)
         try:
-            self.folder.mkdir(parents=False, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be made: {error.strerror} (check the folder {self.folder.parent})"
             ) from error
         with replacing(record) as handle:
             handle.write(json.dumps(self._run, indent=1).encode())
+
+    def _read(self, record: Path) -> dict[str, Any]:
+        """Return what a folder's parts are parts of; InputError if that is damaged, or no such record."""
+        try:
+            found = json.loads(record.read_text())
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or found.keys() != self._run.keys():
+            raise InputError(f"{record}: does not say what the folder holds (name a new one with --out)")
+        return found
+
+    def _remove(self, *, keep: str = "") -> None:
+        """Remove the parts, and in the end what says what they are."""
+        for file in sorted(self.folder.iterdir(), key=lambda file: file.name == RUN):
+            if file.name == RUN or file.name == HEADER or re.fullmatch(r"part-\d{6}\.(csv|parquet)", file.name):
+                if file.name != keep:
+                    file.unlink(missing_ok=True)
 
     def path(self, number: int) -> Path:
         """Return the file of a piece."""
@@ -78,21 +104,17 @@ class Parts:
             frames: Its rows, one frame after the other, of the same columns.
             **style: That of a text: separator, decimal_comma.
         """
-        names: list[str] = []
+        header = None
         with replacing(self.path(number)) as handle:
             if self.is_text:
                 for frame in frames:
-                    names = names or frame.columns
-                    frame.select(names).write_csv(handle, include_header=False, **style)
+                    header = header if header is not None else frame.clear()
+                    frame.select(header.columns).write_csv(handle, include_header=False, **style)
             else:
                 _write_parquet(handle, (frame.to_arrow() for frame in frames))
-        if self.is_text and not self._header.exists():
-            with replacing(self._header) as handle:
-                frame.clear().write_csv(handle, **style)
-
-    @property
-    def _header(self) -> Path:
-        return self.folder / "header.csv"
+        if header is not None and not (self.folder / HEADER).exists():
+            with replacing(self.folder / HEADER) as handle:
+                header.write_csv(handle, **style)
 
     def join(self, numbers: Iterable[int]) -> None:
         """Make the file of all parts, in the order of the pieces, and remove them."""
@@ -103,7 +125,8 @@ class Parts:
             write_frame(self.out, pl.concat([pl.read_parquet(file) for file in files]), suffix)
         else:
             self._join(files)
-        shutil.rmtree(self.folder)
+        self._remove()
+        shutil.rmtree(self.folder)  # what a killed process has left of a part
 
     def _join(self, files: list[Path]) -> None:
         import pyarrow.parquet as parquet
@@ -112,9 +135,9 @@ class Parts:
             if self.is_text:
                 if self.out.name.lower().endswith(".gz"):
                     with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
-                        _join_texts(cast(IO[bytes], packed), [self._header, *files])
+                        _join_texts(cast(IO[bytes], packed), [self.folder / HEADER, *files])
                 else:
-                    _join_texts(handle, [self._header, *files])
+                    _join_texts(handle, [self.folder / HEADER, *files])
             else:
                 groups = (
                     source.read_row_group(group)

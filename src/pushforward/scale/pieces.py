@@ -25,12 +25,14 @@ class Piece:
         file: Where they are.
         weight: Rows, or bytes of a text: how much of the work it is.
         read: Returns its rows, so many at a time that they fit into memory.
+        at_once: Whether these are all of them.
     """
 
     number: int
     file: Path
     weight: int
     read: Callable[[], Iterator[Cells]]
+    at_once: bool
 
 
 class Pieces:
@@ -57,14 +59,14 @@ class Pieces:
             raise InputError(f"{data}: there is no such file (check the name and the folder)") from error
         except OSError as error:
             raise InputError(f"{data}: cannot be read: {error.strerror or error}") from error
-        self._parts = [replace(part, number=number) for number, part in enumerate(parts)]
+        self._parts = [replace(part, number=number) for number, part in enumerate(parts or _whole(self.files[0]))]
 
     @classmethod
     def of_rows(cls, cells: Cells) -> "Pieces":
         """Return rows in memory as one piece."""
         found = cls.__new__(cls)
         found.source, found.files, found._as_begun = cells.source, [], {}
-        found._parts = [Piece(0, Path(cells.source), cells.frame.height, lambda: iter([cells]))]
+        found._parts = [Piece(0, Path(cells.source), cells.frame.height, lambda: iter([cells]), at_once=True)]
         return found
 
     def __len__(self) -> int:
@@ -90,7 +92,7 @@ def _state(file: Path) -> list[int]:
 
 
 def _whole(file: Path) -> list[Piece]:
-    return [Piece(0, file, file.stat().st_size, lambda: iter([cells_of_file(file)]))]
+    return [Piece(0, file, file.stat().st_size, lambda: iter([cells_of_file(file)]), at_once=True)]
 
 
 def _of_parquet(file: Path) -> list[Piece]:
@@ -109,10 +111,10 @@ def _of_parquet(file: Path) -> list[Piece]:
     for group, size in enumerate(sizes):
         groups.append(group)
         rows += size
-        if rows >= ROWS or group == len(sizes) - 1:
-            pieces.append(Piece(0, file, rows, _row_groups(file, tuple(groups), before)))
+        if rows >= ROWS or (rows and group == len(sizes) - 1):
+            pieces.append(Piece(0, file, rows, _row_groups(file, tuple(groups), before), at_once=rows <= ROWS))
             before, rows, groups = before + rows, 0, []
-    return pieces or _whole(file)
+    return pieces
 
 
 def _row_groups(file: Path, groups: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
@@ -148,15 +150,20 @@ def _of_arrow(file: Path) -> list[Piece]:
             sizes = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
     except (pyarrow.ArrowException, OSError, ValueError):  # a stream, or damaged: whoever reads all of it says so
         return _whole(file)
-    pieces, before = [], 0
+    pieces: list[Piece] = []
+    numbers: list[int] = []
+    before = rows = 0
     for number, size in enumerate(sizes):
-        pieces.append(Piece(0, file, size, _record_batch(file, number, before)))
-        before += size
-    return pieces or _whole(file)
+        numbers.append(number)
+        rows += size
+        if rows >= ROWS or (rows and number == len(sizes) - 1):
+            pieces.append(Piece(0, file, rows, _record_batches(file, tuple(numbers), before), at_once=rows <= ROWS))
+            before, rows, numbers = before + rows, 0, []
+    return pieces
 
 
-def _record_batch(file: Path, number: int, before: int) -> Callable[[], Iterator[Cells]]:
-    """Return what reads a record batch of a file, before which it has so many rows."""
+def _record_batches(file: Path, numbers: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
+    """Return what reads some record batches of a file, before which it has so many rows."""
 
     def read() -> Iterator[Cells]:
         import pyarrow
@@ -164,14 +171,15 @@ def _record_batch(file: Path, number: int, before: int) -> Callable[[], Iterator
 
         try:
             with pyarrow.memory_map(str(file)) as handle:
-                table = pyarrow.Table.from_batches([ipc.open_file(handle).get_batch(number)])
+                reader = ipc.open_file(handle)
+                table = pyarrow.Table.from_batches([reader.get_batch(number) for number in numbers])
                 for start in range(0, table.num_rows, ROWS):
                     part = table.slice(start, ROWS)
                     yield _counted(cells_of_arrow(part, source=str(file)), before + start)
         except InputError:
             raise
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise damaged(f"{file}, record batch {number + 1}", error) from error
+            raise damaged(f"{file}, record batch {numbers[0] + 1}", error) from error
 
     return read
 
@@ -183,7 +191,7 @@ def _counted(cells: Cells, before: int) -> Cells:
 
 def _of_text(file: Path) -> list[Piece]:
     blocks = text_blocks(file)
-    return [Piece(0, file, block.size, block.read) for block in blocks] if blocks else _whole(file)
+    return [Piece(0, file, block.size, block.read, at_once=True) for block in blocks] if blocks else _whole(file)
 
 
 _CUT: dict[str, Callable[[Path], list[Piece]]] = {
@@ -191,9 +199,26 @@ _CUT: dict[str, Callable[[Path], list[Piece]]] = {
 }  # fmt: skip
 
 
-def check_columns(cells: Cells, first: tuple[str, ...]) -> None:
-    """Raise InputError if a piece does not have the columns of the first one."""
-    if apart := set(first) ^ set(cells.columns):
+def like_the_first(cells: Cells, first: Cells) -> Cells:
+    """Return cells with the columns of the first piece in their order and types.
+
+    Raises:
+        InputError: If columns differ, or cells of one do not go into its type there.
+    """
+    import polars as pl
+
+    if apart := set(first.columns) ^ set(cells.columns):
         name = sorted(apart)[0]
         where = "which the first piece does not have" if name in cells.columns else "which the first piece has"
         raise InputError(f'{cells.source}: column "{name}", {where} (columns here: {listing(cells.columns)})')
+    schema = first.frame.schema
+    if cells.frame.schema == schema:
+        return cells
+    for name in first.columns:
+        there, here = schema[name], cells.frame.schema[name]
+        widens = (there.is_float() and here.is_numeric()) or (there == pl.Int64 and here.is_integer())
+        if there != here and not widens:
+            raise InputError(
+                f'{cells.source}: column "{name}" is of type {here}, in {first.source} of {there} (write both as one)'
+            )
+    return replace(cells, frame=cells.frame.select(pl.col(name).cast(schema[name]) for name in first.columns))

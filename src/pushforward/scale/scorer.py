@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pushforward.errors import InputError, require_number, require_path
+from pushforward.errors import InputError, described, require_number, require_path
 from pushforward.tables.anomalies import find_anomalies
 from pushforward.tables.from_anything import read_cells
 from pushforward.tables.table_model import TableModel
@@ -68,7 +68,14 @@ class Scorer:
         import pyarrow
 
         rows = pyarrow.Table.from_batches([batch]) if isinstance(batch, pyarrow.RecordBatch) else batch
-        cells = read_cells(pl.DataFrame(dict(rows)) if isinstance(rows, Mapping) else rows, source="batch")
+        if not (isinstance(rows, (Mapping, pyarrow.Table, pl.DataFrame)) or hasattr(rows, "assign")):
+            raise InputError(
+                f"a batch is a mapping of arrays, an Arrow table, a frame of pandas or polars; got {described(batch)}"
+            )
+        if isinstance(rows, Mapping):
+            cells = read_cells(pl.DataFrame({name: _cells(column) for name, column in rows.items()}), source="batch")
+        else:
+            cells = read_cells(rows, source="batch")
         if self.ask == "log_prob":
             found = pl.DataFrame({"log_prob": self.model.log_prob(cells)})
         else:
@@ -80,7 +87,17 @@ class Scorer:
         if isinstance(rows, pyarrow.Table):
             for column in found:
                 rows = rows.append_column(column.name, column.to_arrow())
-            return rows.to_batches()[0] if isinstance(batch, pyarrow.RecordBatch) else rows
+            if isinstance(batch, pyarrow.RecordBatch):
+                arrays = [column.combine_chunks() for column in rows.columns]
+                return pyarrow.RecordBatch.from_arrays(arrays, schema=rows.schema)
+            return rows
         if isinstance(rows, pl.DataFrame):
             return rows.hstack(found)
         return rows.assign(**{column.name: column.to_numpy() for column in found})
+
+
+def _cells(column: Any) -> Any:
+    """Return an array of Python objects with None where a cell is NaN, as engines carry missing text; others as is."""
+    if getattr(getattr(column, "dtype", None), "kind", "") != "O":
+        return column
+    return [None if isinstance(cell, float) and cell != cell else cell for cell in column]

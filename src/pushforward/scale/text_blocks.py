@@ -1,5 +1,6 @@
 """A long text of a table cut at lines, so that each block can be read by itself."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,11 +39,6 @@ class TextBlock:
             yield parse_csv(data, source=str(self.file))
             return
         assert self.like.delimiter is not None
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            line = self.line + data.count(b"\n", 0, error.start) + 1
-            raise InputError(f"{self.file}: line {line:,} is not UTF-8 text (save the file in UTF-8)") from error
         frame = frame_of(Lines(data, self.like.delimiter, self.line, ()), source=str(self.file))
         names = self.like.columns
         if frame.width != len(names):
@@ -61,29 +57,44 @@ def text_blocks(file: Path) -> list[TextBlock]:
     """
     if file.stat().st_size <= BLOCK:
         return []
-    ends, lines, quotes = [0], [0], 0
+    ends, lines, inside = [0], [0], False
     with file.open("rb") as handle:
-        position = newlines = 0
         while part := handle.read(BLOCK):
-            inside = (quotes + part.count(b'"')) % 2 == 1
+            pieces, inside = [part], inside ^ (part.count(b'"') % 2 == 1)
             while tail := handle.readline():  # to the end of a line, and of a cell in quotes
-                part += tail
+                pieces.append(tail)
                 inside ^= tail.count(b'"') % 2 == 1
                 if not inside:
                     break
-            quotes = int(inside)
-            position += len(part)
-            newlines += part.count(b"\n")
-            ends.append(position)
-            lines.append(newlines)
+            part = b"".join(pieces)
+            if not _is_plain(part):
+                return []
+            ends.append(ends[-1] + len(part))
+            lines.append(lines[-1] + part.count(b"\n"))
     first = _bytes(file, 0, ends[1])
     plain = lines_of(first, source=str(file))
-    text = first.removeprefix(BYTE_ORDER_MARK)
-    if plain.skipped or plain.comments or plain.notes or not text.startswith(plain.data[:4096]):
-        return []
     head = parse_csv(first, source=str(file))
+    text = first.removeprefix(BYTE_ORDER_MARK)
+    width = text.partition(b"\n")[0].count(plain.delimiter.encode()) + 1
+    if (
+        plain.skipped
+        or plain.comments
+        or plain.notes
+        or not text.startswith(plain.data[:4096])
+        or width != len(head.columns)
+    ):
+        return []
     like = replace(head, frame=head.frame.clear(), known_style=(head.style,))
     return [TextBlock(file, a, b - a, line, like) for a, b, line in zip(ends[:-1], ends[1:], lines[:-1], strict=True)]
+
+
+def _is_plain(part: bytes) -> bool:
+    """Whether lines are text in UTF-8, none of them empty or a comment."""
+    try:
+        part.decode()
+    except UnicodeDecodeError:
+        return False
+    return re.search(rb"(?m)^(#|\r?$)", part.removesuffix(b"\n")) is None
 
 
 def _bytes(file: Path, start: int, size: int) -> bytes:

@@ -36,7 +36,9 @@ def find_anomalies(
         answers.position(name)
         if name not in modelled:
             raise InputError(f'"{name}" is context: the model has no law of it (name modelled columns)')
-    usual = usual_of(law) if reference is None else usual_among(law, reference)
+    usual = usual_of(law) if reference is None else reference
+    if not isinstance(usual, Usual):
+        usual = usual_among(law, usual)
     frame = answers.read(law.table_of(data))
     places = [modelled.index(name) for name in names]
     judged = usual.judge(_columns_log_prob(answers, frame), places)

@@ -122,7 +122,8 @@ class Answers(ModelCells):
         self.check_context(frame)
         rows = self.encode(frame, known)
         if len(asked) == 1:
-            return np.nan_to_num(self.columns_log_prob(rows, asked)[:, 0])
+            found = self.columns_log_prob(rows, asked)[:, 0]
+            return np.where(np.isnan(found), 0.0, found)  # a missing cell is left out of the event
         return self.in_units(self.questions.log_prob(rows.cells, known), rows, known)
 
     @on_the_cpu()

@@ -31,7 +31,8 @@ class Asked:
         """Return the log probability of each row in nats: of the modelled columns given the context.
 
         Missing cells are left out of the event. Of a table of real columns the flow scores whole rows; rows with gaps,
-        and what is given, are answered by the network beside it, whose measure is the same.
+        and what is given, are answered by the network beside it, whose measure is the same; given all columns but one,
+        by the law of whole rows at the values that this network proposes.
 
         Args:
             data: Whatever `fit` takes, with the model's columns, those of the context included, in any order; others

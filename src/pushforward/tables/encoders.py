@@ -175,6 +175,15 @@ class NumberEncoder:
             values = self.circle.closed(values)
         return from_numbers(self.kind, np.where(code < 0, np.nan, values))
 
+    def given_at(self, code: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Return the numbers with these codes and places, (n,) each, which may lie beyond the column's range."""
+        values = self.marginal.to_x(z.astype(float))
+        if self.grid:
+            values = self.grid.nearest(values, self.low)
+        if len(self.atoms):
+            values = np.where(code < len(self.atoms), self.atoms[code.clip(0, len(self.atoms) - 1)], values)
+        return self.circle.closed(values) if self.circle else values
+
     def values_at(self, z: np.ndarray) -> np.ndarray:
         """Return the numbers at places, any shape, as exact as the column is recorded."""
         return self.as_recorded(self.marginal.to_x(z))

@@ -54,12 +54,16 @@ class FlowOfCells:
         return np.stack([x for x, _ in found], 1), np.stack([slope for _, slope in found], 1)
 
     def _context(self, code: Tensor, z: Tensor) -> Tensor | None:
-        import polars as pl
-
         if not self._first:
             return None
-        cells = self._encoder.decode(code.clamp(min=0), z)[:, : self._first]
-        return torch.from_numpy(cells.cast(pl.Float64).to_numpy(order="c", writable=True))
+        given = []
+        for d, one in enumerate(list(self._encoder.encoders.values())[: self._first]):
+            codes, places = code[:, d].clamp(min=0).numpy(), z[:, d].double().numpy()
+            if isinstance(one, NumberEncoder):
+                given.append(one.given_at(codes, places))
+            else:
+                given.append(one.decode(codes, places).to_numpy())
+        return torch.from_numpy(np.stack(given, 1).astype(np.float64))
 
     @torch.no_grad()
     def _log_density(self, x: np.ndarray, log_slope: np.ndarray, context: Tensor | None, code: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ENDS = ("q5", "q95")
 
 
-def filled_with_means(answers: Answers, frame: "pl.DataFrame") -> "pl.DataFrame":
+def filled_with_means(answers: Answers, frame: "pl.DataFrame", *, every: bool = False) -> "pl.DataFrame":
     """Return rows with the conditional mean of each missing number given the cells that are there, and its quantiles.
 
     Other cells are the most probable ones. Columns "price_q5" and "price_q95" follow for each column of numbers of
@@ -24,6 +24,7 @@ def filled_with_means(answers: Answers, frame: "pl.DataFrame") -> "pl.DataFrame"
     Args:
         answers: What knows.
         frame: Rows as `Answers.read` gives them.
+        every: Give every modelled column of numbers its quantiles, whether cells are missing or not.
     """
     import polars as pl
 
@@ -34,7 +35,8 @@ def filled_with_means(answers: Answers, frame: "pl.DataFrame") -> "pl.DataFrame"
     for name in frame.columns:
         cells, one = frame[name], answers.fitted[name].encoder
         gaps = cells.is_null()
-        if gaps.any() and name not in answers.schema.context:
+        asked = every and isinstance(one, NumberEncoder)
+        if (gaps.any() or asked) and name not in answers.schema.context:
             law = answers.law_of(name, rows.select(np.flatnonzero(gaps.to_numpy())))
             if isinstance(one, NumberEncoder):
                 mean, *both = (as_cells(one, law[part].to_numpy(), exact=True) for part in ("mean", *ENDS))
