@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from pushforward import losses
-from pushforward.errors import InputError, described, require_kind, require_path
+from pushforward.errors import InputError, described, require_flag, require_kind, require_path
 from pushforward.losses import Loss
 from pushforward.numerics.precision import precision as conditioners_in
 from pushforward.specification import nodes
-from pushforward.training.clock import Clock
 from pushforward.training.data.form import Form
-from pushforward.training.data.loader import NOT_RESUMABLE
+from pushforward.training.data.loader import NOT_RESUMABLE, NOT_SHARED
 from pushforward.training.data.source import open_data
 from pushforward.training.device import on_device
 from pushforward.training.flat_weights import laid_flat
@@ -27,6 +26,7 @@ from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
 from pushforward.training.progress import shown
 from pushforward.training.random_states import forked
+from pushforward.training.ranks import Ranks
 from pushforward.training.run import Watch
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.start import initialize, resume_run, start_run
@@ -145,14 +145,15 @@ def fit(
             f"watch must be a function of the number of steps, in a run without out=; got {described(watch)}."
         )
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
-    clock = Clock()
+    ranks = Ranks.here()
+    clock = ranks.new_clock()
     # Whoever scores under no_grad() may train there too.
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         conditioners_in(options.precision),
         on_device(model, device),
-        shown(progress) as display,
+        shown(require_flag("progress", progress) and ranks.is_first) as display,
     ):
         form = Form.of(model, options.dequantize)
         check_needs(model, loss)
@@ -163,9 +164,11 @@ def fit(
             raise InputError("patience= counts reports without a better validation loss: give validation=.")
         if resume and not source.batches.resumable:
             raise InputError(NOT_RESUMABLE)
-        folder = (
-            None if out is None else RunFolder(out, {**options.digest(), "model": _fingerprint(model), **source.digest})
-        )
+        if ranks.are_several and not source.batches.resumable:
+            raise InputError(NOT_SHARED)
+        identity = {**options.digest(), "model": _fingerprint(model), **source.digest}
+        ranks.require_alike(identity)
+        folder = None if out is None else RunFolder(out, identity, ranks)
         state = folder.read() if folder is not None and resume else None
         if resume and state is None:
             source.notes.append(f"no checkpoint in {out}: starting afresh")
@@ -174,7 +177,8 @@ def fit(
         with threads.in_use(), forked(form.device, seed=dropout_seed):
             initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
             with laid_flat(model) as weights:
-                learner = Learner(weights, options, generator, threads)
+                weights.load(ranks.from_first(weights.on_the_cpu))
+                learner = Learner(weights, options, generator, threads, ranks)
                 run = (
                     start_run(learner, source, options, clock=clock, folder=folder, progress=display, watch=watch)
                     if state is None

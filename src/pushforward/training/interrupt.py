@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
 
 class Interrupted(KeyboardInterrupt):
     """A run was stopped by a signal after saving what could be saved; the message says how to go on."""
@@ -14,29 +16,37 @@ class Interrupted(KeyboardInterrupt):
 class Flag:
     """Set by the first signal; a second one interrupts at once.
 
+    Args:
+        shared: Whether several processes stop together: then `name` is set once all of them know.
+
     Attributes:
-        name: "Ctrl-C" or "SIGTERM" once one has come, else None.
+        came: "Ctrl-C" or "SIGTERM" once one has come to this process, else None.
+        name: The same once the run is to stop, else None.
     """
 
-    name: str | None = None
+    def __init__(self, *, shared: bool = False) -> None:
+        self.shared = shared
+        self.came: str | None = None
+        self.name: str | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        if self.name is not None:
+        if self.came is not None:
             raise KeyboardInterrupt
-        self.name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        self.came = SIGNALS[number]
+        if not self.shared:
+            self.name = self.came
 
 
 @contextmanager
-def signals_caught() -> Iterator[Flag]:
-    """Catch SIGINT and SIGTERM inside, in the main thread; the handlers found are put back afterwards."""
-    flag = Flag()
+def signals_caught(flag: Flag) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set the flag inside, in the main thread; the handlers found are put back afterwards."""
     if threading.current_thread() is not threading.main_thread():
-        yield flag
+        yield
         return
-    found = {number: signal.signal(number, flag) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = {number: signal.signal(number, flag) for number in SIGNALS}
     try:
-        yield flag
+        yield
     finally:
         for number, handler in found.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
