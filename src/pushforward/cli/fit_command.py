@@ -3,9 +3,10 @@
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from pushforward.cli.processes import part, processes
 from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, require_count
 from pushforward.report.wording import number, seconds
@@ -55,8 +56,6 @@ def fit_command(
         raise InputError(
             f"{data}: is the table itself, and the results would replace it (name another folder with --out)"
         )
-    if not (resume or overwrite):
-        _check_unused(out)
     command = ["pushforward", "fit", data]
     for option, value, default in (
         ("--recipe", recipe, "auto"), ("--context", context, ""), ("--columns", columns, ""),
@@ -68,30 +67,45 @@ def fit_command(
         command += [option, value] if value != default else []
     command += ["--strict"] if strict else []
 
-    with _what_to_drop(command, drop):
-        table, truth = table_to_fit(
-            data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe, seed=seed
-        )
-    width, rows = len(table.columns), table.num_rows
-    given = f" (context: {context})" if context else ""
-    say(f"{table.source}: {rows:,} rows, {width} column{'s' * (width > 1)}{given}; results go to {out}")
-    if table.numbers is None:
-        show_columns(table)
-    with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
-        model = TableModel.fit(
-            table, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
-            truth=truth, out=out, resume=resume, device=device, notify=warn,
-        )  # fmt: skip
-        model.summary["command"] = shlex.join(command)
-        model.evaluate()
-        model.save(out / MODEL)
-        names = (*model.schema.modelled, *model.schema.context)
-        write_rows(out / SAMPLES, model.law.preview(model.fitted).select(names), model.law.written)  # type: ignore[arg-type]
-        model.report(out / REPORT)
+    with processes(device) as (ranks, device):
+        if not (resume or overwrite):
+            ranks.from_first(lambda: _check_unused(out))
+        with _what_to_drop(command, drop):
+            table, truth = table_to_fit(
+                data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe,
+                seed=seed,
+            )  # fmt: skip
+        if ranks.is_first:
+            given = f" (context: {context})" if context else ""
+            show_table(table, f"{given}; results go to {out}")
+        # Of several processes the first alone writes.
+        folder = folder_for_results(out, remedy="name another folder with --out") if ranks.is_first else nullcontext()
+        with folder, _how_to_go_on(out, [*command, "--resume"]):
+            model = TableModel.fit(
+                table, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
+                truth=truth, out=out, resume=resume, device=device, notify=warn,
+            )  # fmt: skip
+            part()
+            if not ranks.is_first:
+                return
+            model.summary["command"] = shlex.join(command)
+            model.evaluate()
+            model.save(out / MODEL)
+            names = (*model.schema.modelled, *model.schema.context)
+            write_rows(out / SAMPLES, model.law.preview(model.fitted).select(names), model.law.written)  # type: ignore[arg-type]
+            model.report(out / REPORT)
     _show(model, out)
 
 
 MOST_SHOWN = 40  # columns
+
+
+def show_table(table: ForFitting, end: str) -> None:
+    """Print how large a table is, before the end of the line, and what its columns were read as."""
+    width = len(table.columns)
+    say(f"{table.source}: {table.num_rows:,} rows, {width} column{'s' * (width > 1)}{end}")
+    if table.numbers is None:
+        show_columns(table)
 
 
 def show_columns(table: ForFitting) -> None:

@@ -111,7 +111,7 @@ class Run:
                 if self.history.stopped_because == "running":
                     self._end()
             elif (signal := self.learner.ranks.flag.name) is not None:
-                self._save()
+                self.learner.ranks.from_first(self._save)  # no process ends before all is saved
                 raise self._interrupted(signal)
             else:
                 self._advance()
@@ -205,7 +205,6 @@ class Run:
         self._look()
         with self.learner.averaged():
             validation_loss = self.validation.loss(self.learner)
-        self.learner.ranks.set_clock()
         self.report(self.train_loss.report(), validation_loss)
 
     def report(self, train_loss: tuple[float, float], validation_loss: float | None) -> None:
@@ -216,6 +215,7 @@ class Run:
             validation_loss: Mean loss of the validation rows, or None without any.
         """
         history, steps_per_epoch = self.history, self.batches.steps_per_epoch
+        self.learner.ranks.set_clock()
         history.rows.append(
             {
                 "step": self.step,
