@@ -145,8 +145,7 @@ def fit(
             f"watch must be a function of the number of steps, in a run without out=; got {described(watch)}."
         )
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
-    ranks = Ranks.here()
-    clock = ranks.new_clock()
+    ranks = Ranks.here()  # from here on the time counts
     # Whoever scores under no_grad() may train there too.
     with (
         torch.inference_mode(False),
@@ -180,7 +179,7 @@ def fit(
                 weights.load(ranks.from_first(weights.on_the_cpu))
                 learner = Learner(weights, options, generator, threads, ranks)
                 run = (
-                    start_run(learner, source, options, clock=clock, folder=folder, progress=display, watch=watch)
+                    start_run(learner, source, options, folder=folder, progress=display, watch=watch)
                     if state is None
                     else resume_run(learner, source, options, state, folder=folder, progress=display)
                 )

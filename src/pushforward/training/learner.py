@@ -13,8 +13,8 @@ from pushforward.training.flat_weights import Weights
 from pushforward.training.native_steps import native_steps
 from pushforward.training.optimizer import copy_state, load_state, make_optimizer, set_rates
 from pushforward.training.options import Options
-from pushforward.training.ranks import Ranks
 from pushforward.training.random_states import global_noise, set_global_noise
+from pushforward.training.ranks import Ranks
 from pushforward.training.step import CompiledStep, EagerStep
 from pushforward.training.threads import StepThreads
 from pushforward.training.ways import InC, InTorch, Recorded, Way
@@ -54,9 +54,7 @@ class Learner:
             step = CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, ranks)
         else:
             exact = options.precision != "high"
-            step = EagerStep(
-                self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact, ranks
-            )
+            step = EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact, ranks)
         name = "torch.compile" if options.compile else "plain torch"
         self._in_torch = InTorch(name, step, lambda: self.redraw(generator), threads)
         self.way: Way = self._in_torch

@@ -37,7 +37,7 @@ class Ranks:
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
-        self.clock, self.flag = Clock(), Flag(shared=size > 1)
+        self.clock, self.flag = Clock(shared=size > 1), Flag(shared=size > 1)
 
     @classmethod
     def here(cls) -> "Ranks":
@@ -57,7 +57,7 @@ class Ranks:
         return self.size > 1
 
     def new_clock(self, used: float = 0.0) -> Clock:
-        """Return the clock of the run, on which so many seconds have gone by; it is set at each sum from now on."""
+        """Return a clock for the run in place of the one it has, on which so many seconds have gone by."""
         self.clock = Clock(used, shared=self.are_several)
         return self.clock
 
@@ -123,10 +123,13 @@ class Ranks:
     # ---- besides -----------------------------------------------------------------------------------------------------
 
     def sum_rows(self, losses: Tensor) -> Tensor:
-        """Sum numbers of rows over the processes, in place, each 0 where another process has it; return them."""
-        if self.are_several:
-            self._together(lambda: group.all_reduce(losses))
-        return losses
+        """Sum one number a row, (N,), over the processes, each 0 where another has the row; hear how late it is."""
+        if not self.are_several:
+            return losses
+        summed = torch.cat([losses, losses.new_tensor([self.clock.own if self.is_first else 0.0])])
+        self._together(lambda: group.all_reduce(summed))
+        self.clock.agreed = summed[-1].item()
+        return summed[:-1]
 
     def from_first(self, make: Callable[[], Anything]) -> Anything:
         """Return what the first process makes, or raise its InputError or RunError, on all of them.
@@ -145,11 +148,6 @@ class Ranks:
         if said[1] is not None:
             raise said[1]
         return said[0]
-
-    def set_clock(self) -> None:
-        """Let the run's clock show the time of the first process."""
-        if self.are_several:
-            self.clock.agreed = self.from_first(lambda: self.clock.own)
 
     def require_alike(self, identity: dict[str, Any]) -> None:
         """Raise InputError, on all processes, unless all were given the same; the message names what differs."""

@@ -204,8 +204,7 @@ class Run:
     def _report(self) -> None:
         self._look()
         with self.learner.averaged():
-            validation_loss = self.validation.loss(self.learner)
-        self.report(self.train_loss.report(), validation_loss)
+            self.report(self.train_loss.report(), self.validation.loss(self.learner))
 
     def report(self, train_loss: tuple[float, float], validation_loss: float | None) -> None:
         """Add a row to the history, keep the best weights, and see whether patience has run out.
@@ -215,7 +214,6 @@ class Run:
             validation_loss: Mean loss of the validation rows, or None without any.
         """
         history, steps_per_epoch = self.history, self.batches.steps_per_epoch
-        self.learner.ranks.set_clock()
         history.rows.append(
             {
                 "step": self.step,

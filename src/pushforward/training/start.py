@@ -48,7 +48,6 @@ def start_run(
     source: Source,
     options: Options,
     *,
-    clock: Clock,
     folder: RunFolder | None,
     progress: Progress,
     watch: Watch | None,
@@ -58,11 +57,12 @@ def start_run(
     Raises:
         InputError: If the run has no length, or a row no finite loss.
     """
-    batches, budget, history = source.batches, options.max_seconds, History(notes=source.notes, num_ranks=learner.ranks.size)
+    batches, budget = source.batches, options.max_seconds
+    history = History(notes=source.notes, num_ranks=learner.ranks.size)
     for note in source.notes:
         progress.note(note)
     most = _most_steps(options, batches.steps_per_epoch)
-    began = time.perf_counter()
+    began, clock = time.perf_counter(), learner.ranks.clock
     losses = row_losses(
         learner, batches.rows, batches.batch_size, max_seconds=None if budget is None else CHECK_SHARE * budget
     )
@@ -206,15 +206,11 @@ def _rehearse(learner: Learner, batches: Batches, seconds: float, *, compiling: 
     numbers, noise, ranks = learner.numbers(), learner.noise(), learner.ranks
     learner.set_rate(0.0)
     times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < 2 or (
-        len(times) < REHEARSAL_STEPS and ranks.from_first(lambda: time.perf_counter() - start < seconds)
-    ):
+    counted = 1 if compiling else 0  # from which on
+    while len(times) < 2 or (len(times) < REHEARSAL_STEPS and ranks.from_first(lambda: sum(times[counted:]) < seconds)):
         before = time.perf_counter()
         learner.rehearse(batches).item()  # waits for the device
         times.append(time.perf_counter() - before)
-        if compiling and len(times) == 1:
-            start = time.perf_counter()
     learner.restore(numbers)
     learner.set_noise(noise)
     return ranks.from_first(lambda: (statistics.median(times[1:]), times[0] if compiling else 0.0))
