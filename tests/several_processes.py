@@ -22,6 +22,7 @@ from pushforward.errors import InputError, RunError
 from pushforward.training import run_folder
 from pushforward.training.interrupt import Interrupted
 
+torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # imports much of torch, which no child has to do again
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["several_processes"])
 MANY_STEPS = 400  # of a run that is killed on the way
@@ -45,7 +46,7 @@ class Together:
             os.kill(self.processes[rank].pid, number)
 
     def ended(self):
-        """Wait for all; return what they returned, an exception for one that raised it, None for one that was killed."""
+        """Wait for all; return what each returned, or the exception that it raised, or None where it was killed."""
         for process in self.processes:
             process.join(SECONDS)
             assert not process.is_alive(), "a process waits for the others for ever"
@@ -75,7 +76,7 @@ def _child(folder, rank, size, task, arguments):
     os._exit(0)
 
 
-# ---- what they do --------------------------------------------------------------------------------------------------------
+# ---- what they do ----------------------------------------------------------------------------------------------------
 
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 WEIGHT = torch.rand(200, generator=torch.Generator().manual_seed(1)) + 0.1
@@ -178,8 +179,8 @@ def train_on_a_loader(rank):
     return train(rank, {"x": [X[:50], X[50:100]], "weight": None})
 
 
-def train_with_noise(rank, out):
-    """Return all that a loss drew, from its generator and for dropout, before a stop and after."""
+def train_with_noise(rank, out, at_step):
+    """Return all that a loss drew, from its generator and for dropout, and the weights; after a stop it goes on."""
     drawn = []
 
     def loss(model, batch, generator):
@@ -187,9 +188,10 @@ def train_with_noise(rank, out):
             drawn.append((torch.rand(2, generator=generator).tolist(), torch.rand(2).tolist()))
         return -model.log_prob(batch.x)
 
+    options = {"loss": loss, "out": out, "weight": None, "num_steps": 80, "resume": True}
     with contextlib.suppress(Interrupted):
-        train(rank, {"loss": loss, "out": out, "weight": None}, interrupt_last)
-    weights, _ = train(rank, {"loss": loss, "out": out, "weight": None, "resume": True})
+        train(rank, options, at_step)
+    weights, _ = train(rank, options)
     return drawn, weights
 
 
@@ -201,7 +203,7 @@ def watch_training(rank):
         seen.append(step)
         return 25 if step < 50 else 0
 
-    return seen, train(rank, {"watch": watch})[1].steps
+    return seen, train(rank, {"watch": watch, "num_steps": 100})[1].steps
 
 
 def fit_table(rank, table, out):
