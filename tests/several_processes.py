@@ -19,7 +19,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.__main__ import main
 from pushforward.errors import InputError, RunError
-from pushforward.training import run_folder
+from pushforward.training import checkpoint, run_folder
 from pushforward.training.interrupt import Interrupted
 
 torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # imports much of torch, which no child has to do again
@@ -47,9 +47,13 @@ class Together:
 
     def ended(self):
         """Wait for all; return what each returned, or the exception that it raised, or None where it was killed."""
+        until = time.monotonic() + SECONDS
         for process in self.processes:
-            process.join(SECONDS)
-            assert not process.is_alive(), "a process waits for the others for ever"
+            process.join(max(until - time.monotonic(), 0))
+        stuck = [process for process in self.processes if process.is_alive()]
+        for process in stuck:
+            process.kill()
+        assert not stuck, "processes wait for others for ever"
         files = [self.folder / str(rank) for rank in range(len(self.processes))]
         return [pickle.loads(file.read_bytes()) if file.exists() else None for file in files]
 
@@ -147,7 +151,7 @@ def interrupt_last_later(rank, step):
 
 def train_and_save_often(rank, out):
     run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.0, 1.0  # a checkpoint at almost every step
-    return train(rank, {"out": out, "resume": True, "num_steps": MANY_STEPS})[0]
+    return train(rank, {"out": out, "resume": True, "num_steps": MANY_STEPS}, lambda *step: time.sleep(0.002))[0]
 
 
 def train_until_done(folder, kills, chance=None):
@@ -160,7 +164,9 @@ def train_until_done(folder, kills, chance=None):
     for attempt in range(kills):
         size = 2 + attempt % 2
         run = Together(size, train_and_save_often, folder)
-        time.sleep(chance.uniform(0.5, 1.5))
+        while not (folder / checkpoint.NAME).exists():
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.5))
         last = chance.randrange(size)
         run.kill(last)
         results = run.ended()
