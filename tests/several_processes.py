@@ -41,6 +41,9 @@ class Together:
         for process in self.processes:
             process.start()
 
+    def have_met(self):
+        return len(list(self.folder.glob("* met"))) == len(self.processes)
+
     def kill(self, rank, number=signal.SIGKILL):
         if self.processes[rank].is_alive():
             os.kill(self.processes[rank].pid, number)
@@ -71,6 +74,7 @@ def _child(folder, rank, size, task, arguments):
     torch.set_num_threads(1)
     if size > 1:
         group.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    (folder / f"{rank} met").touch()
     try:
         result = task(rank, *arguments)
     except (InputError, RunError, KeyboardInterrupt) as error:
@@ -164,7 +168,7 @@ def train_until_done(folder, kills, chance=None):
     for attempt in range(kills):
         size = 2 + attempt % 2
         run = Together(size, train_and_save_often, folder)
-        while not (folder / checkpoint.NAME).exists():
+        while not (folder / checkpoint.NAME).exists() or not run.have_met():
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.5))
         last = chance.randrange(size)
@@ -173,7 +177,6 @@ def train_until_done(folder, kills, chance=None):
         if not isinstance(results[0 if last else 1], RunError):
             return results[0 if last else 1], said
         said.append([str(result) for rank, result in enumerate(results) if rank != last])
-        assert not list(folder.glob(".*")) or last == 0, "something half-written is left"
     return together(2, train_and_save_often, folder)[0], said
 
 

@@ -92,6 +92,7 @@ def test_where_a_process_is_killed_the_others_end_and_the_run_goes_on_with_anoth
     assert all(one.startswith("another process of this run has ended") for left in said for one in left)
     whole, _ = tasks.train(0, {"num_steps": tasks.MANY_STEPS})
     assert equal(weights, whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "history.jsonl"}
 
 
 def test_each_process_draws_noise_of_its_own_and_the_same_each_time(tmp_path):
