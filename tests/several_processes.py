@@ -142,15 +142,32 @@ def late(rank, step):
 
 
 def interrupt_last(rank, step):
-    """Send Ctrl-C to one process at step 57."""
+    """Send Ctrl-C to one process at step 57, and what a launcher may send after it."""
     if rank == group.get_world_size() - 1 and step == 57:
         os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def interrupt_last_later(rank, step):
     """The same at step 70, of which 57 were taken before."""
     if rank == group.get_world_size() - 1 and step == 70 - 57:
         os.kill(os.getpid(), signal.SIGINT)
+
+
+class Interrupting(torch.optim.SGD):
+    """Sends Ctrl-C to the last process after the gradients of step 30 have been summed."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        if self.steps == 30 and group.get_rank() == group.get_world_size() - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().step(closure)
+
+
+def train_and_interrupt_late(rank):
+    return train(rank, {"optimizer": lambda parameters: Interrupting(parameters, lr=0.01)})
 
 
 def train_and_save_often(rank, out):

@@ -86,6 +86,11 @@ def test_a_signal_to_one_process_saves_and_ends_all_and_any_number_of_them_goes_
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == len(history)
 
 
+def test_a_signal_that_comes_after_the_sum_is_heard_with_the_next():
+    for told in Together(3, tasks.train_and_interrupt_late).ended():
+        assert str(told).startswith("stopped by Ctrl-C at step 31 of 40; nothing was saved")
+
+
 def test_where_a_process_is_killed_the_others_end_and_the_run_goes_on_with_another_number(tmp_path):
     weights, said = tasks.train_until_done(tmp_path, kills=3)
     assert said

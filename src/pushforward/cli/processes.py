@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,6 +14,7 @@ from pushforward.errors import InputError, RunError
 from pushforward.training.ranks import Ranks
 
 PATIENCE = timedelta(minutes=10)  # with one that does not answer
+NOTE_SECONDS = 2.0  # for which others may still have the same to say
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def processes(device: str) -> Iterator[tuple[Ranks, str]]:
             raise
         raise SystemExit(130) from None
     except (InputError, RunError) as error:
-        if store is None or _is_first_to_say(str(error), store):
+        if store is None or _is_first_to_say(str(error), store, ranks):
             raise
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None
     finally:
@@ -77,9 +79,14 @@ def _join(device: str) -> tuple[group.Store, str]:
     return store, device
 
 
-def _is_first_to_say(text: str, store: group.Store) -> bool:
+def _is_first_to_say(text: str, store: group.Store, ranks: Ranks) -> bool:
     """Whether no other process has said the same; also where the notes cannot be read any more."""
+    note = f"said {hashlib.sha256(text.encode()).hexdigest()}"
     try:
-        return store.add(f"said {hashlib.sha256(text.encode()).hexdigest()}", 1) == 1
+        is_first = store.add(note, 1) == 1
+        until = time.monotonic() + NOTE_SECONDS
+        while ranks.is_first and store.add(note, 0) < ranks.size and time.monotonic() < until:
+            time.sleep(0.02)  # the notes may end with this process
     except RuntimeError:
         return True
+    return is_first

@@ -71,6 +71,10 @@ def fit(
     are). The run ends with the first of `epochs`, `num_steps` and `max_seconds`; without any of them after 100 epochs.
     torch's global generator is left as found.
 
+    Inside a process group of torch.distributed (`torchrun`) its processes share the run. All of them call `fit` with
+    the same arguments and all rows; each takes its part of every batch, and one sum of gradients a step keeps their
+    models alike. The first alone writes, prints and watches; its model is the one that all begin with. See docs/scale.md.
+
     Args:
         model: Any module that the loss can use; for `losses.nll` one with `log_prob(x, context)`.
         data: Array or tensor of rows (N, D); `(x, y)` of two; a loader of batches `x` or `(x, y)`; or None, for a loss
@@ -102,7 +106,8 @@ def fit(
             "bf16", see `pushforward.precision`. Weights, maps and log_dets stay in the model's dtype.
         seed: Seed of split, shuffles, noise and dropout.
         out: Folder for `checkpoint.safetensors` and `history.jsonl`.
-        resume: Go on from the checkpoint in `out`, bit for bit (on the same machine, versions and number of threads).
+        resume: Go on from the checkpoint in `out`, bit for bit (on the same machine, versions and number of threads
+            and processes).
         progress: Show a bar in a terminal, lines elsewhere.
         weight_decay: By default 0 for "adam" and 0.01 for "adamw".
         clip_norm: Largest norm of the gradient, or None.
@@ -125,7 +130,8 @@ def fit(
 
     Raises:
         InputError: If an option, the data or the checkpoint is not usable, or rows have no finite loss at the start.
-        RunError: If the training diverges beyond repair, or the disk is full. The model keeps its last good weights.
+        RunError: If the training diverges beyond repair, the disk is full, or another process of the run has ended. The
+            model keeps its last good weights.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the run is saved; the message says how to go on.
 
     Example:

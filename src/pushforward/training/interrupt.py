@@ -2,11 +2,13 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+ECHO_SECONDS = 2.0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -17,7 +19,8 @@ class Flag:
     """Set by the first signal; a second one interrupts at once.
 
     Args:
-        shared: Whether several processes stop together: then `name` is set once all of them know.
+        shared: Whether several processes stop together: then `name` is set once all of them know, and a signal shortly
+            after the first is the same one, handed on by what started the processes.
 
     Attributes:
         came: "Ctrl-C" or "SIGTERM" once one has come to this process, else None.
@@ -27,13 +30,16 @@ class Flag:
     def __init__(self, *, shared: bool = False) -> None:
         self.shared = shared
         self.came: str | None = None
+        self._came_at = 0.0
         self.name: str | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.came is not None:
+            if self.shared and time.monotonic() < self._came_at + ECHO_SECONDS:
+                return
             raise KeyboardInterrupt
-        self.came = SIGNALS[number]
+        self.came, self._came_at = SIGNALS[number], time.monotonic()
         if not self.shared:
             self.name = self.came
 
