@@ -19,6 +19,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.__main__ import main
 from pushforward.errors import InputError, RunError
+from pushforward.tables.table_model import TableModel
 from pushforward.training import checkpoint, run_folder
 from pushforward.training.interrupt import Interrupted
 
@@ -171,7 +172,7 @@ def train_and_interrupt_late(rank):
 
 
 def train_and_save_often(rank, out):
-    run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.0, 1.0  # a checkpoint at almost every step
+    run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.05, 1.0
     return train(rank, {"out": out, "resume": True, "num_steps": MANY_STEPS}, lambda *step: time.sleep(0.002))[0]
 
 
@@ -235,7 +236,7 @@ def watch_training(rank):
 def fit_table(rank, table, out):
     """Return log_probs, how often each process warned, and its history."""
     warned = []
-    model = pf.TableModel.fit(table, num_steps=15, out=out, progress=False, notify=warned.append)
+    model = TableModel.fit(table, num_steps=15, out=out, progress=False, notify=warned.append)
     return model.log_prob(table), len(warned), model.fitted.history
 
 

@@ -137,6 +137,7 @@ def test_a_table_fitted_by_several_leads_to_one_folder_and_one_model(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "checkpoint.safetensors", "history.jsonl", "model.safetensors", "questions"
     }  # fmt: skip
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == len(history)
     assert (pf.TableModel.load(tmp_path).log_prob(table) == scores).all()
 
 

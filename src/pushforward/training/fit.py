@@ -73,7 +73,7 @@ def fit(
 
     Inside a process group of torch.distributed (`torchrun`) its processes share the run. All of them call `fit` with
     the same arguments and all rows; each takes its part of every batch, and one sum of gradients a step keeps their
-    models alike. The first alone writes, prints and watches; its model is the one that all begin with. See docs/scale.md.
+    models alike. The first alone writes, prints and watches; its model is what all begin with. See docs/scale.md.
 
     Args:
         model: Any module that the loss can use; for `losses.nll` one with `log_prob(x, context)`.
