@@ -18,12 +18,13 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.__main__ import main
+from pushforward.cli import app, fit_command  # noqa: F401 (what is imported here no child has to import)
 from pushforward.errors import InputError, RunError
 from pushforward.tables.table_model import TableModel
 from pushforward.training import checkpoint, run_folder
 from pushforward.training.interrupt import Interrupted
 
-torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # imports much of torch, which no child has to do again
+torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # imports much of torch
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["several_processes"])
 MANY_STEPS = 400  # of a run that is killed on the way

@@ -142,14 +142,19 @@ def test_a_table_fitted_by_several_leads_to_one_folder_and_one_model(tmp_path):
 
 
 def test_the_command_line_says_once_what_is_wrong(tmp_path):
-    pl.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}).write_csv(tmp_path / "small.csv")
-    for arguments, code, said in (
-        (["fit", "none.csv"], 2, "none.csv: there is no such file (check the name and the folder)\n"),
+    pl.DataFrame({"a": range(9), "b": ["x", "y", "z"] * 3}).write_csv(tmp_path / "small.csv")
+    for arguments, said in (
+        (["none.csv"], "none.csv: there is no such file (check the name and the folder)\n"),
+        (["small.csv", "--seed", "-1"], "--seed must be at least 0; got -1\n"),
+        (
+            ["small.csv", "--out", "small.csv"],
+            "small.csv: cannot be written to: File exists (name another folder with --out)\n",
+        ),
     ):
-        ended = Together(2, tasks.run_command, 2, port(), tmp_path, arguments, grouped=False).ended()
-        assert [one[0] for one in ended] == [code, code]
+        ended = Together(2, tasks.run_command, 2, port(), tmp_path, ["fit", *arguments], grouped=False).ended()
+        assert [one[0] for one in ended] == [2, 2]
         assert "".join(one[2] for one in ended) == said
-        assert not any(one[1] for one in ended)
+        assert not ended[1][1]
     assert [path.name for path in tmp_path.iterdir()] == ["small.csv"]
 
 

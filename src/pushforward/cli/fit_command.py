@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pushforward.cli.processes import part, processes
@@ -43,19 +43,6 @@ def fit_command(
     overwrite: bool,
 ) -> None:
     """Fit a flow to a table and write model, history, samples and report to the folder `out`."""
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other (choose one)")
-    if max_seconds is not None and not 0 < max_seconds < float("inf"):
-        raise InputError(f"--max-seconds must be positive; got {max_seconds}")
-    if steps is not None:
-        require_count("--steps", steps)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed must be at least 0; got {seed}")
-    check_recipe(recipe)
-    if os.path.exists(data) and any(file.exists() and file.samefile(data) for file in (out / SAMPLES, out / REPORT)):
-        raise InputError(
-            f"{data}: is the table itself, and the results would replace it (name another folder with --out)"
-        )
     command = ["pushforward", "fit", data]
     for option, value, default in (
         ("--recipe", recipe, "auto"), ("--context", context, ""), ("--columns", columns, ""),
@@ -68,8 +55,8 @@ def fit_command(
     command += ["--strict"] if strict else []
 
     with processes(device) as (ranks, device):
-        if not (resume or overwrite):
-            ranks.from_first(lambda: _check_unused(out))
+        _check_options(recipe, max_seconds, steps, seed, resume=resume, overwrite=overwrite)
+        ranks.from_first(lambda: _check_out(data, out, keep=not (resume or overwrite)))
         with _what_to_drop(command, drop):
             table, truth = table_to_fit(
                 data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe,
@@ -78,9 +65,9 @@ def fit_command(
         if ranks.is_first:
             given = f" (context: {context})" if context else ""
             show_table(table, f"{given}; results go to {out}")
-        # Of several processes the first alone writes.
-        folder = folder_for_results(out, remedy="name another folder with --out") if ranks.is_first else nullcontext()
-        with folder, _how_to_go_on(out, [*command, "--resume"]):
+        with ExitStack() as folder, _how_to_go_on(out, [*command, "--resume"]):
+            results = folder_for_results(out, remedy="name another folder with --out")
+            ranks.from_first(lambda: folder.enter_context(results))  # which alone writes there
             model = TableModel.fit(
                 table, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
                 truth=truth, out=out, resume=resume, device=device, notify=warn,
@@ -117,8 +104,29 @@ def show_columns(table: ForFitting) -> None:
         say(f"  and {len(lines) - MOST_SHOWN} more (the report has all)")
 
 
-def _check_unused(out: Path) -> None:
-    """Raise InputError if the folder holds a model or a run already, or other files that the results would replace."""
+def _check_options(
+    recipe: str, max_seconds: float | None, steps: int | None, seed: int, *, resume: bool, overwrite: bool
+) -> None:
+    """Raise InputError if an option is out of range."""
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other (choose one)")
+    if max_seconds is not None and not 0 < max_seconds < float("inf"):
+        raise InputError(f"--max-seconds must be positive; got {max_seconds}")
+    if steps is not None:
+        require_count("--steps", steps)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed must be at least 0; got {seed}")
+    check_recipe(recipe)
+
+
+def _check_out(data: str, out: Path, *, keep: bool) -> None:
+    """Raise InputError if the results would replace the table, or, to be kept, a model, a run or other files there."""
+    if os.path.exists(data) and any(file.exists() and file.samefile(data) for file in (out / SAMPLES, out / REPORT)):
+        raise InputError(
+            f"{data}: is the table itself, and the results would replace it (name another folder with --out)"
+        )
+    if not keep:
+        return
     for name, what in ((MODEL, "a model"), (CHECKPOINT, "an unfinished run")):
         if (out / name).exists():
             raise InputError(

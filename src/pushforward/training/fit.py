@@ -182,7 +182,8 @@ def fit(
         with threads.in_use(), forked(form.device, seed=dropout_seed):
             initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
             with laid_flat(model) as weights:
-                weights.load(ranks.from_first(weights.on_the_cpu))
+                if ranks.are_several:
+                    weights.load(ranks.from_first(weights.on_the_cpu))
                 learner = Learner(weights, options, generator, threads, ranks)
                 run = (
                     start_run(learner, source, options, folder=folder, progress=display, watch=watch)
