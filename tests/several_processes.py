@@ -172,6 +172,15 @@ def train_and_interrupt_late(rank):
     return train(rank, {"optimizer": lambda parameters: Interrupting(parameters, lr=0.01)})
 
 
+def train_until_saved(rank, out):
+    """Return the checkpoint that each process finds when it has heard that the run was stopped and saved."""
+    write = run_folder.write_checkpoint
+    run_folder.write_checkpoint = lambda *given: (time.sleep(0.2), write(*given))
+    with contextlib.suppress(Interrupted):
+        train(rank, {"out": out, "num_steps": 60}, interrupt_last)
+    return (out / checkpoint.NAME).read_bytes()
+
+
 def train_and_save_often(rank, out):
     run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.05, 1.0
     return train(rank, {"out": out, "resume": True, "num_steps": MANY_STEPS}, lambda *step: time.sleep(0.002))[0]

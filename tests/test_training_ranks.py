@@ -91,6 +91,11 @@ def test_a_signal_that_comes_after_the_sum_is_heard_with_the_next():
         assert str(told).startswith("stopped by Ctrl-C at step 31 of 40; nothing was saved")
 
 
+def test_no_process_ends_before_the_first_has_saved(tmp_path):
+    found, seen = together(2, tasks.train_until_saved, tmp_path)
+    assert found == seen
+
+
 def test_where_a_process_is_killed_the_others_end_and_the_run_goes_on_with_another_number(tmp_path):
     weights, said = tasks.train_until_done(tmp_path, kills=3)
     assert said
