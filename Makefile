@@ -8,12 +8,13 @@ CODE := src tests benchmarks notebooks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo play test test-browser lint notebooks bench table-peers test-gpu bench-gpu clean help
+.PHONY: demo play test test-studies test-browser lint notebooks bench table-peers test-gpu bench-gpu clean help
 
 help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
 	@echo "make play   open the page that trains a flow on points of the plane and shows every layer"
-	@echo "make test   run all tests"
+	@echo "make test   run the tests"
+	@echo "make test-studies  run every study in its short form, and look at what it wrote"
 	@echo "make test-browser  try that page in a real browser (Chromium and its driver)"
 	@echo "make lint   style, types, import order, doctests"
 	@echo "make notebooks  exercises, and solved notebooks, executed (QUICK=1: with small sizes)"
@@ -31,6 +32,9 @@ play: $(READY)
 
 test: $(READY)
 	$(RUN)/python -m pytest -q -n 2
+
+test-studies: $(READY)
+	$(RUN)/python -m pytest -q -n 2 tests/studies
 
 test-browser: $(READY) node_modules
 	@command -v chromedriver >/dev/null || echo "Chromium and its driver are missing (Debian: apt install chromium chromium-driver): not run"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pushforward.__main__ import main
+from pushforward.numerics.roots import bracketed_root
 
 torch.set_num_threads(1)
 
@@ -18,6 +19,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made and not drawn, which takes longer than a short fit; for tests that look at no picture."""
+    monkeypatch.setattr("pushforward.report.rendering.png", lambda figure, *resolution: b"")
+
+
+@pytest.fixture
+def few_root_steps(monkeypatch):
+    """Roots are sought in few steps; for tests of how inverses run, since the compiler unrolls every step."""
+    monkeypatch.setitem(bracketed_root.__kwdefaults__, "num_iterations", 3)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def train(folder):
     torch.manual_seed(1 if (folder / checkpoint.NAME).exists() else 0)
     model = Regression()
     x = torch.arange(200).reshape(100, 2) % 17
-    options = {"num_steps": 400, "batch_size": 16, "dequantize": 17, "progress": False}
+    options = {"num_steps": 200, "batch_size": 16, "dequantize": 17, "progress": False}
     fit(model, x, x[:, :1], out=folder, resume=True, **options)
     numbers = torch.cat([value.detach().flatten() for value in model.parameters()])
     (folder / "weights").write_bytes(numbers.numpy().tobytes())
@@ -63,7 +63,7 @@ def main(parent):
     killed = saved = 0
     while not (broken / "weights").exists() and killed < MOST_KILLS:
         process = start(broken)
-        time.sleep(chance.uniform(0, 0.6))
+        time.sleep(chance.uniform(0, 0.4))
         if os.waitpid(process, os.WNOHANG)[0] == 0:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)

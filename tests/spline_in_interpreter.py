@@ -13,7 +13,7 @@ from pushforward.kernels.rational_quadratic import plain
 BOUND = 5.0
 
 
-def given(bins, rows=400, features=3):
+def given(bins, rows=120, features=3):
     generator = torch.Generator().manual_seed(bins)
     raw = 2 * torch.randn(rows, (3 * bins - 1) * features, generator=generator, dtype=torch.float64)
     values = 2.5 * torch.randn(rows, features, generator=generator, dtype=torch.float64)

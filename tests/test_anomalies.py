@@ -30,7 +30,7 @@ def shared(n, seed):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return pf.TableModel.fit(
-        table(6000), num_steps=400, progress=False, device="cpu", out=tmp_path_factory.mktemp("fit")
+        table(6000), num_steps=200, progress=False, device="cpu", out=tmp_path_factory.mktemp("fit")
     )
 
 
@@ -192,7 +192,7 @@ def test_dates_and_context_are_told_as_they_stand():
         day=(pl.lit("2020-01-01").str.to_date() + pl.duration(days=pl.Series(day))).dt.strftime("%d.%m.%Y"),
         label=pl.Series(np.where(day < 100, "early", "late")),
     )
-    model = pf.TableModel.fit(rows, context="label", num_steps=200, progress=False, device="cpu")
+    model = pf.TableModel.fit(rows, context="label", num_steps=80, progress=False, device="cpu")
     odd = rows.head(1).with_columns(day=pl.lit("18.07.2020"), label=pl.lit("early"))
     why = model.anomalies(odd, columns="day")["why"][0]
     assert re.fullmatch(r"day: 18\.07\.2020 where \d\d\.\d\d\.2020 to \d\d\.\d\d\.2020 is usual.*", why)
@@ -229,7 +229,7 @@ def command(*words):
 def test_the_command_writes_every_row_and_prints_the_rarest(files, capsys):
     assert command("anomalies", "m.safetensors", "t.csv") == 0
     printed = capsys.readouterr().out
-    assert "row 8, p 0.0017: price: 700 where" in printed.splitlines()[2]
+    assert "row 8 (line 9), p 0.0017: price: 700 where" in printed.splitlines()[2]
     written = pl.read_csv("anomalies.csv")
     assert written.columns[-7:] == ["note", "log_prob", "score", "p_value", "anomaly", "column", "why"]
     assert written.height == 40
@@ -286,7 +286,7 @@ def test_a_value_in_a_gap_of_its_law_is_rare_within_what_is_usual():
         {"x": np.where(rng.random(4000) < 0.5, -5.0, 5.0) + 0.1 * rng.normal(size=4000), "k": ["a"] * 4000}
     )
     rows = rows.with_columns(k=pl.Series(rng.choice(["a", "b"], 4000)))
-    model = pf.TableModel.fit(rows, num_steps=200, progress=False, device="cpu")
+    model = pf.TableModel.fit(rows, num_steps=100, progress=False, device="cpu")
     why = model.anomalies(pl.DataFrame({"x": [0.1], "k": ["a"]}))["why"][0]
     assert re.match(r"x: 0\.1, rare within -5\.\d+ to 5\.\d+", why)
 

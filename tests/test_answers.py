@@ -325,7 +325,7 @@ def test_the_flow_has_most_of_the_time(monkeypatch):
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_samples_given_cells_and_scores_rows_with_gaps(run):
+def test_the_command_line_samples_given_cells_and_scores_rows_with_gaps(run, undrawn):
     gaussian(300).write_csv("t.csv", separator=";")
     code, out, err = run("fit", "t.csv", "--steps", 12)
     assert code == 0, err

@@ -331,7 +331,7 @@ def test_the_remedy_for_an_ill_shaped_context_works(got, want, remedy):
 @pytest.mark.parametrize(
     "name", [n for n in FORWARD if n.startswith("elementwise") or not ("affine tanh" in n or "affine plain" in n)]
 )
-def test_both_directions_compile_without_a_graph_break(name):
+def test_both_directions_compile_without_a_graph_break(name, few_root_steps):
     transform, x, context = specimen(name)
 
     def both(x, context):

@@ -124,7 +124,7 @@ def test_samples_of_an_untrained_law_are_told_from_rows(found, model):
 
 
 @pytest.mark.parametrize("recipe", ["auto", "flow"])
-def test_the_page_of_a_flow_says_the_same(recipe, tmp_path):
+def test_the_page_of_a_flow_says_the_same(recipe, tmp_path, undrawn):
     x = RNG.normal(size=(300, 8)).cumsum(1)
     model = pf.TableModel.fit(x, num_steps=5, progress=False, recipe=recipe, device="cpu")
     model.report(tmp_path / "r.html")

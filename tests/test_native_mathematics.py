@@ -99,8 +99,13 @@ def test_ends_of_the_range(functions):
     assert dtype in (np.float32, np.float64)
 
 
+ALL_SOURCES, ONE_SOURCE = building.SOURCES, building.HERE / "spline.c"  # all of them take seconds to compile
+
+
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
+    """No library is compiled, and one is to be of a single source."""
+    monkeypatch.setattr(building, "SOURCES", [ONE_SOURCE])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(building.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
@@ -139,7 +144,8 @@ def test_a_library_where_others_can_write_is_not_run(empty_cache, monkeypatch):
 
 
 def test_two_processes_at_once_compile_one_library(empty_cache):
-    program = "from pushforward.kernels.native import building; print(building.library())"
+    program = "from pushforward.kernels.native import building; building.SOURCES = building.SOURCES[1:2]; "
+    program += "print(building.library())"
     command = [sys.executable, "-c", program]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     paths = {process.communicate()[0].strip() for process in both}
@@ -175,4 +181,5 @@ def test_a_compiler_without_openmp_or_its_own_processor_still_serves(empty_cache
     (empty_cache / "cc").write_text(f'#!/bin/sh\n{refusing}\nexec {COMPILER} "$@"\n')
     (empty_cache / "cc").chmod(0o755)
     monkeypatch.setenv("CC", str(empty_cache / "cc"))
+    monkeypatch.setattr(building, "SOURCES", ALL_SOURCES)
     assert ctypes.CDLL(str(building.library())).runs_parallel() == 0

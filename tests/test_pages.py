@@ -12,7 +12,7 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
 
 
-def test_the_readmes_table_in_python_runs(tmp_path, monkeypatch, capsys):
+def test_the_readmes_table_in_python_runs(tmp_path, monkeypatch, capsys, undrawn):
     code, _ = blocks("README.md")
     shorter = code.replace("max_seconds=10", "max_seconds=0.5, progress=False")
     assert shorter != code

@@ -110,7 +110,7 @@ def test_the_exact_entropy_and_the_excess_are_there_where_the_truth_is_known(tmp
     assert "density of the flow" not in page  # it is in the picture
 
 
-def test_writing_replaces_the_file_and_leaves_no_other(model, tmp_path):
+def test_writing_replaces_the_file_and_leaves_no_other(model, tmp_path, undrawn):
     path = tmp_path / "report.html"
     path.write_text("old")
     model.report(path)

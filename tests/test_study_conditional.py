@@ -1,12 +1,11 @@
-"""Conditional studies: merging over labels, and the report on one small task."""
+"""Conditional studies: merging over labels."""
 
 import pytest
 import torch
 
 from pushforward import data
-from pushforward.studies.kit import Record, one_hot
-from pushforward.studies.plane import conditional
-from pushforward.studies.plane.conditional import MODELS, QUICK, TASKS
+from pushforward.studies.kit import one_hot
+from pushforward.studies.plane.conditional import QUICK, TASKS
 from pushforward.studies.plane.conditional_quality import Merged, Truth
 from pushforward.studies.plane.flows import source_flow
 from pushforward.transforms import Affine, Coupling, Orthogonal
@@ -66,17 +65,3 @@ def test_every_label_of_an_untrained_flow_is_told_from_the_truth():
 
 def test_labels_become_unit_vectors():
     assert one_hot(torch.tensor([1, 0]), 2).tolist() == [[0.0, 1.0], [1.0, 0.0]]
-
-
-def test_the_short_form_answers_the_sources_questions_on_one_task(tmp_path, monkeypatch):
-    monkeypatch.setattr(conditional, "TASKS", {TASK: TASKS[TASK]})
-    record = Record("conditional", conditional.TITLE, conditional.SOURCE, tmp_path, quick=True)
-    conditional.run(record)
-    assert len([block for block in record.blocks if block.kind == "question"]) == 5
-    assert {block.title for block in record.blocks if block.kind == "picture"} == {
-        "hexagon-2-labels-samples",
-        "hexagon-2-labels-densities",
-    }
-    numbers = record.numbers["hexagon-2-labels"]
-    assert set(numbers) == set(MODELS)
-    assert record.numbers["one_call"]["conditions"] == 200

@@ -1,6 +1,4 @@
-"""The studies on digits: what their numbers rest on, and their short forms."""
-
-import json
+"""The studies on digits: what their numbers rest on."""
 
 import pytest
 import torch
@@ -10,7 +8,6 @@ from pushforward.data.digits import LEVELS
 from pushforward.flows.dequantization import dequantized
 from pushforward.losses import Batch
 from pushforward.report.plots.sheets import tiled
-from pushforward.studies import run
 from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import codes as digit_codes
 from pushforward.studies.digits import gaussians as digit_gaussians
@@ -176,13 +173,3 @@ def test_a_sheet_has_a_gap_between_images():
 def test_a_difference_says_which_way_it_goes():
     assert task.less_or_more(1.26) == "1.3 nats an image less"
     assert task.less_or_more(-1.26) == "1.3 nats an image more"
-
-
-@pytest.mark.parametrize("name", ["digits", "bottleneck", "conditional-digits"])
-def test_the_short_form_runs_and_answers(name, tmp_path, monkeypatch):
-    if name != "bottleneck":  # whose pictures are quickly drawn; those of the others take longer than all the rest
-        monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
-    record = run(name, quick=True, out=tmp_path, progress=False)
-    assert sum(block.kind == "question" for block in record.blocks) >= 4
-    assert sum(block.kind == "picture" for block in record.blocks) >= 3
-    assert json.loads((tmp_path / "results.json").read_text())["quick"]

@@ -1,6 +1,5 @@
-"""The studies mnist-masked and mnist-additive: what their numbers rest on, and their short forms."""
+"""The studies mnist-masked and mnist-additive: what their numbers rest on."""
 
-import json
 import math
 
 import pytest
@@ -12,7 +11,6 @@ from pushforward.errors import RunError
 from pushforward.flows.dequantization import dequantized
 from pushforward.flows.latent_path import LatentPath
 from pushforward.losses import Batch
-from pushforward.studies import run
 from pushforward.studies.kit import Candidate, Record
 from pushforward.studies.mnist import additive, classifier, masked, models, scores, training
 from pushforward.transforms import Additive, Affine, Compose, Elementwise, masks
@@ -269,13 +267,3 @@ def test_images_of_layers_are_stretched_but_for_the_last():
     additive.layer_sheet(axes, steps, "")
     board = axes.images[0].get_array()
     assert (board[:, :28].min(), board[:, :28].max(), board[:, 29:].max()) == (0, 255, 7)
-
-
-@pytest.mark.parametrize("name", ["mnist-masked", "mnist-additive"])
-def test_the_short_form_runs_and_answers(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
-    monkeypatch.setattr(scores, "simple_densities", lambda record, data: {"alike": EveryImageAlike()})
-    record = run(name, quick=True, out=tmp_path, progress=False)
-    assert sum(block.kind == "question" for block in record.blocks) >= 3
-    assert sum(block.kind == "picture" for block in record.blocks) >= 5
-    assert json.loads((tmp_path / "results.json").read_text())["quick"]

@@ -1,14 +1,11 @@
-"""The study of MNIST at 8 x 8 pixels: what its numbers rest on, and its short form."""
+"""The study of MNIST at 8 x 8 pixels: what its numbers rest on."""
 
-import json
 import math
 
 import pytest
 import torch
 
-import pushforward as pf
 from pushforward.flows.dequantization import dequantized
-from pushforward.studies import run
 from pushforward.studies.digits import autoencoders as digit_autoencoders
 from pushforward.studies.digits import schemes
 from pushforward.studies.digits.judge import Judge
@@ -126,16 +123,3 @@ def test_a_killed_training_goes_on(record, data):
     assert first.history.steps == again.history.steps == 3
     x = middles(data.test.x)
     assert torch.equal(first.model.log_prob(x), again.model.log_prob(x))
-
-
-def test_the_short_form_runs_and_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.studies.kit.record.png", lambda figure: b"")
-    record = run("mnist-8x8", quick=True, out=tmp_path, progress=False)
-    assert sum(block.kind == "question" for block in record.blocks) >= 15
-    names = [block.title for block in record.blocks if block.kind == "picture"]
-    assert len(names) == len(set(names)) >= 12
-    numbers = json.loads((tmp_path / "results.json").read_text())["numbers"]
-    assert set(numbers) == {"plain", "bottleneck", "conditional", "minutes"}
-    assert pf.metrics.bits_per_dim(numbers["plain"]["test"]["mixture"]["mean"], 64) == pytest.approx(
-        numbers["plain"]["test"]["mixture"]["bits_per_dim"], rel=1e-4
-    )

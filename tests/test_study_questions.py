@@ -1,7 +1,4 @@
-"""The study `table-questions`: its figures where the answer is known, the cells that it plants, and its short form."""
-
-import json
-from pathlib import Path
+"""The study `table-questions`: its figures where the answer is known, and the cells that it plants."""
 
 import numpy as np
 import polars as pl
@@ -9,19 +6,14 @@ import pytest
 
 from pushforward.data import mixed_table
 from pushforward.data.mixed_table import KINDS, SHARES
-from pushforward.studies import run as run_study
 from pushforward.studies.kit.tables import spread
 from pushforward.studies.tables import (
     drawn_given,
     imputation,
     imputers,
     labelled_tables,
-    outlier_detectors,
     outliers,
     prediction,
-    questions,
-    regressors,
-    row_models,
 )
 from pushforward.studies.tables.features import Features, of_known_categories
 from pushforward.studies.tables.proper_scores import (
@@ -230,26 +222,3 @@ def test_classifiers_give_a_probability_to_every_class(name, random):
 def test_rows_are_picked_by_several_values():
     rows = pl.DataFrame({"a": [1, 1, 2], "b": ["x", "y", "x"]})
     assert drawn_given.having(rows, {"a": 1, "b": "x"}).rows() == [(1, "x")]
-
-
-def test_the_short_form_asks_all_four_questions(tmp_path, monkeypatch):
-    small = labelled_tables.of_known_law(300, 5)
-    monkeypatch.setattr(labelled_tables, "breast_cancer", lambda seed: small)
-    fitted = []
-    model = row_models.fit_ours(small.train, 0.2, 0, test=0.1)  # the tables of the short form all have its columns
-    monkeypatch.setattr(
-        row_models, "fit_ours", lambda rows, seconds, seed, *, test: fitted.append((seconds, test)) or model
-    )
-    monkeypatch.setattr(outlier_detectors, "TREES", 10)
-    monkeypatch.setattr(regressors, "MOST_TREES", 10)
-    record = run_study("table-questions", quick=True, out=tmp_path, progress=False)
-    numbers = json.loads(Path(tmp_path, "results.json").read_text())["numbers"]
-    assert fitted == [(0.5, 0.1)] * 3 + [(0.5, 0.0)] * 2
-    assert set(numbers) == {"anomalies", "imputation", "prediction", "given"}
-    paid = numbers["anomalies"]["known law, paid"]
-    assert set(paid["methods"]) == {outliers.OURS, outliers.JOINT, outliers.TOLD, *outliers.DETECTORS, outliers.LAW}
-    assert set(numbers["imputation"]["mixed"]["30 %"]) == {imputation.OURS, *imputers.IMPUTERS}
-    assert set(numbers["prediction"]["mixed"]) == set(questions.PREDICTED["mixed"])
-    assert set(numbers["given"]["mixed"]["kind=car"]) == {drawn_given.DRAWN, drawn_given.REAL, drawn_given.ANY}
-    pictures = {block.title for block in record.blocks if block.kind == "picture"}
-    assert pictures == {"anomalies", "p-values", "imputation-mixed", "prediction"}

@@ -1,19 +1,15 @@
-"""The study `vae-prior`: its runs in files and processes, what it measures, and its short form."""
+"""The study `vae-prior`: its runs in files and processes, and what it measures."""
 
-import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from pushforward import vae
 from pushforward.errors import RunError
-from pushforward.studies import run as run_study
 from pushforward.studies.kit import Record
 from pushforward.studies.kit.cells import complete
-from pushforward.studies.vae import prior_figures
 from pushforward.studies.vae import priors as vae_prior
 from pushforward.studies.vae import runs as vae_runs
 from pushforward.studies.vae.runs import VAERun
@@ -106,21 +102,3 @@ def test_the_planar_run_has_an_amortized_posterior_flow():
     assert (len(model.posterior_flow.transform), model.context_size) == (3, 32)
     assert isinstance(TINY.model(), vae.VAE)
     assert TINY.model().posterior_flow is None
-
-
-def test_the_short_form_writes_every_table_and_picture(tmp_path, monkeypatch):
-    drawn = []
-    for name in ("training", "latents"):
-        monkeypatch.setattr(
-            prior_figures, name, lambda *panels, name=name: drawn.append(name) or Figure(figsize=(1, 1))
-        )
-    tiny = {"epochs": 2, "hidden": 8, "batch_size": 100, "iwae_images": 5, "iwae_samples": 3, "compared": 20}
-    monkeypatch.setattr(vae_prior, "QUICK", {**vae_prior.QUICK, **tiny})
-    record = run_study("vae-prior", quick=True, out=tmp_path, progress=False)
-    assert drawn == ["training", "latents"]
-    shown = [block.title for block in record.blocks if block.kind == "picture"]
-    assert shown == ["training", "latents", "samples", "samples-few-latents", "reconstructions"]
-    numbers = json.loads((tmp_path / "results.json").read_text())["numbers"]
-    assert set(numbers["dynamic"]["latent 32"]) == {*vae_prior.PRIORS, "normal and planar posterior"}
-    assert set(numbers["threshold"]) == {"latent 32"}
-    assert sum(block.kind == "question" for block in record.blocks) == 5

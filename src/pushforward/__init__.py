@@ -12,8 +12,8 @@ __version__ = "0.2.0"
 _MODULES = {
     name: f"pushforward.{name}"
     for name in (
-        "bases", "data", "flows", "losses", "metrics", "nets", "recipes", "studies", "tables", "training",
-        "transforms", "vae",
+        "bases", "data", "flows", "losses", "metrics", "nets", "recipes", "scale", "studies", "tables",
+        "training", "transforms", "vae",
     )
 } | {"plots": "pushforward.report.plots"}  # fmt: skip
 _NAMES = {

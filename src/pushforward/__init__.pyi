@@ -5,6 +5,7 @@ from pushforward import losses as losses
 from pushforward import metrics as metrics
 from pushforward import nets as nets
 from pushforward import recipes as recipes
+from pushforward import scale as scale
 from pushforward import studies as studies
 from pushforward import tables as tables
 from pushforward import training as training

@@ -99,18 +99,27 @@ def sample(
 
 
 @app.command
-def score(model: Path, data: str, /, *, out: Path | None = None, overwrite: Flag = False) -> None:
+def score(
+    model: Path,
+    data: str,
+    /,
+    *,
+    out: Path | None = None,
+    shard: Annotated[str, Parameter(show_default=False)] = "",
+    overwrite: Flag = False,
+) -> None:
     """Append the column log_prob (nats) to a table.
 
     Args:
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model, in any order.
-        out: File to write; by default scores.csv (or the suffix of DATA).
+        out: File to write; by default scores.csv (or the suffix of DATA); a folder of Parquet files.
+        shard: 2/4 for the second of four processes, which write into one folder.
         overwrite: Replace the file to write.
     """
     from pushforward.cli.model_commands import score_command
 
-    score_command(model, data, out=out, overwrite=overwrite)
+    score_command(model, data, out=out, shard=shard, overwrite=overwrite)
 
 
 @app.command
@@ -123,6 +132,7 @@ def anomalies(
     columns: Annotated[str, Parameter(show_default=False)] = "",
     reference: Annotated[str | None, Parameter(show_default=False)] = None,
     out: Path | None = None,
+    shard: Annotated[str, Parameter(show_default=False)] = "",
     overwrite: Flag = False,
 ) -> None:
     """Append how unusual each row is, and which column is responsible.
@@ -133,12 +143,15 @@ def anomalies(
         level: Of p-values up to which a row is an anomaly.
         columns: Those whose cells may be to blame, all by default.
         reference: File of rows to compare with; by default those held out.
-        out: File to write; by default anomalies.csv (or the suffix of DATA).
+        out: File to write; by default anomalies.csv (or the suffix of DATA); or a folder.
+        shard: 2/4 for the second of four processes, which write into one folder.
         overwrite: Replace the file to write.
     """
     from pushforward.cli.question_commands import anomalies_command
 
-    anomalies_command(model, data, level=level, columns=columns, reference=reference, out=out, overwrite=overwrite)
+    anomalies_command(
+        model, data, level=level, columns=columns, reference=reference, out=out, shard=shard, overwrite=overwrite
+    )
 
 
 @app.command
@@ -151,6 +164,7 @@ def impute(
     mean: Flag = False,
     seed: int = 0,
     out: Path | None = None,
+    shard: Annotated[str, Parameter(show_default=False)] = "",
     overwrite: Flag = False,
 ) -> None:
     """Draw the missing cells of a table given the others.
@@ -161,28 +175,39 @@ def impute(
         num: Draws of each row, which follow one another.
         mean: Fill in means and most probable values instead, with quantiles.
         seed: Decides the draws.
-        out: File to write; by default imputed.csv (or the suffix of DATA).
+        out: File to write; by default imputed.csv (or the suffix of DATA); or a folder.
+        shard: 2/4 for the second of four processes, which write into one folder.
         overwrite: Replace the file to write.
     """
     from pushforward.cli.question_commands import impute_command
 
-    impute_command(model, data, num=num, mean=mean, out=out, seed=seed, overwrite=overwrite)
+    impute_command(model, data, num=num, mean=mean, out=out, seed=seed, shard=shard, overwrite=overwrite)
 
 
 @app.command
-def predict(model: Path, data: str, /, *, column: str, out: Path | None = None, overwrite: Flag = False) -> None:
+def predict(
+    model: Path,
+    data: str,
+    /,
+    *,
+    column: str,
+    out: Path | None = None,
+    shard: Annotated[str, Parameter(show_default=False)] = "",
+    overwrite: Flag = False,
+) -> None:
     """Append the law of one column given all others: quantiles, or probabilities.
 
     Args:
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model; the one asked may be missing.
         column: The column.
-        out: File to write; by default predictions.csv (or the suffix of DATA).
+        out: File to write; by default predictions.csv (or the suffix of DATA); or a folder.
+        shard: 2/4 for the second of four processes, which write into one folder.
         overwrite: Replace the file to write.
     """
     from pushforward.cli.question_commands import predict_command
 
-    predict_command(model, data, column=column, out=out, overwrite=overwrite)
+    predict_command(model, data, column=column, out=out, shard=shard, overwrite=overwrite)
 
 
 @app.command

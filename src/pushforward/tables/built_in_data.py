@@ -40,7 +40,7 @@ def table_to_fit(
         recipe: The recipe asked for.
         seed: Seed of the built-in data.
     """
-    if not _is_built_in(data):
+    if not is_built_in(data):
         table = for_fitting(
             data, context=context, columns=columns or None, drop=drop, missing=missing, recipe=recipe, strict=strict
         )
@@ -56,7 +56,7 @@ def table_to_fit(
 
 def rows_to_score(data: str) -> tuple[Cells | Table, Density | None]:
     """Return the cells of a file; of a built-in data set fresh points, and their true density."""
-    if not _is_built_in(data):
+    if not is_built_in(data):
         return read_cells(data), None
     density = TOYS[data](2).density
     if density.num_labels:
@@ -66,7 +66,8 @@ def rows_to_score(data: str) -> tuple[Cells | Table, Density | None]:
     return _toy_table(data, points, labels), density
 
 
-def _is_built_in(data: str) -> bool:
+def is_built_in(data: str) -> bool:
+    """Whether a name is that of a built-in data set; InputError where it is neither that nor a file's."""
     if os.path.exists(data):
         return False
     if data not in TOYS and not Path(data).suffix:

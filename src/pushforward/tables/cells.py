@@ -20,6 +20,7 @@ class Cells:
         kind: What was handed over, as `Table.kind`.
         delimiter: What separates the cells of a text file; None for anything else.
         notes: What was taken for what where a file left a choice, one line each.
+        known_style: (how numbers are written,) where a longer text told, of which these cells are a part; else ().
         place: Given a row counted from 1, says where it is: "row 3 (line 4)".
     """
 
@@ -29,6 +30,7 @@ class Cells:
     kind: str = "polars"
     delimiter: str | None = None
     notes: tuple[str, ...] = ()
+    known_style: tuple[NumberStyle | None, ...] = ()
     place: Callable[[int], str] = "row {}".format
 
     @property
@@ -39,6 +41,8 @@ class Cells:
     @cached_property
     def style(self) -> NumberStyle | None:
         """How the numbers of a text file are written; None where they are plain, or were no text."""
+        if self.known_style:
+            return self.known_style[0]
         if self.delimiter is None:
             return None
         return style_of(self.frame, [to_numbers(column) for column in self.frame], self.delimiter)

@@ -162,16 +162,27 @@ def _read_arrow(handle: IO[bytes], *, source: str) -> Cells:
 
 
 def _from_arrow(read: Callable[[], Any], *, source: str) -> Cells:
-    import polars as pl
     import pyarrow
 
     try:
-        table = read()
-        table.validate(full=True)  # lengths and offsets of a damaged file, before anybody follows them
-        names = table.column_names
+        return cells_of_arrow(read(), source=source)
+    except InputError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise damaged(source, error) from error
-    check_names(names, source=source)
+
+
+def cells_of_arrow(table: Any, *, source: str) -> Cells:
+    """Return an Arrow table as it is; ArrowException or ValueError if it is damaged.
+
+    Raises:
+        InputError: If two columns share a name, or one is of a type that holds no cells.
+    """
+    import polars as pl
+    import pyarrow
+
+    table.validate(full=True)  # lengths and offsets of a damaged file, before anybody follows them
+    check_names(table.column_names, source=source)
     columns = {}
     for field, column in zip(table.schema, table.columns, strict=True):
         try:

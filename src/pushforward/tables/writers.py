@@ -41,14 +41,18 @@ def write_table(
     """
     path = require_path("path", path)
     suffix = suffix_of(path, WRITTEN)
-    frame = _assemble(columns, values, like, as_text=suffix.startswith(TEXTS), source=str(path))
-    style: dict[str, Any] = {}
-    if like is not None and like.delimiter:
-        style = {"separator": like.delimiter, "decimal_comma": _has_decimal_comma(like)}
-    _write(path, frame, suffix, **style)
+    frame = assemble(columns, values, like, as_text=suffix.startswith(TEXTS), source=str(path))
+    write_frame(path, frame, suffix, **style_of_text(like))
 
 
-def _write(path: Path, frame: "pl.DataFrame", suffix: str, **style: Any) -> None:
+def style_of_text(like: Table | Cells | None) -> dict[str, Any]:
+    """Return how the text is written that a table was read from; {} if it was none."""
+    if like is None or not like.delimiter:
+        return {}
+    return {"separator": like.delimiter, "decimal_comma": _has_decimal_comma(like)}
+
+
+def write_frame(path: Path, frame: "pl.DataFrame", suffix: str, **style: Any) -> None:
     """Write a frame in the format of a suffix; `style` is that of a text."""
     if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
         text = next(c.name for c in frame if not c.dtype.is_numeric())
@@ -82,10 +86,10 @@ def write_rows(
     """Write a frame to a file as `write_table` does; `in_text` turns it into what a text is to hold."""
     path = require_path("path", path)
     suffix = suffix_of(path, WRITTEN)
-    _write(path, in_text(rows) if suffix.startswith(TEXTS) else rows, suffix)
+    write_frame(path, in_text(rows) if suffix.startswith(TEXTS) else rows, suffix)
 
 
-def _assemble(
+def assemble(
     columns: Sequence[str],
     values: "np.ndarray | pl.DataFrame",
     like: Table | Cells | None,
@@ -93,7 +97,7 @@ def _assemble(
     as_text: bool,
     source: str,
 ) -> "pl.DataFrame":
-    """Return what is to be written as one polars frame."""
+    """Return what is to be written as one polars frame; arguments as those of `write_table`."""
     import polars as pl
 
     if isinstance(values, pl.DataFrame):

@@ -64,6 +64,7 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
     kills: Counter[str] = Counter()
     with Workers() as workers:
         while left := [cell for cell in cells if cell.name not in found]:
+            wait = True
             for cell in left:
                 if cell.name in workers.running or len(workers.running) >= max(num_workers, 1):
                     continue
@@ -74,7 +75,8 @@ def complete(record: Record, cells: Sequence[Cell], *, num_workers: int = 2) -> 
                             workers.start(cell.name, _perform_described, folder, *described, holding=[claim])
                         else:
                             _perform(folder, cell)
-            for name, status, last_words in workers.ended():
+                            wait = False
+            for name, status, last_words in workers.ended(wait=wait):
                 if status > 0:
                     raise RunError(f"the run {name} failed: {last_words}")
                 if status < 0:

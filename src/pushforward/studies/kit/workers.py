@@ -68,9 +68,10 @@ class Workers:
             )
         self.running[name] = process, errors
 
-    def ended(self) -> list[Ended]:
-        """Wait a moment; return the workers that have ended since the last call."""
-        time.sleep(POLL_SECONDS)
+    def ended(self, *, wait: bool = True) -> list[Ended]:
+        """Wait a moment, if so; return the workers that have ended since the last call."""
+        if wait:
+            time.sleep(POLL_SECONDS)
         return [self._end(name) for name, (process, _) in list(self.running.items()) if process.poll() is not None]
 
     def _end(self, name: str) -> Ended:

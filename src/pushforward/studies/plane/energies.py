@@ -85,7 +85,7 @@ def _picture(record: Record, energies: list[Energy], flows: dict[str, list[Flow]
     figure, panels = pictures.panels(contents, AREA, across=1 + len(flows), size=2.6, names=("$z_1$", "$z_2$"))
     for axes, energy in zip(panels[:: 1 + len(flows)], energies, strict=True):
         density = pictures.on_grid(energy.log_density, AREA, record.grid).exp()
-        axes.imshow(density, origin="lower", extent=AREA, cmap=pictures.DENSITY_MAP)
+        axes.imshow(density.numpy(), origin="lower", extent=AREA, cmap=pictures.DENSITY_MAP)
     record.picture(
         "samples",
         figure,

@@ -113,9 +113,10 @@ def adversarial(record: Record, data: ToyData, plain: Flow, ours: Flow) -> None:
     }
     figure, (_, _, axes, _) = pictures.panels(contents, AREA, grid=record.grid)
     logits = pictures.on_grid(lambda x: discriminator(x).squeeze(-1), AREA, record.grid)
-    apart = float((discriminator(data.x[:10_000]).sigmoid() - 0.5).abs().quantile(0.99))  # near 0 where it is undecided
+    judged = discriminator(data.x[:10_000]).detach().sigmoid()
+    apart = float((judged - 0.5).abs().quantile(0.99))  # near 0 where it is undecided
     low, high = 0.5 - apart, 0.5 + apart
-    image = axes.imshow(logits.sigmoid(), origin="lower", extent=AREA, cmap="PuOr", vmin=low, vmax=high)
+    image = axes.imshow(logits.sigmoid().numpy(), origin="lower", extent=AREA, cmap="PuOr", vmin=low, vmax=high)
     figure.colorbar(image, ax=axes, shrink=0.75, label="judged real", aspect=25, extend="both")
     caption = (
         "Samples of both; what the discriminator returns, the probability of being real, on a scale that ends at its "

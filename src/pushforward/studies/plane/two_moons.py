@@ -108,7 +108,7 @@ def _two_trainings(record: Record, first: Flow, second: Flow, density: Density) 
     densities = {"one training": first.log_prob, "another": second.log_prob}
     figure, (*_, axes) = pictures.panels({**densities, "where they differ": None}, AREA, grid=record.grid)
     one, other = (pictures.on_grid(log_prob, AREA, record.grid) for log_prob in densities.values())
-    image = axes.imshow(one - other, origin="lower", extent=AREA, cmap="PuOr", vmin=-4, vmax=4)
+    image = axes.imshow((one - other).numpy(), origin="lower", extent=AREA, cmap="PuOr", vmin=-4, vmax=4)
     figure.colorbar(image, ax=axes, shrink=0.75, label="difference (nats)", extend="both", aspect=25)
     caption = "Two trainings of the source's flow, and the difference of their log densities (cut at 4 nats)."
     record.picture("twice", figure, caption)

@@ -1,0 +1,199 @@
+"""A table cut into pieces that fit into memory: row groups of Parquet, batches of Arrow, blocks of lines of text."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pushforward.errors import InputError, RunError
+from pushforward.scale.text_blocks import text_blocks
+from pushforward.tables.cells import Cells
+from pushforward.tables.columns import listing
+from pushforward.tables.file_reader import TEXTS, cells_of_arrow, cells_of_file, damaged, suffix_of
+from pushforward.tables.several_files import files_of
+
+ROWS = 65_536  # at once, and the least of a piece where row groups are smaller
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a table that follow one another.
+
+    Attributes:
+        number: Its place among the pieces, from 0.
+        file: Where they are.
+        weight: Rows, or bytes of a text: how much of the work it is.
+        read: Returns its rows, so many at a time that they fit into memory.
+    """
+
+    number: int
+    file: Path
+    weight: int
+    read: Callable[[], Iterator[Cells]]
+
+
+class Pieces:
+    """A table in pieces, which are the same whoever reads which of them.
+
+    Parquet is cut at row groups, Arrow at record batches, plain text at lines, once in 32 MiB; anything else is one
+    piece. Several files follow one another in the order of their names.
+
+    Args:
+        data: A file, a folder of Parquet files, or a pattern.
+
+    Raises:
+        InputError: If there is no such file, it is damaged, or files have other columns than the first.
+    """
+
+    def __init__(self, data: str | os.PathLike[str]) -> None:
+        path = Path(data)
+        self.source = str(data)
+        try:
+            self.files = files_of(path) or [path]
+            self._as_begun = {file: _state(file) for file in self.files}
+            parts = [part for file in self.files for part in _CUT.get(suffix_of(file), _whole)(file)]
+        except FileNotFoundError as error:
+            raise InputError(f"{data}: there is no such file (check the name and the folder)") from error
+        except OSError as error:
+            raise InputError(f"{data}: cannot be read: {error.strerror or error}") from error
+        self._parts = [replace(part, number=number) for number, part in enumerate(parts)]
+
+    @classmethod
+    def of_rows(cls, cells: Cells) -> "Pieces":
+        """Return rows in memory as one piece."""
+        found = cls.__new__(cls)
+        found.source, found.files, found._as_begun = cells.source, [], {}
+        found._parts = [Piece(0, Path(cells.source), cells.frame.height, lambda: iter([cells]))]
+        return found
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Piece]:
+        return iter(self._parts)
+
+    @property
+    def identity(self) -> list[list[Any]]:
+        """What tells these files from others: name, size and time of each."""
+        return [[file.name, *self._as_begun[file]] for file in self.files]
+
+    def check_unchanged(self, file: Path) -> None:
+        """Raise RunError if a file is no longer what it was when reading began."""
+        if file in self._as_begun and _state(file) != self._as_begun[file]:
+            raise RunError(f"{file}: has changed while it was read (what was written of it is not to be used)")
+
+
+def _state(file: Path) -> list[int]:
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _whole(file: Path) -> list[Piece]:
+    return [Piece(0, file, file.stat().st_size, lambda: iter([cells_of_file(file)]))]
+
+
+def _of_parquet(file: Path) -> list[Piece]:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        with file.open("rb") as handle:
+            metadata = parquet.ParquetFile(handle).metadata
+            sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise damaged(str(file), error) from error
+    pieces: list[Piece] = []
+    groups: list[int] = []
+    before = rows = 0
+    for group, size in enumerate(sizes):
+        groups.append(group)
+        rows += size
+        if rows >= ROWS or group == len(sizes) - 1:
+            pieces.append(Piece(0, file, rows, _row_groups(file, tuple(groups), before)))
+            before, rows, groups = before + rows, 0, []
+    return pieces or _whole(file)
+
+
+def _row_groups(file: Path, groups: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
+    """Return what reads some row groups of a file, before which it has so many rows."""
+
+    def read() -> Iterator[Cells]:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        called = f"{file}, row group {groups[0] + 1}" + (f" to {groups[-1] + 1}" if len(groups) > 1 else "")
+        try:
+            with file.open("rb") as handle:
+                row = before
+                for batch in parquet.ParquetFile(handle).iter_batches(ROWS, row_groups=list(groups)):
+                    cells = cells_of_arrow(pyarrow.Table.from_batches([batch]), source=str(file))
+                    yield _counted(cells, row)
+                    row += batch.num_rows
+        except InputError:
+            raise
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise damaged(called, error) from error
+
+    return read
+
+
+def _of_arrow(file: Path) -> list[Piece]:
+    import pyarrow
+    import pyarrow.ipc as ipc
+
+    try:
+        with pyarrow.memory_map(str(file)) as handle:
+            reader = ipc.open_file(handle)
+            sizes = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+    except (pyarrow.ArrowException, OSError, ValueError):  # a stream, or damaged: whoever reads all of it says so
+        return _whole(file)
+    pieces, before = [], 0
+    for number, size in enumerate(sizes):
+        pieces.append(Piece(0, file, size, _record_batch(file, number, before)))
+        before += size
+    return pieces or _whole(file)
+
+
+def _record_batch(file: Path, number: int, before: int) -> Callable[[], Iterator[Cells]]:
+    """Return what reads a record batch of a file, before which it has so many rows."""
+
+    def read() -> Iterator[Cells]:
+        import pyarrow
+        import pyarrow.ipc as ipc
+
+        try:
+            with pyarrow.memory_map(str(file)) as handle:
+                table = pyarrow.Table.from_batches([ipc.open_file(handle).get_batch(number)])
+                for start in range(0, table.num_rows, ROWS):
+                    part = table.slice(start, ROWS)
+                    yield _counted(cells_of_arrow(part, source=str(file)), before + start)
+        except InputError:
+            raise
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise damaged(f"{file}, record batch {number + 1}", error) from error
+
+    return read
+
+
+def _counted(cells: Cells, before: int) -> Cells:
+    """Return cells whose rows are counted from the first of the file."""
+    return replace(cells, place=lambda row: f"row {row + before:,}")
+
+
+def _of_text(file: Path) -> list[Piece]:
+    blocks = text_blocks(file)
+    return [Piece(0, file, block.size, block.read) for block in blocks] if blocks else _whole(file)
+
+
+_CUT: dict[str, Callable[[Path], list[Piece]]] = {
+    ".parquet": _of_parquet, ".arrow": _of_arrow, ".feather": _of_arrow, **dict.fromkeys(TEXTS, _of_text),
+}  # fmt: skip
+
+
+def check_columns(cells: Cells, first: tuple[str, ...]) -> None:
+    """Raise InputError if a piece does not have the columns of the first one."""
+    if apart := set(first) ^ set(cells.columns):
+        name = sorted(apart)[0]
+        where = "which the first piece does not have" if name in cells.columns else "which the first piece has"
+        raise InputError(f'{cells.source}: column "{name}", {where} (columns here: {listing(cells.columns)})')

@@ -1,0 +1,290 @@
+"""Tables longer than memory, answered piece by piece: the same rows whoever reads them, nothing lost in a kill."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+import pushforward as pf
+from pushforward.errors import InputError, RunError
+from pushforward.scale import Scorer, pieces, text_blocks
+from pushforward.scale.over_pieces import Done, over_pieces, seed_at, shard_of
+from pushforward.scale.pieces import Pieces
+from pushforward.tables.from_anything import read_cells
+
+
+def rows(n, seed=0):
+    random = np.random.default_rng(seed)
+    size = random.normal(50, 9, n).round(2)
+    frame = pl.DataFrame({
+        "size": size, "kind": random.choice(["van", "car", 'a "big", one'], n),
+        "price": (20 * size + random.normal(0, 40, n)).round(1),
+    })  # fmt: skip
+    return frame.with_columns(pl.when(pl.Series(random.random(n) > 0.1)).then("price"))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Return the file of a model."""
+    file = tmp_path_factory.mktemp("model") / "model.safetensors"
+    pf.TableModel.fit(rows(600), num_steps=30, seed=0, progress=False, notify=lambda line: None).save(file)
+    return file
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Let pieces be small."""
+    monkeypatch.setattr(pieces, "ROWS", 50)
+    monkeypatch.setattr(text_blocks, "BLOCK", 1500)
+
+
+def write_parquet(file, frame, group=40):
+    parquet.write_table(frame.to_arrow(), file, row_group_size=group)
+
+
+def command(*arguments):
+    from pushforward.cli.app import app
+
+    app([str(argument) for argument in arguments], result_action="return_value")
+
+
+def read_back(path):
+    files = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
+    return pl.concat([pl.read_parquet(file) for file in files]) if path.suffix != ".csv" else pl.read_csv(path)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+def test_pieces_together_are_the_table(tmp_path, small, suffix):
+    file = tmp_path / f"rows{suffix}"
+    if suffix == ".parquet":
+        write_parquet(file, rows(333))
+    elif suffix == ".csv":
+        rows(333).write_csv(file)
+    else:
+        with pa.ipc.new_file(file, rows(1).to_arrow().schema) as writer:
+            for batch in rows(333).to_arrow().to_batches(40):
+                writer.write_batch(batch)
+    cut = Pieces(file)
+    assert len(cut) > 3
+    found = pl.concat([cells.frame for piece in cut for cells in piece.read()])
+    assert found.equals(read_cells(file).frame)
+    assert sum(piece.weight for piece in cut) == (file.stat().st_size if suffix == ".csv" else 333)
+
+
+def test_text_is_cut_at_ends_of_lines_outside_quotes(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_blocks, "BLOCK", 64)
+    file = tmp_path / "notes.csv"
+    lines = [f'{k};"a;b\nsecond ""line"" {k}";{k},5\r\n' for k in range(60)]
+    file.write_bytes(("id;note;value\r\n" + "".join(lines)).encode())
+    cut = Pieces(file)
+    parts = [cells for piece in cut for cells in piece.read()]
+    assert len(parts) > 10
+    assert pl.concat([part.frame for part in parts]).equals(read_cells(file).frame)
+    assert {part.style.decimal_comma for part in parts} == {True}
+    assert parts[3].place(1).startswith("line ")
+
+
+def test_text_that_is_not_plain_is_read_whole(tmp_path, small):
+    for head in ("# made by hand\n", "sep=;\n"):
+        file = tmp_path / "rows.csv"
+        file.write_text(head + "a;b\n" + "1;2\n" * 2000)
+        assert len(Pieces(file)) == 1
+
+
+def test_a_bad_line_far_down_is_named(tmp_path, small):
+    file = tmp_path / "rows.csv"
+    file.write_text("a,b\n" + "1,2\n" * 2000 + "1,2,3\n")
+    with pytest.raises(InputError, match=r"line 2002 has 3 cells"):
+        [cells for piece in Pieces(file) for cells in piece.read()]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".csv.gz", ".jsonl"])
+def test_scores_do_not_depend_on_how_a_table_is_cut(tmp_path, small, fitted, suffix, monkeypatch):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    out = tmp_path / f"scores{suffix}"
+    command("score", fitted, tmp_path / "rows.parquet", "--out", out)
+    monkeypatch.undo()
+    whole = tmp_path / f"whole{suffix}"
+    rows(333).write_parquet(tmp_path / "one.parquet")
+    command("score", fitted, tmp_path / "one.parquet", "--out", whole)
+    found, expected = (read_cells(file).frame for file in (out, whole))
+    assert found.columns == expected.columns == ["size", "kind", "price", "log_prob"]
+    assert found.drop("log_prob").equals(expected.drop("log_prob"))
+    np.testing.assert_allclose(*(frame["log_prob"].cast(pl.Float64) for frame in (found, expected)), rtol=1e-6)
+    assert [file.name for file in tmp_path.iterdir() if "part" in file.name] == []
+
+
+def test_shards_share_a_folder_and_make_one_table(tmp_path, small, fitted, capsys):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    for shard in ("3/3", "1/3"):
+        command("anomalies", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found", "--shard", shard)
+    assert "pieces are other shards', and not there yet" in capsys.readouterr().out
+    command("anomalies", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found", "--shard", "2/3")
+    assert "not there yet" not in capsys.readouterr().out
+    command("anomalies", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "alone.parquet")
+    assert read_back(tmp_path / "found").equals(read_back(tmp_path / "alone.parquet"))
+    with pytest.raises(InputError, match="name a folder"):
+        over_pieces(
+            Pieces(tmp_path / "rows.parquet"), None, tmp_path / "x.csv", asked={}, shard=(1, 2), overwrite=False
+        )
+
+
+def test_what_is_drawn_depends_on_the_seed_and_not_on_who_draws_it(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    for shard in ("1/2", "2/2"):
+        command("impute", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found", "--shard", shard)
+    command("impute", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "alone.parquet")
+    found = read_back(tmp_path / "found")
+    assert found.equals(read_back(tmp_path / "alone.parquet"))
+    assert found["price"].null_count() == 0
+    assert len({seed_at(0, (piece, batch)) for piece in range(9) for batch in range(9)}) == 81
+    assert seed_at(7, (0, 0)) == 7
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted):
+    """SIGKILL at some moment: whole parts stay, nothing half-written is taken for one, and the result is the same."""
+    write_parquet(tmp_path / "rows.parquet", rows(900), group=30)
+    code = (
+        "import sys; from pushforward.scale import pieces; pieces.ROWS = 30\n"
+        "from pushforward.cli.app import app; app(sys.argv[1:], result_action='return_value')"
+    )
+    arguments = ["anomalies", str(fitted), str(tmp_path / "rows.parquet"), "--out"]
+    run = subprocess.Popen([sys.executable, "-c", code, *arguments, str(tmp_path / "found.csv")])
+    folder, done = tmp_path / ".found.csv.parts", []
+    while run.poll() is None and len(done) < 3:
+        done = list(folder.glob("part-*"))
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (tmp_path / "found.csv").exists()
+    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("part-*")}
+    assert 3 <= len(before) < 30
+    again = subprocess.run(
+        [sys.executable, "-c", code, *arguments, str(tmp_path / "found.csv")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{len(before)} pieces were there already" in again.stdout
+    command(*arguments, tmp_path / "whole.csv")
+    found, whole = (pl.read_csv(tmp_path / name) for name in ("found.csv", "whole.csv"))
+    assert found.drop("log_prob", "score", "p_value").equals(whole.drop("log_prob", "score", "p_value"))
+    np.testing.assert_allclose(found["log_prob"], whole["log_prob"], rtol=1e-5)
+    assert not folder.exists()
+
+
+def test_parts_of_another_run_are_not_taken_for_this_ones(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found")
+    write_parquet(tmp_path / "rows.parquet", rows(333, seed=1))
+    with pytest.raises(InputError, match="another run: its files differ"):
+        command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found")
+    command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found", "--overwrite")
+    assert read_back(tmp_path / "found")["size"].equals(rows(333, seed=1)["size"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep")
+    with pytest.raises(InputError, match="a folder with other files"):
+        command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "mine")
+
+
+def test_a_file_that_changes_while_it_is_read_ends_the_run(tmp_path, small):
+    file = tmp_path / "rows.parquet"
+    write_parquet(file, rows(333))
+    cut = Pieces(file)
+
+    def answer(cells, place):
+        if place[0] == 2:
+            os.utime(file, ns=(1, 1))
+        return pl.DataFrame({"n": np.zeros(cells.frame.height)}), cells
+
+    with pytest.raises(RunError, match="has changed while it was read"):
+        over_pieces(cut, answer, tmp_path / "out", asked={}, shard=(1, 1), overwrite=False)
+    assert sorted(part.name for part in (tmp_path / "out").glob("part-*")) == [
+        "part-000000.parquet",
+        "part-000001.parquet",
+    ]
+
+
+def test_a_damaged_row_group_is_named_and_what_was_done_stays(tmp_path, small, fitted):
+    file = tmp_path / "rows.parquet"
+    write_parquet(file, rows(333), group=60)
+    offset = parquet.ParquetFile(file).metadata.row_group(2).column(0).data_page_offset
+    data = bytearray(file.read_bytes())
+    data[offset : offset + 60] = b"\xff" * 60
+    file.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"rows.parquet, row group 3: is damaged"):
+        command("score", fitted, file, "--out", tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("part-*"))) == 2
+
+
+def test_files_of_other_columns_are_refused(tmp_path, small):
+    (tmp_path / "t").mkdir()
+    write_parquet(tmp_path / "t" / "a.parquet", rows(60))
+    write_parquet(tmp_path / "t" / "b.parquet", rows(60).rename({"size": "width"}))
+
+    def answer(cells, place):
+        return pl.DataFrame({"n": np.zeros(cells.frame.height)}), cells
+
+    with pytest.raises(InputError, match='column "size", which the first piece has'):
+        over_pieces(Pieces(tmp_path / "t"), answer, tmp_path / "out", asked={}, shard=(1, 1), overwrite=False)
+
+
+def test_a_format_that_is_none_is_refused_and_makes_no_folder(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    for name in ("scores.cvs", "scores.xlsx"):
+        with pytest.raises(InputError, match="are not tables"):
+            command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="give 1/4"):
+        shard_of(text)
+    assert shard_of("2/4") == (2, 4)
+    assert Done().in_words == ""
+
+
+# ---- as a function of batches ---------------------------------------------------------------------------------------
+
+
+def test_a_scorer_gives_back_the_kind_of_batch_that_it_was_given(fitted):
+    frame, score = rows(40), Scorer(fitted)
+    expected = pf.TableModel.load(fitted).log_prob(frame)
+    batches = {
+        "polars": frame, "arrow": frame.to_arrow(), "batch": frame.to_arrow().to_batches()[0],
+        "arrays": {name: frame[name].to_numpy() for name in frame.columns},
+    }  # fmt: skip
+    for name, batch in batches.items():
+        found = score(batch)
+        assert type(found) is type(batch), name
+        np.testing.assert_allclose(np.asarray(found["log_prob"]), expected, err_msg=name)
+        assert len(found["size"]) == 40
+
+
+def test_a_scorer_goes_to_other_processes_as_a_name(fitted):
+    score = Scorer(fitted, ask="anomalies", level=0.05)
+    assert len(pickle.dumps(score)) < 1000
+    again = pickle.loads(pickle.dumps(score))
+    found, expected = again(rows(40)), score(rows(40))
+    assert found.equals(expected)
+    assert {"score", "p_value", "why"} <= set(found.columns)
+
+
+def test_a_scorer_refuses_what_is_no_batch_of_its_model(fitted, tmp_path):
+    with pytest.raises(InputError, match="ask must be one of"):
+        Scorer(fitted, ask="price")
+    with pytest.raises(InputError, match="none.safetensors"):
+        Scorer(tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match='no column "kind"'):
+        Scorer(fitted)(rows(5).drop("kind"))
+    with pytest.raises(InputError, match='has a column "log_prob"'):
+        Scorer(fitted)(rows(5).with_columns(log_prob=pl.lit(1.0)))
