@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import distributed as group
 from torch import nn
+from torch.distributed.launcher import api as launcher
 
 import pushforward as pf
 from pushforward.__main__ import main
@@ -251,10 +252,24 @@ def fit_table(rank, table, out):
 
 
 def run_command(rank, size, port, folder, arguments):
-    """Run a command as torchrun would; return its exit code and what it printed."""
-    os.chdir(folder)
+    """Run a command as one of several processes would; return its exit code and what it printed."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    return run_main(folder, arguments)
+
+
+def torchrun(rank, size, folder, arguments):
+    """Do what `torchrun -m pushforward` does, with processes that need not import anything; return what they return."""
+    config = launcher.LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=size, run_id="one", rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0", start_method="fork",
+    )  # fmt: skip
+    return launcher.elastic_launch(config, run_main)(folder, arguments)
+
+
+def run_main(folder, arguments):
+    """Run a command in a folder; return its exit code and what it printed."""
+    os.chdir(folder)
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             code = main(arguments)

@@ -1,8 +1,6 @@
 """Runs that several processes share: the same as with one, whatever happens to one of them."""
 
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -164,13 +162,12 @@ def test_the_command_line_says_once_what_is_wrong(tmp_path):
 
 
 def test_torchrun_leads_to_one_folder(tmp_path):
-    table, _ = pf.data.mixed_table(200)
-    table.write_csv(tmp_path / "table.csv")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "pushforward", "fit", "table.csv", "--steps", "10", "--out", "results"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("results go to results") == result.stdout.count("next: pushforward sample") == 1
+    pl.DataFrame(tasks.X[:100].numpy(), schema=["a", "b"]).write_csv(tmp_path / "table.csv")
+    arguments = ["fit", "table.csv", "--recipe", "flow", "--steps", "10", "--out", "results"]
+    (ended,) = together(1, tasks.torchrun, 2, tmp_path, arguments)
+    assert [ended[rank][0] for rank in (0, 1)] == [0, 0]
+    assert ended[0][1].count("results go to results") == ended[0][1].count("next: pushforward sample") == 1
+    assert ended[1][1:] == ("", "")
     assert {path.name for path in (tmp_path / "results").iterdir()} == {
-        "checkpoint.safetensors", "history.jsonl", "model.safetensors", "questions", "report.html", "samples.csv"
+        "checkpoint.safetensors", "history.jsonl", "model.safetensors", "report.html", "samples.csv"
     }  # fmt: skip
