@@ -3,9 +3,10 @@
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pushforward.cli.processes import part, processes
 from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, require_count
 from pushforward.report.wording import number, seconds
@@ -42,21 +43,6 @@ def fit_command(
     overwrite: bool,
 ) -> None:
     """Fit a flow to a table and write model, history, samples and report to the folder `out`."""
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other (choose one)")
-    if max_seconds is not None and not 0 < max_seconds < float("inf"):
-        raise InputError(f"--max-seconds must be positive; got {max_seconds}")
-    if steps is not None:
-        require_count("--steps", steps)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed must be at least 0; got {seed}")
-    check_recipe(recipe)
-    if os.path.exists(data) and any(file.exists() and file.samefile(data) for file in (out / SAMPLES, out / REPORT)):
-        raise InputError(
-            f"{data}: is the table itself, and the results would replace it (name another folder with --out)"
-        )
-    if not (resume or overwrite):
-        _check_unused(out)
     command = ["pushforward", "fit", data]
     for option, value, default in (
         ("--recipe", recipe, "auto"), ("--context", context, ""), ("--columns", columns, ""),
@@ -68,30 +54,45 @@ def fit_command(
         command += [option, value] if value != default else []
     command += ["--strict"] if strict else []
 
-    with _what_to_drop(command, drop):
-        table, truth = table_to_fit(
-            data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe, seed=seed
-        )
-    width, rows = len(table.columns), table.num_rows
-    given = f" (context: {context})" if context else ""
-    say(f"{table.source}: {rows:,} rows, {width} column{'s' * (width > 1)}{given}; results go to {out}")
-    if table.numbers is None:
-        show_columns(table)
-    with folder_for_results(out, remedy="name another folder with --out"), _how_to_go_on(out, [*command, "--resume"]):
-        model = TableModel.fit(
-            table, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
-            truth=truth, out=out, resume=resume, device=device, notify=warn,
-        )  # fmt: skip
-        model.summary["command"] = shlex.join(command)
-        model.evaluate()
-        model.save(out / MODEL)
-        names = (*model.schema.modelled, *model.schema.context)
-        write_rows(out / SAMPLES, model.law.preview(model.fitted).select(names), model.law.written)  # type: ignore[arg-type]
-        model.report(out / REPORT)
+    with processes(device) as (ranks, device):
+        _check_options(recipe, max_seconds, steps, seed, resume=resume, overwrite=overwrite)
+        ranks.from_first(lambda: _check_out(data, out, keep=not (resume or overwrite)))
+        with _what_to_drop(command, drop):
+            table, truth = table_to_fit(
+                data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe,
+                seed=seed,
+            )  # fmt: skip
+        if ranks.is_first:
+            given = f" (context: {context})" if context else ""
+            show_table(table, f"{given}; results go to {out}")
+        with ExitStack() as folder, _how_to_go_on(out, [*command, "--resume"]):
+            results = folder_for_results(out, remedy="name another folder with --out")
+            ranks.from_first(lambda: folder.enter_context(results))  # which alone writes there
+            model = TableModel.fit(
+                table, recipe=recipe, max_seconds=max_seconds, num_steps=steps, seed=seed,
+                truth=truth, out=out, resume=resume, device=device, notify=warn,
+            )  # fmt: skip
+            part()
+            if not ranks.is_first:
+                return
+            model.summary["command"] = shlex.join(command)
+            model.evaluate()
+            model.save(out / MODEL)
+            names = (*model.schema.modelled, *model.schema.context)
+            write_rows(out / SAMPLES, model.law.preview(model.fitted).select(names), model.law.written)  # type: ignore[arg-type]
+            model.report(out / REPORT)
     _show(model, out)
 
 
 MOST_SHOWN = 40  # columns
+
+
+def show_table(table: ForFitting, end: str) -> None:
+    """Print how large a table is, before the end of the line, and what its columns were read as."""
+    width = len(table.columns)
+    say(f"{table.source}: {table.num_rows:,} rows, {width} column{'s' * (width > 1)}{end}")
+    if table.numbers is None:
+        show_columns(table)
 
 
 def show_columns(table: ForFitting) -> None:
@@ -103,8 +104,29 @@ def show_columns(table: ForFitting) -> None:
         say(f"  and {len(lines) - MOST_SHOWN} more (the report has all)")
 
 
-def _check_unused(out: Path) -> None:
-    """Raise InputError if the folder holds a model or a run already, or other files that the results would replace."""
+def _check_options(
+    recipe: str, max_seconds: float | None, steps: int | None, seed: int, *, resume: bool, overwrite: bool
+) -> None:
+    """Raise InputError if an option is out of range."""
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other (choose one)")
+    if max_seconds is not None and not 0 < max_seconds < float("inf"):
+        raise InputError(f"--max-seconds must be positive; got {max_seconds}")
+    if steps is not None:
+        require_count("--steps", steps)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed must be at least 0; got {seed}")
+    check_recipe(recipe)
+
+
+def _check_out(data: str, out: Path, *, keep: bool) -> None:
+    """Raise InputError if the results would replace the table, or, to be kept, a model, a run or other files there."""
+    if os.path.exists(data) and any(file.exists() and file.samefile(data) for file in (out / SAMPLES, out / REPORT)):
+        raise InputError(
+            f"{data}: is the table itself, and the results would replace it (name another folder with --out)"
+        )
+    if not keep:
+        return
     for name, what in ((MODEL, "a model"), (CHECKPOINT, "an unfinished run")):
         if (out / name).exists():
             raise InputError(

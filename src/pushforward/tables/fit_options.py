@@ -12,6 +12,7 @@ from pushforward.errors import require_count, require_flag, require_number, requ
 from pushforward.tables.column_kinds import said_of_left_out
 from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.model_folder import remove_model
+from pushforward.training.ranks import Ranks
 
 MAX_SECONDS = 60.0
 NOT_HELD_OUT = "no rows are held out (test=0)"
@@ -54,6 +55,8 @@ class FitOptions:
     def begin(self, table: ForFitting, *, held_out: bool, doubts: Sequence[str] = (), called: str) -> list[str]:
         """Say what is doubtful before the training, take the model of an earlier fit away, and return what was said.
 
+        Of several processes that fit the same table the first alone does so.
+
         Args:
             table: What is fitted.
             held_out: Whether rows are held out.
@@ -64,6 +67,8 @@ class FitOptions:
         if not held_out:
             few = f"only {table.num_rows} rows: none could be held out" if self.test else NOT_HELD_OUT
             warnings.append(f"{few}, so the figures are those of the training rows and flatter the {called}")
+        if not Ranks.here().is_first:
+            return warnings
         for warning in warnings:
             self.notify(warning)
         if self.out is not None and not self.resume:

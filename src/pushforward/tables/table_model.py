@@ -27,6 +27,7 @@ from pushforward.tables.model_folder import MODEL
 from pushforward.tables.quality import Evaluation
 from pushforward.tables.row_quality import RowEvaluation
 from pushforward.tables.schema import Column
+from pushforward.training.ranks import Ranks
 
 
 class TableModel(InWords, Asked):
@@ -148,7 +149,7 @@ class TableModel(InWords, Asked):
             notify=notify or (print if in_notebook() else partial(warnings.warn, stacklevel=6)),
         )  # fmt: skip
         model = cls(law, seed=fitted.seed, plan=fitted.plan, summary=summary, fitted=fitted)
-        if out is not None:
+        if out is not None and Ranks.here().is_first:
             model.save(Path(out) / MODEL)
         return model
 

@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from pushforward import losses
-from pushforward.errors import InputError, described, require_kind, require_path
+from pushforward.errors import InputError, described, require_flag, require_kind, require_path
 from pushforward.losses import Loss
 from pushforward.numerics.precision import precision as conditioners_in
 from pushforward.specification import nodes
-from pushforward.training.clock import Clock
 from pushforward.training.data.form import Form
-from pushforward.training.data.loader import NOT_RESUMABLE
+from pushforward.training.data.loader import NOT_RESUMABLE, NOT_SHARED
 from pushforward.training.data.source import open_data
 from pushforward.training.device import on_device
 from pushforward.training.flat_weights import laid_flat
@@ -27,6 +26,7 @@ from pushforward.training.optimizer import OptimizerFactory
 from pushforward.training.options import Options
 from pushforward.training.progress import shown
 from pushforward.training.random_states import forked
+from pushforward.training.ranks import Ranks
 from pushforward.training.run import Watch
 from pushforward.training.run_folder import RunFolder
 from pushforward.training.start import initialize, resume_run, start_run
@@ -71,6 +71,10 @@ def fit(
     are). The run ends with the first of `epochs`, `num_steps` and `max_seconds`; without any of them after 100 epochs.
     torch's global generator is left as found.
 
+    Inside a process group of torch.distributed (`torchrun`) its processes share the run. All of them call `fit` with
+    the same arguments and all rows; each takes its part of every batch, and one sum of gradients a step keeps their
+    models alike. The first alone writes, prints and watches; its model is what all begin with. See docs/scale.md.
+
     Args:
         model: Any module that the loss can use; for `losses.nll` one with `log_prob(x, context)`.
         data: Array or tensor of rows (N, D); `(x, y)` of two; a loader of batches `x` or `(x, y)`; or None, for a loss
@@ -102,7 +106,8 @@ def fit(
             "bf16", see `pushforward.precision`. Weights, maps and log_dets stay in the model's dtype.
         seed: Seed of split, shuffles, noise and dropout.
         out: Folder for `checkpoint.safetensors` and `history.jsonl`.
-        resume: Go on from the checkpoint in `out`, bit for bit (on the same machine, versions and number of threads).
+        resume: Go on from the checkpoint in `out`, bit for bit (on the same machine, versions and number of threads
+            and processes).
         progress: Show a bar in a terminal, lines elsewhere.
         weight_decay: By default 0 for "adam" and 0.01 for "adamw".
         clip_norm: Largest norm of the gradient, or None.
@@ -125,7 +130,8 @@ def fit(
 
     Raises:
         InputError: If an option, the data or the checkpoint is not usable, or rows have no finite loss at the start.
-        RunError: If the training diverges beyond repair, or the disk is full. The model keeps its last good weights.
+        RunError: If the training diverges beyond repair, the disk is full, or another process of the run has ended. The
+            model keeps its last good weights.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the run is saved; the message says how to go on.
 
     Example:
@@ -145,14 +151,14 @@ def fit(
             f"watch must be a function of the number of steps, in a run without out=; got {described(watch)}."
         )
     torch.optim.SGD([nn.Parameter(torch.zeros(()))])  # the first optimizer imports much of torch: not training time
-    clock = Clock()
+    ranks = Ranks.here()  # from here on the time counts
     # Whoever scores under no_grad() may train there too.
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         conditioners_in(options.precision),
         on_device(model, device),
-        shown(progress) as display,
+        shown(require_flag("progress", progress) and ranks.is_first) as display,
     ):
         form = Form.of(model, options.dequantize)
         check_needs(model, loss)
@@ -163,9 +169,11 @@ def fit(
             raise InputError("patience= counts reports without a better validation loss: give validation=.")
         if resume and not source.batches.resumable:
             raise InputError(NOT_RESUMABLE)
-        folder = (
-            None if out is None else RunFolder(out, {**options.digest(), "model": _fingerprint(model), **source.digest})
-        )
+        if ranks.are_several and not source.batches.resumable:
+            raise InputError(NOT_SHARED)
+        identity = {**options.digest(), "model": _fingerprint(model), **source.digest}
+        ranks.require_alike(identity)
+        folder = None if out is None else RunFolder(out, identity, ranks)
         state = folder.read() if folder is not None and resume else None
         if resume and state is None:
             source.notes.append(f"no checkpoint in {out}: starting afresh")
@@ -174,9 +182,11 @@ def fit(
         with threads.in_use(), forked(form.device, seed=dropout_seed):
             initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
             with laid_flat(model) as weights:
-                learner = Learner(weights, options, generator, threads)
+                if ranks.are_several:
+                    weights.load(ranks.from_first(weights.on_the_cpu))
+                learner = Learner(weights, options, generator, threads, ranks)
                 run = (
-                    start_run(learner, source, options, clock=clock, folder=folder, progress=display, watch=watch)
+                    start_run(learner, source, options, folder=folder, progress=display, watch=watch)
                     if state is None
                     else resume_run(learner, source, options, state, folder=folder, progress=display)
                 )

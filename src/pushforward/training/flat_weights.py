@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pushforward.training.ranks import RIDERS
+
 
 @contextmanager
 def laid_flat(model: nn.Module) -> Iterator["Weights"]:
@@ -26,6 +28,9 @@ class Weights:
 
     Args:
         model: The model, its trainable parameters of one dtype and device; the others stay as they are.
+
+    Attributes:
+        summed: The gradients, and behind them room for what processes that share a run tell each other along with them.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -33,7 +38,8 @@ class Weights:
         self.model = model
         self.sizes = [value.numel() for value in self.parameters.values()]
         self.flat = nn.Parameter(torch.cat([value.detach().reshape(-1) for value in self.parameters.values()]))
-        self.flat.grad = torch.zeros_like(self.flat)
+        self.summed = torch.zeros(len(self.flat) + RIDERS, dtype=self.flat.dtype, device=self.flat.device)
+        self.flat.grad = self.summed[: len(self.flat)]
         gradients = self.views(self.flat.grad)
         for name, view in self.views(self.flat.detach()).items():
             self.parameters[name].data = view
@@ -52,6 +58,10 @@ class Weights:
     def copy(self) -> dict[str, Tensor]:
         """Return copies of all the model's numbers: the flat vector (under no name), frozen parameters and buffers."""
         return {name: value.detach().clone() for name, value in {"": self.flat, **self.others()}.items()}
+
+    def on_the_cpu(self) -> dict[str, Tensor]:
+        """Return what `copy` returns, on the CPU."""
+        return {name: value.cpu() for name, value in self.copy().items()}
 
     @torch.no_grad()
     def load(self, numbers: dict[str, Tensor]) -> None:

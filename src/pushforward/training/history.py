@@ -25,6 +25,7 @@ class History:
         steps: Steps taken.
         seconds: Wall-clock seconds since the call, those before a resume included, compiling left out.
         steps_by: What took the steps: "plain torch", "torch.compile", "a CUDA graph" or "C".
+        num_ranks: Processes that shared the steps, the last time it was started.
         compile_seconds: Seconds spent on compiling the step.
         best_step: Step of the weights that the model was left with.
         best_validation: Their validation loss, or None.
@@ -38,6 +39,7 @@ class History:
     steps: int = 0
     seconds: float = 0.0
     steps_by: str = "plain torch"
+    num_ranks: int = 1
     compile_seconds: float = 0.0
     best_step: int = 0
     best_validation: float | None = None
@@ -59,6 +61,7 @@ class History:
     def _in_words(self) -> str:
         """Return how the run ended, and its last losses in nats, in one line."""
         steps = f"{self.steps:,} of {self.num_steps:,} steps by {self.steps_by}"
+        steps += f" on {self.num_ranks} processes" * (self.num_ranks > 1)
         words = [f"{steps} in {self.seconds:.1f} s, {self.stopped_because}"]
         if self.rows:
             words.append(f"train {self.rows[-1]['train_loss']:.4f}")

@@ -14,6 +14,7 @@ from pushforward.training.native_steps import native_steps
 from pushforward.training.optimizer import copy_state, load_state, make_optimizer, set_rates
 from pushforward.training.options import Options
 from pushforward.training.random_states import global_noise, set_global_noise
+from pushforward.training.ranks import Ranks
 from pushforward.training.step import CompiledStep, EagerStep
 from pushforward.training.threads import StepThreads
 from pushforward.training.ways import InC, InTorch, Recorded, Way
@@ -29,6 +30,7 @@ class Learner:
         options: Loss, optimizer, its rate and decay, clipping, and whether the step is compiled.
         generator: Source of all noise but dropout, on the device of the training.
         threads: How many of them a step uses.
+        ranks: The processes that share the run.
 
     Attributes:
         rates: The largest learning rate of each group of parameters.
@@ -37,9 +39,11 @@ class Learner:
         average: Of the weights over the latest steps, (parameters,), or None where it is not asked for.
     """
 
-    def __init__(self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads) -> None:
+    def __init__(
+        self, weights: Weights, options: Options, generator: torch.Generator, threads: StepThreads, ranks: Ranks
+    ) -> None:
         self.model, self.weights, self.loss, self.generator = weights.model, weights, options.loss, generator
-        self._threads, self._options = threads, options
+        self._threads, self._options, self.ranks = threads, options, ranks
         self.optimizer = make_optimizer(options.optimizer, weights, options.learning_rate, options.weight_decay)
         # As made: the optimizer's own entries are overwritten before each step.
         self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -47,10 +51,10 @@ class Learner:
         self.average = None if options.average is None else weights.flat.detach().clone()
         step: EagerStep | CompiledStep
         if options.compile:
-            step = CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm)
+            step = CompiledStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, ranks)
         else:
             exact = options.precision != "high"
-            step = EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact)
+            step = EagerStep(self.model, self.loss, weights, self.optimizer, options.clip_norm, generator, exact, ranks)
         name = "torch.compile" if options.compile else "plain torch"
         self._in_torch = InTorch(name, step, lambda: self.redraw(generator), threads)
         self.way: Way = self._in_torch
@@ -112,13 +116,17 @@ class Learner:
             Why a step could not be recorded, or None.
         """
         self.way = self._in_torch
-        if self.generator.device.type == "cpu":
+        if self.generator.device.type == "cpu" and not self.ranks.are_several:
             steps = native_steps(self.weights, self.optimizer, self._options, batches)
             if steps is not None:
                 self.way = InC(steps, self.optimizer.state[self.weights.flat]["step"], self._threads)
         if self.generator.device.type != "cuda":
             return None
-        reason = obstacle(self.model, self.loss, self._options.optimizer, batches)
+        reason = (
+            "several processes share the run"
+            if self.ranks.are_several
+            else obstacle(self.model, self.loss, self._options.optimizer, batches)
+        )
         if reason is not None:
             return reason
         numbers, noise, rate = self.numbers(), self.noise(), self.rate

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from pushforward.display import in_notebook
-from pushforward.errors import require_flag
 
 LINE_SECONDS = 5.0
 
@@ -106,7 +105,7 @@ class Bar:
 @contextmanager
 def shown(progress: bool) -> Iterator[Progress]:
     """Show a bar in a terminal (if rich is there) or a notebook, else lines, nothing if not wanted, until the end."""
-    display = _make(require_flag("progress", progress))
+    display = _make(progress)
     try:
         yield display
     finally:

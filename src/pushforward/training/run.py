@@ -14,7 +14,7 @@ from pushforward.training.data.batches import Batches
 from pushforward.training.dropout import RisingDropout
 from pushforward.training.guard import MOST_FAILURES, SNAPSHOT_STEPS, Guard
 from pushforward.training.history import History
-from pushforward.training.interrupt import Flag, Interrupted, signals_caught
+from pushforward.training.interrupt import Interrupted, signals_caught
 from pushforward.training.learner import AVERAGED_STEPS, Learner
 from pushforward.training.plan import Plan
 from pushforward.training.progress import Progress
@@ -85,8 +85,8 @@ class Run:
             RunError: If the training diverges beyond repair, or the disk is full.
         """
         try:
-            with signals_caught() as signal:
-                self._go_on(signal)
+            with signals_caught(self.learner.ranks.flag):
+                self._go_on()
         finally:
             if self.best:
                 self.learner.weights.load(self.best)
@@ -97,7 +97,7 @@ class Run:
                 self.dropout.put_back()
             self._sum_up()
 
-    def _go_on(self, signal: Flag) -> None:
+    def _go_on(self) -> None:
         if self.history.stopped_because != "running":  # it was finished when it was saved
             return
         self._save()
@@ -110,9 +110,9 @@ class Run:
                     self._report()
                 if self.history.stopped_because == "running":
                     self._end()
-            elif signal.name is not None:
-                self._save()
-                raise self._interrupted(signal.name)
+            elif (signal := self.learner.ranks.flag.name) is not None:
+                self.learner.ranks.from_first(self._save)  # no process ends before all is saved
+                raise self._interrupted(signal)
             else:
                 self._advance()
         self._save()
@@ -122,7 +122,7 @@ class Run:
         learner, noise = self.learner, self.learner.noise()
         learner.model.eval()
         with torch.no_grad(), learner.averaged():
-            more = watch(self.step)
+            more = learner.ranks.from_first(lambda: watch(self.step))
         learner.model.train()
         learner.set_noise(noise)
         if not more:

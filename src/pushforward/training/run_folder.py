@@ -10,33 +10,37 @@ from pushforward.storage.atomic_files import replacing
 from pushforward.storage.folders import writable_folder
 from pushforward.training.checkpoint import read_checkpoint, write_checkpoint
 from pushforward.training.history import History, json_line
+from pushforward.training.ranks import Ranks
 
 SAVE_SECONDS = 10.0
 SAVE_SHARE = 0.05  # of the time, at most
 
 
 class RunFolder:
-    """Where a run leaves what it needs to go on.
+    """Where a run leaves what it needs to go on; of several processes the first alone reads and writes.
 
     Args:
         path: The folder; made where there is none.
         identity: What has to be the same when the run goes on: options, model, data.
+        ranks: The processes that share the run.
 
     Raises:
         InputError: If the folder cannot be written to.
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: dict[str, Any]) -> None:
-        self.path = writable_folder(path, remedy="choose another folder with out=")
-        self.identity = identity
+    def __init__(self, path: str | os.PathLike[str], identity: dict[str, Any], ranks: Ranks) -> None:
+        self.path = ranks.from_first(lambda: writable_folder(path, remedy="choose another folder with out="))
+        self.identity, self._ranks = identity, ranks
         self._next_save = math.inf
 
     def read(self) -> dict[str, Any] | None:
         """Return the state that was saved last, or None."""
-        return read_checkpoint(self.path, self.identity)
+        return self._ranks.from_first(lambda: read_checkpoint(self.path, self.identity))
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint, and say when the next one is due: its cost decides."""
+        if not self._ranks.is_first:
+            return
         start = time.perf_counter()
         write_checkpoint(self.path, self.identity, state)
         self._next_save = start + max(SAVE_SECONDS, (time.perf_counter() - start) / SAVE_SHARE)
@@ -51,6 +55,8 @@ class RunFolder:
         Raises:
             RunError: If writing fails.
         """
+        if not self._ranks.is_first:
+            return
         path = self.path / "history.jsonl"
         try:
             with path.open("w" if len(history) == 1 else "a") as file:
@@ -60,5 +66,7 @@ class RunFolder:
 
     def replace_history(self, history: History) -> None:
         """Write all reports: after the checkpoint a killed run may have made more of them."""
+        if not self._ranks.is_first:
+            return
         with replacing(self.path / "history.jsonl") as file:
             file.write(history.to_jsonl().encode())

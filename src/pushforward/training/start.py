@@ -48,7 +48,6 @@ def start_run(
     source: Source,
     options: Options,
     *,
-    clock: Clock,
     folder: RunFolder | None,
     progress: Progress,
     watch: Watch | None,
@@ -58,17 +57,19 @@ def start_run(
     Raises:
         InputError: If the run has no length, or a row no finite loss.
     """
-    batches, budget, history = source.batches, options.max_seconds, History(notes=source.notes)
+    batches, budget = source.batches, options.max_seconds
+    history = History(notes=source.notes, num_ranks=learner.ranks.size)
     for note in source.notes:
         progress.note(note)
     most = _most_steps(options, batches.steps_per_epoch)
-    began = time.perf_counter()
+    began, clock = time.perf_counter(), learner.ranks.clock
     losses = row_losses(
         learner, batches.rows, batches.batch_size, max_seconds=None if budget is None else CHECK_SHARE * budget
     )
     validation = Validation(source.validation, batches.batch_size)
     if source.validation is not None:  # a guess, until the first validation
-        validation.seconds = (time.perf_counter() - began) / len(losses) * len(source.validation)
+        a_row = learner.ranks.from_first(lambda: (time.perf_counter() - began) / len(losses))
+        validation.seconds = a_row * len(source.validation)
     initial = check_initial(learner.model, losses, batches.rows, "data")
     guard = Guard.at_start(initial, learner.numbers())
     learner.model.train()
@@ -116,7 +117,7 @@ def resume_run(
     """Return the run whose `state` a checkpoint holds, where it was."""
     batches, history = source.batches, History(**state["history"])
     history.plan = [(step, num_steps) for step, num_steps in history.plan]
-    clock = Clock(history.seconds)
+    history.num_ranks, clock = learner.ranks.size, learner.ranks.new_clock(history.seconds)
     learner.restore(state["learner"])
     batches.seek(state["position"])
     learner.set_noise(state["noise"])
@@ -130,8 +131,7 @@ def resume_run(
         learner.prepare(batches)
         if options.compile:
             _rehearse(learner, batches, 0.0, compiling=True)
-            history.compile_seconds += time.perf_counter() - began
-            clock.leave_out(time.perf_counter() - began)
+            _leave_out_since(began, learner, history, clock)
     run = Run(
         learner=learner,
         batches=batches,
@@ -160,12 +160,18 @@ def _prepare(
     began = time.perf_counter()
     reason = learner.prepare(batches)
     if compiling:  # it has been compiled on the way
-        history.compile_seconds += time.perf_counter() - began
-        clock.leave_out(time.perf_counter() - began)
+        _leave_out_since(began, learner, history, clock)
     if reason is not None:
         note = f"the step is not recorded as a CUDA graph, and runs operation by operation: {reason}"
         history.notes.append(note)
         progress.note(note)
+
+
+def _leave_out_since(began: float, learner: Learner, history: History, clock: Clock) -> None:
+    """Count the time since then as spent on compiling."""
+    seconds = learner.ranks.from_first(lambda: time.perf_counter() - began)
+    history.compile_seconds += seconds
+    clock.leave_out(seconds)
 
 
 def _rising_dropout(model: nn.Module, source: Source) -> RisingDropout:
@@ -197,19 +203,17 @@ def _rehearse(learner: Learner, batches: Batches, seconds: float, *, compiling: 
     Returns:
         The seconds that a step takes, and those that compiling took.
     """
-    numbers, noise = learner.numbers(), learner.noise()
+    numbers, noise, ranks = learner.numbers(), learner.noise(), learner.ranks
     learner.set_rate(0.0)
     times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < 2 or (time.perf_counter() - start < seconds and len(times) < REHEARSAL_STEPS):
+    counted = 1 if compiling else 0  # from which on
+    while len(times) < 2 or (len(times) < REHEARSAL_STEPS and ranks.from_first(lambda: sum(times[counted:]) < seconds)):
         before = time.perf_counter()
         learner.rehearse(batches).item()  # waits for the device
         times.append(time.perf_counter() - before)
-        if compiling and len(times) == 1:
-            start = time.perf_counter()
     learner.restore(numbers)
     learner.set_noise(noise)
-    return statistics.median(times[1:]), times[0] if compiling else 0.0
+    return ranks.from_first(lambda: (statistics.median(times[1:]), times[0] if compiling else 0.0))
 
 
 def _steps_in(seconds: float, seconds_a_step: float, validation: Validation) -> int:

@@ -11,13 +11,21 @@ from pushforward.errors import InputError
 from pushforward.losses import Batch, Loss
 from pushforward.numerics.precision import float32_products
 from pushforward.training.flat_weights import Weights
+from pushforward.training.ranks import Ranks
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
-def mean_loss(losses: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the weighted mean of one number a row; weights have mean 1 over the training rows, so this is unbiased."""
-    return losses.mean() if weight is None else (losses * weight).mean()
+def mean_loss(losses: Tensor, weight: Tensor | None, num_rows: int) -> Tensor:
+    """Return what some rows contribute to the weighted mean of so many; weights have mean 1, so this is unbiased."""
+    weighted = losses if weight is None else losses * weight
+    return weighted.mean() if len(losses) == num_rows else weighted.sum() / num_rows
+
+
+def clip(gradient: Tensor, most: float | None) -> None:
+    """Shorten a gradient, in place, to the norm allowed."""
+    if most is not None:
+        gradient.mul_((most / torch.linalg.vector_norm(gradient)).clamp_(max=1.0))
 
 
 class EagerStep:
@@ -30,6 +38,7 @@ class EagerStep:
         clip_norm: Largest norm of the gradient, or None.
         generator: Handed to the loss.
         exact: Whether CUDA computes gradients in float32 throughout, or may round products to TF32.
+        ranks: The processes that share the run.
     """
 
     def __init__(
@@ -41,8 +50,9 @@ class EagerStep:
         clip_norm: float | None,
         generator: torch.Generator,
         exact: bool,
+        ranks: Ranks,
     ) -> None:
-        self.model, self.loss, self.weights, self.optimizer = model, loss, weights, optimizer
+        self.model, self.loss, self.weights, self.optimizer, self.ranks = model, loss, weights, optimizer, ranks
         self.clip_norm, self.generator, self.exact = clip_norm, generator, exact
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -50,12 +60,20 @@ class EagerStep:
         gradient = self.weights.flat.grad
         assert gradient is not None
         gradient.zero_()
-        loss = mean_loss(self.loss(self.model, batch, self.generator), batch.weight)
-        with float32_products(self.exact) if gradient.device.type == "cuda" else nullcontext():
-            loss.backward()
-        if self.clip_norm is not None:
-            gradient.mul_((self.clip_norm / torch.linalg.vector_norm(gradient)).clamp_(max=1.0))
+        with self.ranks.own_noise(self.generator):
+            loss = self._learn_from(self.ranks.share(batch), batch.size)
+        loss = self.ranks.sum_gradient(self.weights.summed, loss)
+        clip(gradient, self.clip_norm)
         self.optimizer.step()
+        return loss
+
+    def _learn_from(self, share: Batch, num_rows: int) -> Tensor:
+        """Add to the gradient what these rows contribute to that of so many; return their part of the mean loss."""
+        if not share.size:
+            return self.weights.summed.new_zeros(())
+        loss = mean_loss(self.loss(self.model, share, self.generator), share.weight, num_rows)
+        with float32_products(self.exact) if self.weights.flat.device.type == "cuda" else nullcontext():
+            loss.backward()
         return loss.detach()
 
 
@@ -64,7 +82,7 @@ class CompiledStep:
 
     Adam's state lives in the torch optimizer, as in the eager step. The loss is handed no generator: it draws from
     torch's global one, which `fit` has forked and seeded, since a graph cannot hold a generator. An optimizer of the
-    user's own follows the compiled gradient uncompiled.
+    user's own follows the compiled gradient uncompiled; so do the sum over several processes, clipping and Adam.
     """
 
     def __init__(
@@ -74,16 +92,22 @@ class CompiledStep:
         weights: Weights,
         optimizer: torch.optim.Optimizer,
         clip_norm: float | None,
+        generator: torch.Generator,
+        ranks: Ranks,
     ) -> None:
-        self.weights, self.optimizer = weights, optimizer
+        self.weights, self.optimizer, self.clip_norm, self.generator, self.ranks = (
+            weights, optimizer, clip_norm, generator, ranks,
+        )  # fmt: skip
         group = optimizer.param_groups[0]
-        self._owns_adam = group["params"][0] is weights.flat
+        self._owns_adam = group["params"][0] is weights.flat and not ranks.are_several
         self._rate = torch.zeros((), dtype=weights.flat.dtype, device=weights.flat.device)
-        gradient = _gradient_function(model, loss, weights, clip_norm)
+        gradient = _gradient_function(model, loss, weights, None if ranks.are_several else clip_norm)
         adam = _adam_function(group, decoupled=isinstance(optimizer, torch.optim.AdamW)) if self._owns_adam else None
 
-        def whole(flat: Tensor, into: Tensor, state: tuple[Tensor, ...], rate: Tensor, data: tuple[Any, ...]) -> Tensor:
-            slope, value = gradient(flat, data)
+        def whole(
+            flat: Tensor, into: Tensor, state: tuple[Tensor, ...], rate: Tensor, data: tuple[Any, ...], num_rows: int
+        ) -> Tensor:
+            slope, value = gradient(flat, data, num_rows)
             if adam is None:
                 into.copy_(slope)
             else:
@@ -99,19 +123,31 @@ class CompiledStep:
         """Take a step at the optimizer's learning rate; return the batch's mean loss before it, a scalar."""
         gradient = self.weights.flat.grad
         assert gradient is not None
+        with self.ranks.own_noise(self.generator):
+            value = self._run(gradient, self.ranks.share(batch), batch.size)
+        if self.ranks.are_several:
+            value = self.ranks.sum_gradient(self.weights.summed, value)
+            clip(gradient, self.clip_norm)
+        if not self._owns_adam:
+            self.optimizer.step()
+        return value
+
+    def _run(self, gradient: Tensor, share: Batch, num_rows: int) -> Tensor:
+        """Run the graph on these rows out of so many; return their part of the mean loss."""
+        if not share.size:
+            gradient.zero_()
+            return gradient.new_zeros(())
         self._rate.fill_(self.optimizer.param_groups[0]["lr"])
         own = self.optimizer.state[self.weights.flat] if self._owns_adam else {}
         state = tuple(own[name] for name in ADAM_STATE) if own else ()
         try:
-            value = self._whole(self.weights.flat.detach(), gradient, state, self._rate, tuple(batch))
+            value = self._whole(self.weights.flat.detach(), gradient, state, self._rate, tuple(share), num_rows)
         except Exception as error:
             if self._ran:
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"the training step cannot be compiled ({reason[0]}): use compile=False.") from error
         self._ran = True
-        if not self._owns_adam:
-            self.optimizer.step()
         return value
 
 
@@ -122,20 +158,20 @@ class _Loss(nn.Module):
         super().__init__()
         self.model, self.loss = model, loss
 
-    def forward(self, batch: Batch) -> Tensor:
-        return mean_loss(self.loss(self.model, batch, None), batch.weight)
+    def forward(self, batch: Batch, num_rows: int) -> Tensor:
+        return mean_loss(self.loss(self.model, batch, None), batch.weight, num_rows)
 
 
 def _gradient_function(model: nn.Module, loss: Loss, weights: Weights, clip_norm: float | None) -> Callable[..., Any]:
-    """Return (flat, batch) -> clipped gradient and mean loss."""
+    """Return (flat, batch, num_rows) -> clipped gradient and mean loss, of a batch's rows out of so many."""
     whole = _Loss(model, loss)
 
-    def value(parameters: dict[str, Tensor], data: tuple[Any, ...]) -> Tensor:
+    def value(parameters: dict[str, Tensor], data: tuple[Any, ...], num_rows: int) -> Tensor:
         named = {f"model.{name}": view for name, view in parameters.items()}
-        return torch.func.functional_call(whole, named, (Batch(*data),))
+        return torch.func.functional_call(whole, named, (Batch(*data), num_rows))
 
-    def gradient(flat: Tensor, data: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        slopes, result = torch.func.grad_and_value(value)(weights.views(flat), data)
+    def gradient(flat: Tensor, data: tuple[Any, ...], num_rows: int) -> tuple[Tensor, Tensor]:
+        slopes, result = torch.func.grad_and_value(value)(weights.views(flat), data, num_rows)
         slope = torch.cat([part.reshape(-1) for part in slopes.values()])
         if clip_norm is not None:
             # The norm from the parts: from the whole, the compiler would gather the parts twice.

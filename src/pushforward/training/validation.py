@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputError
+from pushforward.losses import Batch
 from pushforward.training.data.rows import OwnSamples, Rows
 from pushforward.training.guard import check_initial
 from pushforward.training.learner import Learner
@@ -32,7 +33,7 @@ def row_losses(
     Raises:
         InputError: If the loss does not return one number a row.
     """
-    model, device = learner.model, learner.generator.device
+    model, device, ranks = learner.model, learner.generator.device, learner.ranks
     generator = fixed_noise(device)
     was_training = model.training
     start = time.perf_counter()
@@ -42,18 +43,28 @@ def row_losses(
         with forked(device, seed=0):
             learner.redraw(generator)
             for batch in rows.pieces(PIECE * batch_size, generator):
-                losses = learner.loss(model, batch, generator)
-                if losses.shape != (batch.size,):
-                    raise InputError(
-                        f"a loss must return one number a row, shape ({batch.size},); got shape {tuple(losses.shape)}: "
-                        "fit alone takes the mean."
-                    )
-                results.append(losses.double())
-                if max_seconds is not None and time.perf_counter() - start > max_seconds:
+                with ranks.own_noise(generator):
+                    results.append(_placed(learner, batch, generator))
+                if max_seconds is not None and ranks.from_first(lambda: time.perf_counter() - start > max_seconds):
                     break
     finally:
         model.train(was_training)
-    return torch.cat(results)
+    return ranks.sum_rows(torch.cat(results))
+
+
+def _placed(learner: Learner, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Return the losses of this process's rows of a batch at their places, (size,) in float64, and 0 elsewhere."""
+    share, (first, end) = learner.ranks.share(batch), learner.ranks.bounds(batch.size)
+    placed = torch.zeros(batch.size, dtype=torch.float64, device=generator.device)
+    if share.size:
+        losses = learner.loss(learner.model, share, generator)
+        if losses.shape != (share.size,):
+            raise InputError(
+                f"a loss must return one number a row, shape ({share.size},); got shape {tuple(losses.shape)}: "
+                "fit alone takes the mean."
+            )
+        placed[first:end] = losses
+    return placed
 
 
 @dataclass
@@ -85,11 +96,12 @@ class Validation:
         """
         if self.rows is None:
             return None
-        start = time.perf_counter()
+        clock = learner.ranks.clock
+        start = clock.seconds
         losses = row_losses(learner, self.rows, self.batch_size)
         if initial:
             check_initial(learner.model, losses, self.rows, "validation")
         weight = self.rows.weight
         mean = (losses if weight is None else losses * weight.double()).mean().item()
-        self.seconds = time.perf_counter() - start
+        self.seconds = clock.seconds - start
         return mean

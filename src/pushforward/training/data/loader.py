@@ -14,6 +14,7 @@ from pushforward.training.data.rows import Rows
 from pushforward.training.random_states import fixed_noise
 
 LOADER_ROWS = 16_384  # read ahead, for a model to learn its start from
+NOT_SHARED = "several processes cannot share the batches of a loader: give tensors or arrays as data, to all of them."
 NOT_RESUMABLE = "a run on a loader or generator cannot be resumed: give tensors or arrays as data."
 
 
