@@ -194,3 +194,9 @@ def test_the_bar_of_a_notebook_is_drawn_over_itself():
     assert "step 10 of 10" in shown[-1]
     assert "train 1.5000 nats" in shown[-1]
     assert "s left" not in shown[-1]
+
+
+def test_layers_that_are_left_out_are_the_identity():
+    flow = pf.recipes.auto(torch.randn(200, 2)).from_base(1)
+    assert "layers 1 to 3" in repr(flow)
+    assert "the identity" in repr(flow)

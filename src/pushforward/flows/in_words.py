@@ -80,7 +80,7 @@ def _layers(transform: nn.Module) -> Iterator[nn.Module]:
 def _step_in_words(layer: nn.Module) -> str:
     """Return a step that has parts as these, one after another."""
     if isinstance(layer, Compose):
-        return ", ".join(in_words(part) for part in layer)
+        return ", ".join(in_words(part) for part in layer) or "the identity"
     return in_words(layer)
 
 
