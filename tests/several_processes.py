@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import torch
@@ -32,11 +33,23 @@ MANY_STEPS = 400  # of a run that is killed on the way
 SECONDS = 60  # after which processes that should have ended count as stuck
 
 
+def start_server():
+    """Start the process from which others are forked; up to Python 3.12 it looks for what it imports in PYTHONPATH."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        os.environ.update({} if before is None else {"PYTHONPATH": before})
+
+
 class Together:
     """Processes that call `task(rank, *arguments)` in one group, and what each of them returned or raised."""
 
     def __init__(self, size, task, *arguments, grouped=True):
         self.folder = Path(tempfile.mkdtemp())
+        start_server()
         self.processes = [
             CONTEXT.Process(target=_child, args=(self.folder, rank, size if grouped else 1, task, arguments))
             for rank in range(size)
