@@ -26,13 +26,15 @@ class Scorer:
         InputError: If there is no such file, or `ask` is something else.
 
     Example:
-        >>> import pushforward as pf, pandas, tempfile
-        >>> rows = pandas.DataFrame({"a": range(200), "b": [1.5, 2.5] * 100})
+        >>> import tempfile
+        >>> import polars as pl
+        >>> import pushforward as pf
+        >>> rows = pl.DataFrame({"a": range(200), "b": [1.5, 2.5] * 100})
         >>> folder = tempfile.mkdtemp()
         >>> model = pf.TableModel.fit(rows, num_steps=5, progress=False, notify=lambda line: None)
         >>> model.save(f"{folder}/model.safetensors")
         >>> score = pf.scale.Scorer(f"{folder}/model.safetensors")
-        >>> score(rows.head(3)).columns.tolist()
+        >>> score(rows.head(3)).columns
         ['a', 'b', 'log_prob']
     """
 
