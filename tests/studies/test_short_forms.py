@@ -128,5 +128,10 @@ def test_the_study_of_questions_asks_all_four(study, fitted):
     }  # fmt: skip
     assert set(numbers["imputation"]["mixed"]["30 %"]) == {imputation.OURS, *imputers.IMPUTERS}
     assert set(numbers["prediction"]["mixed"]) == set(table_questions.PREDICTED["mixed"])
-    assert set(numbers["given"]["mixed"]["kind=car"]) == {drawn_given.DRAWN, drawn_given.REAL, drawn_given.ANY}
+    assert set(numbers["given"]["mixed"]["kind=car"]) == {
+        drawn_given.DRAWN,
+        drawn_given.ALONE,
+        drawn_given.REAL,
+        drawn_given.ANY,
+    }
     assert set(named(record, "picture")) == {"anomalies", "p-values", "imputation-mixed", "prediction"}
