@@ -50,9 +50,9 @@ class _Units:
     def see(self, column: int, code: Tensor, z: Tensor) -> None:
         """Take a column's cells in, and compute the units whose last column it is."""
         network = self.network
-        start = next((u for u, last in enumerate(network.last_seen) if last >= column), len(network.last_seen))
+        start = network.first_unit(column)
         self.h[:, start:] += network.entry_of(column, code, z, start)
-        end = next((u for u, last in enumerate(network.last_seen) if last > column), len(network.last_seen))
+        end = network.first_unit(column + 1)
         if end > self.done:
             self._compute(slice(self.done, end))
             self.done = end

@@ -25,7 +25,7 @@ def log_prob_with(network: RowNetwork, cells: Cells, first: int, column: int, ot
     """
     (code, z, _), num = cells, others[0].shape[1]
     own_code, own_z, own_half = (part.reshape(-1).to(like.dtype) for part, like in zip(others, cells, strict=True))
-    start = next((u for u, last in enumerate(network.last_seen) if last >= column), len(network.last_seen))
+    start = network.first_unit(column)
     given = (code >= 0).to(z.dtype)
     given[:, column] = 0.0
     entry = network.entry(code, z, given)

@@ -125,6 +125,10 @@ class RowNetwork(nn.Module):
         columns = self.heads.number_columns
         return h + self._linear(self.place, "place", self.steps(z[:, columns], given[:, columns]).flatten(1))
 
+    def first_unit(self, column: int) -> int:
+        """Return the first unit whose last column is this one or a later one; the width if none is. In order."""
+        return next((unit for unit, last in enumerate(self.last_seen) if last >= column), len(self.last_seen))
+
     def entry_of(self, column: int, code: Tensor, z: Tensor, start: int) -> Tensor:
         """Return the part of `entry` that the cells of one column are, (n, units from `start` on); in order.
 

@@ -40,10 +40,7 @@ class PlaceLaw:
             return replace(laws[0], mixture=torch.cat([law.mixture for law in laws]))
         pairs = [law._edges_and_below for law in laws]
         most = max(edges.shape[1] for edges, _ in pairs)
-        edges, below = (
-            torch.cat([torch.cat((part, part[:, -1:].expand(-1, most - part.shape[1])), 1) for part in parts])
-            for parts in zip(*pairs, strict=True)
-        )
+        edges, below = (torch.cat([_as_long(part, most) for part in parts]) for parts in zip(*pairs, strict=True))
         return replace(laws[0], mixture=torch.cat([law.mixture for law in laws]), edges=edges, below=below)
 
     def __len__(self) -> int:
@@ -58,8 +55,7 @@ class PlaceLaw:
         """Return the laws with those of some rows, by their positions, replaced by others of the same mixture."""
         old, new = self._edges_and_below, others._edges_and_below
         edges, below = (
-            torch.cat((part, part[:, -1:].expand(-1, other.shape[1] - part.shape[1])), 1).index_copy(0, rows, other)
-            for part, other in zip(old, new, strict=True)
+            _as_long(part, other.shape[1]).index_copy(0, rows, other) for part, other in zip(old, new, strict=True)
         )
         return replace(self, edges=edges, below=below)
 
@@ -131,6 +127,11 @@ class PlaceLaw:
         below, inside = self._inside
         share = ((mixture_cdf(self.mixture, z) - below) / inside.clamp(min=LEAST_INSIDE)).clamp(0, 1)
         return torch.where(self.only_at.isnan(), share, (z >= self.only_at).to(share))
+
+
+def _as_long(part: Tensor, most: int) -> Tensor:
+    """Return rows of edges, (n, P), with the last repeated up to so many."""
+    return torch.cat((part, part[:, -1:].expand(-1, most - part.shape[1])), 1)
 
 
 def _interpolated(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

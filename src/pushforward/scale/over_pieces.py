@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,13 +49,11 @@ class Done:
         rows: Rows read in this run.
         kept: Pieces that were there from an earlier run.
         missing: Pieces that are not there yet: other shards'.
-        seconds: It took so long.
     """
 
     rows: int = 0
     kept: int = 0
     missing: int = 0
-    seconds: float = 0.0
 
     @property
     def in_words(self) -> str:
@@ -99,7 +96,7 @@ def over_pieces(
         InputError: If the table cannot be read, or `out` not written.
         RunError: If a file changes meanwhile, or the disk is full. What is done stays.
     """
-    began, done = time.monotonic(), Done()
+    done = Done()
     parts = Parts(out, {**asked, "version": __version__, "files": pieces.identity, "pieces": len(pieces)})
     many = [piece.at_once for piece in pieces] != [True] or parts.is_folder or shard != ALONE or parts.folder.exists()
     if shard != ALONE and not parts.is_folder:
@@ -139,7 +136,6 @@ def over_pieces(
     done.missing = sum(not parts.path(piece.number).exists() for piece in pieces)
     if not parts.is_folder:
         parts.join(range(len(pieces)))
-    done.seconds = time.monotonic() - began
     return done
 
 

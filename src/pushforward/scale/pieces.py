@@ -105,15 +105,28 @@ def _of_parquet(file: Path) -> list[Piece]:
             sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise damaged(str(file), error) from error
+    return _joined(file, sizes, _row_groups)
+
+
+def _joined(
+    file: Path, sizes: list[int], read: Callable[[Path, tuple[int, ...], int], Callable[[], Iterator[Cells]]]
+) -> list[Piece]:
+    """Return pieces of neighbours that have 65,536 rows together; the last may have fewer, none has no row.
+
+    Args:
+        file: Where they are.
+        sizes: Rows of each row group or record batch.
+        read: Given the file, numbers of such and the rows before them, returns what reads them.
+    """
     pieces: list[Piece] = []
-    groups: list[int] = []
+    numbers: list[int] = []
     before = rows = 0
-    for group, size in enumerate(sizes):
-        groups.append(group)
+    for number, size in enumerate(sizes):
+        numbers.append(number)
         rows += size
-        if rows >= ROWS or (rows and group == len(sizes) - 1):
-            pieces.append(Piece(0, file, rows, _row_groups(file, tuple(groups), before), at_once=rows <= ROWS))
-            before, rows, groups = before + rows, 0, []
+        if rows >= ROWS or (rows and number == len(sizes) - 1):
+            pieces.append(Piece(0, file, rows, read(file, tuple(numbers), before), at_once=rows <= ROWS))
+            before, rows, numbers = before + rows, 0, []
     return pieces
 
 
@@ -150,16 +163,7 @@ def _of_arrow(file: Path) -> list[Piece]:
             sizes = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
     except (pyarrow.ArrowException, OSError, ValueError):  # a stream, or damaged: whoever reads all of it says so
         return _whole(file)
-    pieces: list[Piece] = []
-    numbers: list[int] = []
-    before = rows = 0
-    for number, size in enumerate(sizes):
-        numbers.append(number)
-        rows += size
-        if rows >= ROWS or (rows and number == len(sizes) - 1):
-            pieces.append(Piece(0, file, rows, _record_batches(file, tuple(numbers), before), at_once=rows <= ROWS))
-            before, rows, numbers = before + rows, 0, []
-    return pieces
+    return _joined(file, sizes, _record_batches)
 
 
 def _record_batches(file: Path, numbers: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
