@@ -183,8 +183,11 @@ def test_an_upload_is_trained_on_and_one_that_cannot_be_is_refused_in_words(serv
 def test_a_run_that_is_killed_closes_its_page_which_comes_back(served):
     with served.open("sessionone") as line:
         begin(line, playing=True, seed=5)
-        for pid in served.trainers():
+        killed = served.trainers()  # of this page, and the one that waits for the next page
+        for pid in killed:
             kill(pid)
+        while any(map(is_running, killed)):
+            time.sleep(0.01)
         code = closed_with(line)
     assert code == sessions.ENDED
     assert code not in (4410, 4429)  # which connection.js takes for refusals

@@ -39,13 +39,18 @@ class Session:
         theirs.close()
         self.receiver: Receiver | None = None
         self.left = time.monotonic()
-        self.alive = True
+        self._ended = False
         self._waiting: list[bytes] = []
         self._unheard: deque[dict[str, Any]] = deque()
         self._news = threading.Condition()
         self._loop = loop
         for work in (self._read, self._write):
             threading.Thread(target=work, daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs: one that was killed does not, even before `_read` has found out."""
+        return not self._ended and self._process.is_alive()
 
     def watch(self, receiver: Receiver) -> None:
         """Hand all messages to this receiver, and tell the one before that it is not needed any more."""
@@ -83,9 +88,9 @@ class Session:
 
     def end(self) -> None:
         """End the process at once."""
-        if not self.alive:
+        if self._ended:
             return
-        self.alive = False
+        self._ended = True
         self._process.kill()
         self._process.join(1)
         with self._news:
@@ -97,8 +102,8 @@ class Session:
         """Pass on what the page says, on a thread of its own: a process that is busy does not hold up the server."""
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._unheard or not self.alive)
-                if not self.alive:
+                self._news.wait_for(lambda: self._unheard or self._ended)
+                if self._ended:
                     return
                 message = self._unheard.popleft()
             try:
