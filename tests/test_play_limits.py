@@ -45,6 +45,9 @@ class Waiting:
             self.killed = True
             os.close(self.kept)
 
+    def is_alive(self):
+        return not self.killed
+
     def join(self, seconds):
         pass
 
