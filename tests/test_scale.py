@@ -17,7 +17,7 @@ import pushforward as pf
 from pushforward.errors import InputError, RunError
 from pushforward.scale import Scorer, pieces, text_blocks
 from pushforward.scale.over_pieces import Done, Place, over_pieces, seed_at, shard_of
-from pushforward.scale.pieces import Pieces
+from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.from_anything import read_cells
 
 
@@ -161,7 +161,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted):
     """SIGKILL at some moment: whole parts stay, nothing half-written is taken for one, and the result is the same."""
     write_parquet(tmp_path / "rows.parquet", rows(900), group=30)
     code = (
-        "import sys; from pushforward.scale import pieces; pieces.ROWS = 30\n"
+        "import sys; from pushforward.tables.in_pieces import pieces; pieces.ROWS = 30\n"
         "from pushforward.cli.app import app; app(sys.argv[1:], result_action='return_value')"
     )
     arguments = ["anomalies", str(fitted), str(tmp_path / "rows.parquet"), "--out"]

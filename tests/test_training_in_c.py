@@ -8,7 +8,7 @@ import zoo
 from pushforward.kernels.chain import _Map
 from pushforward.kernels.native.library import compiled
 from pushforward.kernels.switch import kernels
-from pushforward.kernels.training_steps import Adam, TrainingSteps
+from pushforward.kernels.training_steps import Adam, SeenRows, TrainingSteps
 from pushforward.training import run, ways
 from pushforward.training.flat_weights import Weights
 from pushforward.transforms import Asinh
@@ -140,7 +140,7 @@ def taken(flow, rows, dtype, moments=None):
     chain, flat = chain_of(flow.transform), weights.flat.detach()
     moments = moments or (torch.zeros_like(flat), torch.zeros_like(flat))
     adam = Adam((0.9, 0.999), 1e-8, 0.0, False, None, seed=7)
-    steps = TrainingSteps(chain, flat, moments, rows.to(dtype), None, None, None, adam, len(rows))
+    steps = TrainingSteps(chain, flat, moments, SeenRows(rows.to(dtype), None, None, None), adam, len(rows))
     steps(torch.arange(len(rows))[None], [0.0], 5, 1)
     return chain, weights, moments
 

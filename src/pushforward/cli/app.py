@@ -31,6 +31,7 @@ def fit(
     drop: Annotated[str, Parameter(show_default=False)] = "",
     missing: Annotated[str, Parameter(show_default=False)] = "",
     strict: Flag = False,
+    stream: Annotated[bool | None, Parameter(negative="--no-stream", show_default=False)] = None,
     max_seconds: Annotated[float | None, Parameter(show_default=False)] = None,
     steps: Annotated[int | None, Parameter(show_default=False)] = None,
     seed: int = 0,
@@ -48,7 +49,8 @@ def fit(
         columns: Columns to fit besides, all by default; or kinds (zip=category, hour=periodic:24).
         drop: Columns to leave out.
         missing: Words that stand for missing cells (-999), besides NA, ?, ...
-        strict: Leave no column out: refuse the table instead.
+        strict: Leave no column out: refuse the table instead; nor a row that is read piece by piece.
+        stream: Read the table piece by piece, in little memory; by default where it has over 20 million cells.
         max_seconds: Training time, 60 by default; the report takes up to 30 s more.
         steps: Training steps instead: seed and steps alone decide the result.
         seed: Decides split, weights, batches and samples.
@@ -60,7 +62,7 @@ def fit(
     from pushforward.cli.fit_command import fit_command
 
     fit_command(
-        data, recipe=recipe, context=context, columns=columns, drop=drop, missing=missing, strict=strict,
+        data, recipe=recipe, context=context, columns=columns, drop=drop, missing=missing, strict=strict, stream=stream,
         max_seconds=max_seconds, steps=steps,
         seed=seed, device=device, out=out, resume=resume, overwrite=overwrite,
     )  # fmt: skip

@@ -34,6 +34,7 @@ def fit_command(
     drop: str,
     missing: str,
     strict: bool,
+    stream: bool | None,
     max_seconds: float | None,
     steps: int | None,
     seed: int,
@@ -53,14 +54,15 @@ def fit_command(
     ):  # fmt: skip
         command += [option, value] if value != default else []
     command += ["--strict"] if strict else []
+    command += [] if stream is None else ["--stream" if stream else "--no-stream"]
 
     with processes(device) as (ranks, device):
         _check_options(recipe, max_seconds, steps, seed, resume=resume, overwrite=overwrite)
         ranks.from_first(lambda: _check_out(data, out, keep=not (resume or overwrite)))
         with _what_to_drop(command, drop):
             table, truth = table_to_fit(
-                data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, recipe=recipe,
-                seed=seed,
+                data, context=context, columns=columns, drop=drop, missing=missing, strict=strict, stream=stream,
+                recipe=recipe, seed=seed,
             )  # fmt: skip
         if ranks.is_first:
             given = f" (context: {context})" if context else ""
@@ -90,7 +92,7 @@ MOST_SHOWN = 40  # columns
 def show_table(table: ForFitting, end: str) -> None:
     """Print how large a table is, before the end of the line, and what its columns were read as."""
     width = len(table.columns)
-    say(f"{table.source}: {table.num_rows:,} rows, {width} column{'s' * (width > 1)}{end}")
+    say(f"{table.source}: {table.num_rows_in_all:,} rows, {width} column{'s' * (width > 1)}{end}")
     if table.numbers is None:
         show_columns(table)
 

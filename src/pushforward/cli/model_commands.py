@@ -11,7 +11,7 @@ from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, RunError
 from pushforward.report.wording import number
 from pushforward.scale.over_pieces import Answer, Done, Place, checksum, over_pieces, shard_of
-from pushforward.scale.pieces import Pieces
+from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables import Table
 from pushforward.tables.built_in_data import is_built_in, rows_to_score
 from pushforward.tables.cells import Cells

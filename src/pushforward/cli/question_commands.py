@@ -8,7 +8,7 @@ from pushforward.cli.model_commands import answer_table
 from pushforward.cli.terminal import say
 from pushforward.errors import InputError
 from pushforward.scale.over_pieces import Place, seed_at
-from pushforward.scale.pieces import Pieces
+from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.anomalies import find_anomalies, usual_among
 from pushforward.tables.answers import answers_or_refused
 from pushforward.tables.cells import Cells

@@ -23,6 +23,23 @@ class Adam:
     seed: int  # of dropout
 
 
+@dataclass(frozen=True)
+class SeenRows:
+    """Rows as the chain sees them.
+
+    Attributes:
+        x: (N, D).
+        context: (N, C), or None.
+        weight: (N,), or None.
+        constant: What each row's log-likelihood has beside the chain's, (N,), or None.
+    """
+
+    x: Tensor
+    context: Tensor | None
+    weight: Tensor | None
+    constant: Tensor | None
+
+
 class TrainingSteps:
     """Adam on the mean negative log-likelihood of a chain with a standard normal base.
 
@@ -30,10 +47,7 @@ class TrainingSteps:
         chain: The map; its parameters, all of them, are views of `flat`.
         flat: All parameters, (P,).
         moments: Adam's running means of the gradient and of its square, (P,) each, changed in place.
-        rows: The data as the chain sees them, (N, D).
-        context: (N, C), or None.
-        weight: (N,), or None.
-        constant: What each row's log-likelihood has beside the chain's, (N,), or None.
+        rows: The first rows to learn from.
         adam: Its settings.
         batch_size: Rows of a step.
 
@@ -46,10 +60,7 @@ class TrainingSteps:
         chain: Chain,
         flat: Tensor,
         moments: tuple[Tensor, Tensor],
-        rows: Tensor,
-        context: Tensor | None,
-        weight: Tensor | None,
-        constant: Tensor | None,
+        rows: SeenRows,
         adam: Adam,
         batch_size: int,
     ) -> None:
@@ -65,14 +76,20 @@ class TrainingSteps:
         struct.gradients_at(places, flat.numel())
         struct.point_at(tensors)
         self._struct, self.batch_size, self.num_parameters = struct, batch_size, flat.numel()
-        self._kept = [part if part is None else part.contiguous() for part in (rows, context, weight, constant)]
-        at = [None if part is None else part.data_ptr() for part in self._kept]
-        self._training = Training(
-            batch_size, len(rows), *at, start, *(moment.data_ptr() for moment in moments), *adam.betas, adam.epsilon,
-            adam.weight_decay, adam.clip_norm or 0.0, int(adam.decoupled), adam.seed,
+        self._settings = (
+            start, *(moment.data_ptr() for moment in moments), *adam.betas, adam.epsilon, adam.weight_decay,
+            adam.clip_norm or 0.0, int(adam.decoupled), adam.seed,
         )  # fmt: skip
         self._flat, self._moments = flat, moments  # kept alive
         self._work: dict[int, Tensor] = {}
+        self.use(rows)
+
+    def use(self, rows: SeenRows) -> None:
+        """Learn from these rows from now on."""
+        parts = (rows.x, rows.context, rows.weight, rows.constant)
+        self._kept = [part if part is None else part.contiguous() for part in parts]
+        at = [None if part is None else part.data_ptr() for part in self._kept]
+        self._training = Training(self.batch_size, len(rows.x), *at, *self._settings)
 
     def __call__(self, index: Tensor, rates: list[float], taken: int, threads: int) -> Tensor:
         """Take steps and return the mean loss before each, (steps,).

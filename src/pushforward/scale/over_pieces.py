@@ -12,7 +12,7 @@ import numpy as np
 from pushforward import __version__
 from pushforward.errors import InputError, require_seed
 from pushforward.scale.parts import Parts
-from pushforward.scale.pieces import Piece, Pieces, like_the_first
+from pushforward.tables.in_pieces.pieces import Piece, Pieces, like_the_first
 from pushforward.scale.rate import Rate
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
@@ -98,7 +98,7 @@ def over_pieces(
     """
     done = Done()
     parts = Parts(out, {**asked, "version": __version__, "files": pieces.identity, "pieces": len(pieces)})
-    many = [piece.at_once for piece in pieces] != [True] or parts.is_folder or shard != ALONE or parts.folder.exists()
+    many = [piece.num_reads for piece in pieces] != [1] or parts.is_folder or shard != ALONE or parts.folder.exists()
     if shard != ALONE and not parts.is_folder:
         raise InputError(f"{out}: is one file, where shards write one for each piece (name a folder with --out)")
     if shard != ALONE and overwrite:

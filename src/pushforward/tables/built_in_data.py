@@ -25,6 +25,7 @@ def table_to_fit(
     drop: str = "",
     missing: str = "",
     strict: bool = False,
+    stream: bool | None = None,
     recipe: str = "auto",
     seed: int = 0,
 ) -> tuple[ForFitting, Density | None]:
@@ -37,13 +38,15 @@ def table_to_fit(
         drop: Names of the columns to leave out.
         missing: Words that stand for missing cells besides the usual ones, separated by commas.
         strict: Refuse a table of which a column would be left out.
+        stream: Whether to read the file piece by piece; None where it is large.
         recipe: The recipe asked for.
         seed: Seed of the built-in data.
     """
     if not is_built_in(data):
         table = for_fitting(
-            data, context=context, columns=columns or None, drop=drop, missing=missing, recipe=recipe, strict=strict
-        )
+            data, context=context, columns=columns or None, drop=drop, missing=missing, recipe=recipe, strict=strict,
+            stream=stream,
+        )  # fmt: skip
         if table.numbers is not None:
             check_for_fitting(table.numbers)
         return table, None

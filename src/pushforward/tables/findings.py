@@ -125,7 +125,7 @@ def _unusual(law: "Law", fitted: "Fitted") -> list[UnusualRow]:
         rows = answers.read(data[least])
         cells = judge(law, rows, answers.usual or usual_among(law, data, data)).cells
         why = reasons(answers, rows, np.array(law.schema.modelled)[cells.argmax(1)])
-    places = fitted.test_positions[least] + 1
+    places = fitted.row_numbers(fitted.test_positions[least])
     return [UnusualRow(*one) for one in zip(places.tolist(), log_prob[least].tolist(), why, strict=True)]
 
 
@@ -133,9 +133,10 @@ def _held_out(fitted: "Fitted") -> str:
     """Return how the held-out rows are found again."""
     if not fitted.split.held_out:
         return ""
-    some = ", ".join(f"{place + 1:,}" for place in np.sort(fitted.test_positions)[:10])
+    some = ", ".join(f"{number:,}" for number in np.sort(fitted.row_numbers(fitted.test_positions))[:10])
+    where = "" if fitted.table.sample is None else " of the sample"
     return (
-        f"{len(fitted.test_positions):,} rows, the last of numpy.random.default_rng({fitted.seed})"
+        f"{len(fitted.test_positions):,} rows{where}, the last of numpy.random.default_rng({fitted.seed})"
         f".permutation({fitted.table.num_rows}): {some}, ..., counted from 1 as the table was read"
     )
 

@@ -11,6 +11,8 @@ import torch
 from pushforward.errors import require_count, require_flag, require_number, require_seed
 from pushforward.tables.column_kinds import said_of_left_out
 from pushforward.tables.for_fitting import ForFitting
+from pushforward.tables.in_pieces.judged_rows import in_words
+from pushforward.tables.in_pieces.row_stream import RowStream
 from pushforward.tables.model_folder import remove_model
 from pushforward.training.ranks import Ranks
 
@@ -74,3 +76,11 @@ class FitOptions:
         if self.out is not None and not self.resume:
             remove_model(self.out)
         return warnings
+
+    def tell_left_out(self, stream: RowStream | None) -> list[str]:
+        """Say which rows were left out of the training, and return what was said."""
+        said = [] if stream is None else in_words(stream.left_out, stream.num_rows)
+        if Ranks.here().is_first:
+            for warning in said:
+                self.notify(warning)
+        return said

@@ -35,7 +35,8 @@ class Fit(ABC, Generic[Some, Measured]):
         recipe: The recipe asked for.
         seed: Seed of split, initial weights and training.
         split: Training, validation and test rows.
-        positions: Those of these rows in the table, from 0: training, validation, test (none where none are held out).
+        positions: Those of these rows in the table, or its sample, from 0: training, validation, test (none where none
+            are held out).
         history: How the training of whole rows went.
         questions: How that of questions about some columns went; None where there was none.
         warnings: What is doubtful, in plain words.
@@ -66,7 +67,7 @@ class Fit(ABC, Generic[Some, Measured]):
 
     @property
     def test_positions(self) -> np.ndarray:
-        """Those of the test rows in the table, from 0; of the training rows where none are held out."""
+        """Those of the test rows, from 0; of the training rows where none are held out."""
         return self.positions[2] if self.split.held_out else self.positions[0]
 
     @cached_property
@@ -78,6 +79,16 @@ class Fit(ABC, Generic[Some, Measured]):
         """Return rows of the table as values."""
         return values_of_table(self.table)[positions]
 
+    def row_numbers(self, positions: np.ndarray) -> np.ndarray:
+        """Return the numbers of rows in the whole table, from 1."""
+        return (positions if self.table.sample is None else self.table.sample.numbers[positions]) + 1
+
+    @property
+    def num_training(self) -> int:
+        """Number of rows that train; of a table read piece by piece as far as known without reading all of it."""
+        held = sum(map(len, self.positions[1:]))
+        return len(self.split.train) if self.table.sample is None else self.table.sample.num_rows - held
+
     @property
     def training_seconds(self) -> float:
         """Of all training, and nothing else."""
@@ -87,7 +98,7 @@ class Fit(ABC, Generic[Some, Measured]):
         """Return what a model file keeps of the fit."""
         return {
             "source": self.source, "recipe": self.recipe, "kind": self.table.kind, "missing": list(self.table.missing),
-            "rows": {"train": len(self.split.train), "test": len(self.split.test) if self.split.held_out else 0},
+            "rows": {"train": self.num_training, "test": len(self.split.test) if self.split.held_out else 0},
             "left_out": {one.name: one.why for one in self.table.left_out},
             "seconds": self.training_seconds, "warnings": self.warnings,
         }  # fmt: skip
@@ -96,7 +107,7 @@ class Fit(ABC, Generic[Some, Measured]):
     def num_rows(self) -> dict[str, int]:
         """Number of rows by what they are for."""
         return {
-            "training": len(self.split.train),
+            "training": self.num_training,
             "validation": 0 if self.split.validation is None else len(self.split.validation),
             "held out": len(self.split.test) if self.split.held_out else 0,
         }

@@ -24,6 +24,7 @@ from pushforward.tables.flow_of_cells import FlowOfCells
 from pushforward.tables.from_anything import as_table, read_cells
 from pushforward.tables.given_context import context_table
 from pushforward.tables.model_cells import repeated_rows
+from pushforward.tables.numeric_table import matrix_of
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.row_quality import check_answers, drawn_rows
 from pushforward.tables.sampler import Sampler
@@ -123,7 +124,7 @@ class FlowLaw:
         if known is not None:
             self._check_context(known)
         values = self._sampler.draw(
-            n, None if known is None else self._numbers(known, self.schema.context), temperature=temperature, seed=seed,
+            n, None if known is None else matrix_of(known, self.schema.context), temperature=temperature, seed=seed,
             ends=self._ends,
         )  # fmt: skip
         drawn = pl.from_numpy(values, schema=list(self.schema.columns))
@@ -206,14 +207,8 @@ class FlowLaw:
 
     def _part(self, frame: "pl.DataFrame") -> Part:
         """Return whole rows as the flow takes them."""
-        x, context = (self._numbers(frame, names) for names in (self.schema.modelled, self.schema.context))
+        x, context = (matrix_of(frame, names) for names in (self.schema.modelled, self.schema.context))
         return Part(torch.from_numpy(x), torch.from_numpy(context) if self.schema.context else None)
-
-    @staticmethod
-    def _numbers(frame: "pl.DataFrame", names: Sequence[str]) -> np.ndarray:
-        import polars as pl
-
-        return frame.select(names).cast(pl.Float64).to_numpy(order="c")
 
 
 def fitted_or_refused(fitted: Any) -> Any:

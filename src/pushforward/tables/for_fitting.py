@@ -1,7 +1,7 @@
 """What is to be fitted, out of whatever was handed over: the columns, what each is, and what is left out."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pushforward.tables.columns import Table, names_in, quoted
 from pushforward.tables.csv_dialect import NAMES
 from pushforward.tables.encoders import TIED, are_atoms
 from pushforward.tables.from_anything import as_table, read_cells
+from pushforward.tables.in_pieces.sample import Sample, sample_of
 from pushforward.tables.numeric_table import numbers_of
 from pushforward.tables.problems import TableProblems
 from pushforward.tables.row_numbers import without_row_numbers
@@ -34,6 +35,8 @@ class ForFitting:
         kind: As `Table.kind`.
         missing: Words that stand for missing cells besides the usual ones.
         numbers: The same as numbers, where a flow over real columns is to be fitted; None for mixed columns.
+        sample: Of which rows the columns are, where the table is read piece by piece; None where they are all.
+        strict: Whether nothing may be left out.
     """
 
     source: str
@@ -44,11 +47,18 @@ class ForFitting:
     kind: str
     missing: tuple[str, ...]
     numbers: Table | None
+    sample: Sample | None = None
+    strict: bool = False
 
     @property
     def num_rows(self) -> int:
-        """Number of rows."""
+        """Number of rows, of the sample where there is one."""
         return len(self.columns[0].values)
+
+    @property
+    def num_rows_in_all(self) -> int:
+        """Number of rows of the whole table, as far as that is known without reading it."""
+        return self.num_rows if self.sample is None else self.sample.num_rows
 
 
 def for_fitting(
@@ -60,6 +70,7 @@ def for_fitting(
     missing: str | Collection[str] = (),
     recipe: str = "auto",
     strict: bool = False,
+    stream: bool | None = None,
 ) -> ForFitting:
     """Return what is to be fitted; the arguments are those of `TableModel.fit`.
 
@@ -70,6 +81,12 @@ def for_fitting(
     """
     if isinstance(data, ForFitting):
         return data
+    sample = sample_of(data, stream=stream)
+    if sample is not None:
+        found = for_fitting(
+            sample.cells, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict
+        )
+        return replace(found, sample=sample, strict=strict, notes=(*found.notes, sample.note))
     wanted, kinds = _wanted(columns)
     words = tuple(names_in(missing, ())) if isinstance(missing, str) else tuple(str(word) for word in missing)
     if recipe != "auto":

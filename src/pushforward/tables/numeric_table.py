@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table, quoted, which
 from pushforward.tables.csv_dialect import NAMES
@@ -90,6 +92,13 @@ def _of_typed(cells: Cells, chosen: "pl.DataFrame", names: tuple[str, ...]) -> T
 
     check_usable(values, names, source=cells.source, problems=problems, describe=describe, place=cells.place)
     return Table(names, values, cells.source, named=cells.named, as_is=cells.frame, kind=cells.kind, notes=cells.notes)
+
+
+def matrix_of(frame: "pl.DataFrame", names: Sequence[str]) -> np.ndarray:
+    """Return columns of values as numbers, (rows, columns) in float64."""
+    import polars as pl
+
+    return frame.select(names).cast(pl.Float64).to_numpy(order="c")
 
 
 def is_text(numbers: "pl.Series", cells: "pl.Series") -> bool:

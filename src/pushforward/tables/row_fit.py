@@ -15,7 +15,7 @@ from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.row_baselines import PartsLaw, fit_row_baselines
 from pushforward.tables.row_encoder import Rows
 from pushforward.tables.row_law import RowLaw
-from pushforward.tables.row_networks import new_answers, sizes, train, train_questions, values_of_table
+from pushforward.tables.row_networks import encoded_stream, new_answers, sizes, train, train_questions, values_of_table
 from pushforward.tables.row_quality import RowEvaluation
 from pushforward.tables.splitting import Split, split_positions
 from pushforward.training import History
@@ -60,11 +60,13 @@ def fit_rows(table: ForFitting, options: FitOptions) -> RowFit:
     law = RowLaw(_new_joint(answers.fitted, len(table.context), len(positions[0]), options), answers)
     split = Split.of(positions, answers.encoder.encode(values_of_table(table)).select)
     warnings = options.begin(table, held_out=split.held_out, called="model")
+    stream = encoded_stream(table, positions, answers.encoder)
     seconds: dict[str, float] = {}
     with timed(seconds, "training"):
-        history = train(law.joint, joint_nll, split, options, share=SHARE_OF_JOINT)
+        history = train(law.joint, joint_nll, split, options, share=SHARE_OF_JOINT, stream=stream)
         spent = SHARE_OF_JOINT if options.max_seconds is None else history.seconds / options.max_seconds
-        questions = train_questions(answers, split, options, share=1 - min(spent, SHARE_OF_JOINT))
+        warnings += options.tell_left_out(stream)
+        questions = train_questions(answers, split, options, share=1 - min(spent, SHARE_OF_JOINT), stream=stream)
     return RowFit(
         table=table, schema=law.schema, recipe="auto", seed=options.seed, split=split, history=history,
         positions=positions, questions=questions, warnings=warnings, seconds=seconds, law=law,

@@ -1,7 +1,7 @@
 """The networks over a table's rows: how wide they are, what they are made from, how they are trained."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from pushforward.tables.encoders import encoder_of
 from pushforward.tables.fit_options import FitOptions
 from pushforward.tables.fitted_columns import FittedColumn
 from pushforward.tables.for_fitting import ForFitting
+from pushforward.tables.in_pieces.row_stream import Learnable, RowStream, stream_of
 from pushforward.tables.model_folder import QUESTIONS
-from pushforward.tables.row_encoder import Rows
+from pushforward.tables.row_encoder import RowEncoder, Rows
 from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Split
 from pushforward.training import History, fit
@@ -90,20 +91,44 @@ def train(
     options: FitOptions,
     *,
     share: float,
+    stream: RowStream | None = None,
     folder: str = "",
 ) -> History:
-    """Train a network for a share of the time, or `num_steps`; its checkpoint goes to a folder inside `out`."""
-    rows, validation = split.train, split.validation
+    """Train a network for a share of the time, or `num_steps`.
+
+    Args:
+        network: It.
+        loss: Of a row.
+        split: The rows that train, validate and test.
+        options: How the table is fitted.
+        share: Of the time.
+        stream: The rows that train, where they are read piece by piece.
+        folder: For the checkpoint, inside `out`.
+    """
+    validation, num_rows = split.validation, len(split.train) if stream is None else stream.num_rows
     # More steps are worth more than larger ones until rows are many.
-    batch_size = max(32, min(len(rows) // 10, 256)) if len(rows) < MANY_ROWS else 512
-    weight_decay = min(batch_size / (len(rows) * LEARNING_RATE * DECAY_EPOCHS), MOST_DECAY)
+    batch_size = max(32, min(num_rows // 10, 256)) if num_rows < MANY_ROWS else 512
+    weight_decay = min(batch_size / (num_rows * LEARNING_RATE * DECAY_EPOCHS), MOST_DECAY)
     return fit(
-        network, rows.cells, loss=loss, validation=None if validation is None else validation.cells,
+        network, split.train.cells if stream is None else stream, loss=loss, validation=None if validation is None else validation.cells,
         optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=weight_decay, batch_size=batch_size,
         average=AVERAGE, patience=None if validation is None else PATIENCE, **options.training(share, folder),
     )  # fmt: skip
 
 
-def train_questions(answers: Answers, split: Split[Rows], options: FitOptions, *, share: float) -> History:
+def train_questions(
+    answers: Answers, split: Split[Rows], options: FitOptions, *, share: float, stream: RowStream | None = None
+) -> History:
     """Train what answers questions, beside the law of whole rows, on the same rows; see `train`."""
-    return train(answers.questions, question_nll, split, options, share=share, folder=QUESTIONS)
+    return train(answers.questions, question_nll, split, options, share=share, stream=stream, folder=QUESTIONS)
+
+
+def encoded_stream(table: ForFitting, positions: Sequence[np.ndarray], encoder: RowEncoder) -> RowStream | None:
+    """Return the training rows of a table that is read piece by piece, as these networks take them; else None."""
+
+    def encoded(frame: "pl.DataFrame") -> Learnable:
+        rows = encoder.encode(frame)
+        unknown = {name: rows.unknown[:, d] for d, name in enumerate(encoder.columns) if rows.unknown[:, d].any()}
+        return Learnable(rows.cells.numpy(), unknown=unknown)
+
+    return stream_of(table, positions, encoded)

@@ -87,6 +87,7 @@ class TableModel(InWords, Asked):
         drop: str | Sequence[str] = (),
         missing: str | Collection[str] = (),
         strict: bool = False,
+        stream: bool | None = None,
         recipe: str = "auto",
         max_seconds: float | None = None,
         num_steps: int | None = None,
@@ -114,7 +115,11 @@ class TableModel(InWords, Asked):
                 "periodic:24" for numbers that come round again after 24.
             drop: Columns to leave out, by name likewise.
             missing: Words or numbers, such as "-999", that stand for missing cells besides the usual ones (NA, ?, ...).
-            strict: Refuse a table of which a column would be left out.
+            strict: Refuse a table of which a column would be left out; or a row, where it is read piece by piece.
+            stream: Whether to read files piece by piece, in as much memory as some pieces need; by default those of
+                more than 20 million cells. Kinds of columns, scales and held-out rows are then those of a sample of at
+                most 200,000 rows from eight places; all other rows train, in an order that the seed decides. Rows that
+                break a rule that the sample kept are left out of the training, counted and named in `summary`.
             recipe: "auto"; or "flow", a flow alone, which takes all columns as real and no missing cells and answers no
                 questions, as does a name in `pf.recipes.RECIPES`.
             max_seconds: Most seconds of training; by default 60, or as many as `num_steps` take. How many steps fit in
@@ -141,8 +146,9 @@ class TableModel(InWords, Asked):
         """
         check_recipe(recipe)
         table = for_fitting(
-            data, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict
-        )
+            data, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict,
+            stream=stream,
+        )  # fmt: skip
         law, fitted, summary = fitted_law(
             table, recipe=recipe, truth=truth, max_seconds=max_seconds, num_steps=num_steps, seed=seed, test=test,
             out=out, resume=resume, device=device, progress=progress,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.losses import Batch, Loss
+from pushforward.training.data.stream import StreamBatches
 from pushforward.training.random_states import renewed
 
 WARM_UP = 2  # steps before: libraries get their workspaces, kernels are compiled
@@ -109,6 +110,8 @@ def obstacle(model: nn.Module, loss: Loss, optimizer: Any, batches: Any) -> str 
         return "the optimizer is a function of your own"
     if not hasattr(batches, "first_index"):
         return "the batches come from a loader"
+    if isinstance(batches, StreamBatches):
+        return "the rows are read piece by piece"
     if not getattr(function, "capturable", ours):
         return "the loss is your own; if it does the same at every step, say so: loss.capturable = True"
     if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):

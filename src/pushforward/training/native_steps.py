@@ -7,8 +7,10 @@ from pushforward import losses
 from pushforward.bases import StandardNormal
 from pushforward.flows import Flow
 from pushforward.kernels.switch import kernels_are_on
-from pushforward.kernels.training_steps import Adam, TrainingSteps
+from pushforward.kernels.training_steps import Adam, SeenRows, TrainingSteps
 from pushforward.training.data.batches import Batches, RowBatches
+from pushforward.training.data.rows import Rows
+from pushforward.training.data.stream import StreamBatches
 from pushforward.training.flat_weights import Weights
 from pushforward.training.options import Options
 from pushforward.transforms import Compose
@@ -44,15 +46,22 @@ def native_steps(
         return None
     assert isinstance(model, Flow)
     chain = chain_of(model.transform) if isinstance(model.transform, Compose) else None
-    rows = batches.rows
     if chain is None or chain.features != model.features:
         return None
     tensors = [tensor for link in chain.links for tensor in link.tensors()]
     # Something else learns, too, or some of it does not, or two links share what they learn.
     if not chain.has_gradient(inverse=False) or sum(tensor.numel() for tensor in tensors) != flat.numel():
         return None
-    with torch.no_grad():
+    plain = len(model.preprocessing) == 0
+
+    @torch.no_grad()
+    def seen(rows: Rows) -> SeenRows:
         x, log_det, context = model.preprocess(rows.x, rows.context)
+        constant = None if plain else log_det.to(flat.dtype)
+        return SeenRows(
+            x.to(flat.dtype), None if context is None else context.to(flat.dtype), rows.weight, constant
+        )
+
     group, state = optimizer.param_groups[0], optimizer.state[weights.flat]
     adam = Adam(
         betas=group["betas"],
@@ -63,19 +72,14 @@ def native_steps(
         seed=options.seed,
     )
     try:
-        return TrainingSteps(
-            chain,
-            flat,
-            (state["exp_avg"], state["exp_avg_sq"]),
-            x.to(flat.dtype),
-            None if context is None else context.to(flat.dtype),
-            rows.weight,
-            log_det.to(flat.dtype) if len(model.preprocessing) else None,
-            adam,
-            batches.batch_size,
+        steps = TrainingSteps(
+            chain, flat, (state["exp_avg"], state["exp_avg_sq"]), seen(batches.rows), adam, batches.batch_size
         )
     except ValueError:
         return None
+    if isinstance(batches, StreamBatches):
+        batches.hand_on(seen, steps.use)
+    return steps
 
 
 def _is_covered(model: nn.Module) -> bool:

@@ -64,13 +64,13 @@ def start_run(
     most = _most_steps(options, batches.steps_per_epoch)
     began, clock = time.perf_counter(), learner.ranks.clock
     losses = row_losses(
-        learner, batches.rows, batches.batch_size, max_seconds=None if budget is None else CHECK_SHARE * budget
+        learner, batches.checked, batches.batch_size, max_seconds=None if budget is None else CHECK_SHARE * budget
     )
     validation = Validation(source.validation, batches.batch_size)
     if source.validation is not None:  # a guess, until the first validation
         a_row = learner.ranks.from_first(lambda: (time.perf_counter() - began) / len(losses))
         validation.seconds = a_row * len(source.validation)
-    initial = check_initial(learner.model, losses, batches.rows, "data")
+    initial = check_initial(learner.model, losses, batches.checked, "data")
     guard = Guard.at_start(initial, learner.numbers())
     learner.model.train()
     _prepare(learner, batches, history, progress, clock, compiling=options.compile)

@@ -20,7 +20,7 @@ class Batches(Protocol):
 
     Attributes:
         batch_size: Rows in a batch.
-        rows: Those in memory, whose losses are checked before the first step.
+        checked: Rows whose losses are checked before the first step.
         resumable: Whether the source can go to a position.
     """
 
@@ -28,7 +28,7 @@ class Batches(Protocol):
     resumable: bool
 
     @property
-    def rows(self) -> Rows | OwnSamples: ...  # noqa: D102
+    def checked(self) -> Rows | OwnSamples: ...  # noqa: D102
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -66,10 +66,15 @@ class RowBatches:
 
     def __init__(self, rows: Rows, batch_size: int | None, generator: torch.Generator) -> None:
         self.rows, self.generator = rows, generator
-        self.batch_size = min(batch_size or min(max(len(rows) // 10, LEAST_BATCH), MOST_BATCH), len(rows))
+        self.batch_size = min(batch_size or usual_batch_size(len(rows)), len(rows))
         self.steps_per_epoch = len(rows) // self.batch_size
         self.taken = 0
         self._shuffle()
+
+    @property
+    def checked(self) -> Rows:
+        """The rows whose losses are checked before the first step."""
+        return self.rows
 
     def _shuffle(self) -> None:
         self.before_shuffle = self.generator.get_state()
@@ -85,10 +90,10 @@ class RowBatches:
 
     def next_indices(self, most: int) -> Tensor:
         """Return those of as many batches, but no more than are left of the epoch: (number, batch_size)."""
-        if self.taken == self.steps_per_epoch:
+        if self.taken == len(self._order) // self.batch_size:
             self.taken = 0
             self._shuffle()
-        first, self.taken = self.taken, min(self.taken + most, self.steps_per_epoch)
+        first, self.taken = self.taken, min(self.taken + most, len(self._order) // self.batch_size)
         return self._order[first * self.batch_size : self.taken * self.batch_size].view(-1, self.batch_size)
 
     def batch(self, index: Tensor) -> Batch:
@@ -125,6 +130,11 @@ class RowBatches:
         self.taken = position["taken"]
 
 
+def usual_batch_size(num_rows: int) -> int:
+    """Return how many rows a batch has unless told: a tenth of them, from 32 to 512."""
+    return min(max(num_rows // 10, LEAST_BATCH), MOST_BATCH)
+
+
 class EmptyBatches:
     """Batches without data, for losses that draw their own samples."""
 
@@ -133,7 +143,7 @@ class EmptyBatches:
 
     def __init__(self, batch_size: int | None, device: torch.device) -> None:
         self.batch_size = batch_size or MOST_BATCH
-        self.rows = OwnSamples(EVALUATED_SAMPLES, device)
+        self.checked = OwnSamples(EVALUATED_SAMPLES, device)
 
     def next(self) -> Batch:
         """Return an empty batch of the given size."""
@@ -143,7 +153,7 @@ class EmptyBatches:
 
     def next_index(self) -> Tensor:
         """Return no numbers: there are no rows."""
-        return self.rows.index[:0]
+        return self.checked.index[:0]
 
     first_index = next_index
 

@@ -41,7 +41,7 @@ class LoaderBatches:
         if not ahead:
             raise InputError("data has no batches.")
         self.batch_size = len(ahead[0][0])
-        self.rows = _joined(ahead, form)
+        self.checked = _joined(ahead, form)
         self._items: Iterator[tuple[Tensor, Tensor | None]] = chain(ahead, items)
 
     def next(self) -> Batch:
@@ -60,11 +60,11 @@ class LoaderBatches:
 
     def peek(self) -> Batch:
         """Return a batch to measure with, which does not count."""
-        return self.rows.batch(slice(0, self.batch_size), fixed_noise(self.generator.device))
+        return self.checked.batch(slice(0, self.batch_size), fixed_noise(self.generator.device))
 
     def head(self) -> Rows:
         """Return the rows read ahead."""
-        return self.rows
+        return self.checked
 
     def position(self) -> dict[str, Any]:
         """Refuse: a loader cannot say where it is."""

@@ -12,6 +12,7 @@ from pushforward.training.data.form import Form, is_array
 from pushforward.training.data.levels import levels_note
 from pushforward.training.data.loader import LoaderBatches, read_loader
 from pushforward.training.data.rows import OwnSamples, Rows
+from pushforward.training.data.stream import Stream, StreamBatches
 
 MOST_SPLIT = 20_000  # validation rows taken from the data: more would tell little and cost training rows
 
@@ -56,7 +57,14 @@ def open_data(
     digest: dict[str, Any] = {"validation": share if held is None else held.digest()}
     if data is None and context is None:
         empty = EmptyBatches(batch_size, form.device)
-        return Source(empty, empty.rows if share else held, digest)
+        return Source(empty, empty.checked if share else held, digest)
+    if isinstance(data, Stream):
+        if context is not None or weight is not None:
+            raise InputError("context and weight go with arrays of data; a stream of rows has its own context.")
+        digest.update(data.digest)
+        if share and data.validation is not None:
+            held = _read_validation(data.validation, form)[1]
+        return Source(StreamBatches(data, batch_size, form, generator), held, digest)
     if data is not None and not is_array(data):
         if context is not None or weight is not None:
             raise InputError("context and weight go with arrays of data; a loader yields (x, y), with y the context.")

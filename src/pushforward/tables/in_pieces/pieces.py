@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import InputError, RunError
-from pushforward.scale.text_blocks import text_blocks
+from pushforward.tables.in_pieces.text_blocks import text_blocks
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import listing
 from pushforward.tables.file_reader import TEXTS, cells_of_arrow, cells_of_file, damaged, suffix_of
 from pushforward.tables.several_files import files_of
 
 ROWS = 65_536  # at once, and the least of a piece where row groups are smaller
+READ_BYTES = 2**18  # of a column at once
+BYTES_OF_A_CELL = 4  # at least, of what is read whole
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,19 @@ class Piece:
         number: Its place among the pieces, from 0.
         file: Where they are.
         weight: Rows, or bytes of a text: how much of the work it is.
+        rows: How many it has, of a text the lines; None where nothing tells.
+        size: Number of its cells, about.
         read: Returns its rows, so many at a time that they fit into memory.
-        at_once: Whether these are all of them.
+        num_reads: How many times.
     """
 
     number: int
     file: Path
     weight: int
+    rows: int | None
+    size: int
     read: Callable[[], Iterator[Cells]]
-    at_once: bool
+    num_reads: int = 1
 
 
 class Pieces:
@@ -66,7 +72,8 @@ class Pieces:
         """Return rows in memory as one piece."""
         found = cls.__new__(cls)
         found.source, found.files, found._as_begun = cells.source, [], {}
-        found._parts = [Piece(0, Path(cells.source), cells.frame.height, lambda: iter([cells]), at_once=True)]
+        rows = cells.frame.height
+        found._parts = [Piece(0, Path(cells.source), rows, rows, rows * cells.frame.width, lambda: iter([cells]))]
         return found
 
     def __len__(self) -> int:
@@ -92,7 +99,8 @@ def _state(file: Path) -> list[int]:
 
 
 def _whole(file: Path) -> list[Piece]:
-    return [Piece(0, file, file.stat().st_size, lambda: iter([cells_of_file(file)]), at_once=True)]
+    size = file.stat().st_size
+    return [Piece(0, file, size, None, size // BYTES_OF_A_CELL, lambda: iter([cells_of_file(file)]))]
 
 
 def _of_parquet(file: Path) -> list[Piece]:
@@ -103,19 +111,21 @@ def _of_parquet(file: Path) -> list[Piece]:
         with file.open("rb") as handle:
             metadata = parquet.ParquetFile(handle).metadata
             sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            width = metadata.num_columns
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise damaged(str(file), error) from error
-    return _joined(file, sizes, _row_groups)
+    return _joined(file, sizes, width, _row_groups)
 
 
 def _joined(
-    file: Path, sizes: list[int], read: Callable[[Path, tuple[int, ...], int], Callable[[], Iterator[Cells]]]
+    file: Path, sizes: list[int], width: int, read: Callable[[Path, tuple[int, ...], int], Callable[[], Iterator[Cells]]]
 ) -> list[Piece]:
     """Return pieces of neighbours that have 65,536 rows together; the last may have fewer, none has no row.
 
     Args:
         file: Where they are.
         sizes: Rows of each row group or record batch.
+        width: Number of columns.
         read: Given the file, numbers of such and the rows before them, returns what reads them.
     """
     pieces: list[Piece] = []
@@ -125,7 +135,8 @@ def _joined(
         numbers.append(number)
         rows += size
         if rows >= ROWS or (rows and number == len(sizes) - 1):
-            pieces.append(Piece(0, file, rows, read(file, tuple(numbers), before), at_once=rows <= ROWS))
+            reads = -(-rows // ROWS)
+            pieces.append(Piece(0, file, rows, rows, rows * width, read(file, tuple(numbers), before), reads))
             before, rows, numbers = before + rows, 0, []
     return pieces
 
@@ -141,7 +152,8 @@ def _row_groups(file: Path, groups: tuple[int, ...], before: int) -> Callable[[]
         try:
             with file.open("rb") as handle:
                 row = before
-                for batch in parquet.ParquetFile(handle).iter_batches(ROWS, row_groups=list(groups)):
+                # Without a buffer, all of a row group is read before its first row.
+                for batch in parquet.ParquetFile(handle, buffer_size=READ_BYTES).iter_batches(ROWS, row_groups=list(groups)):
                     cells = cells_of_arrow(pyarrow.Table.from_batches([batch]), source=str(file))
                     yield _counted(cells, row)
                     row += batch.num_rows
@@ -160,10 +172,11 @@ def _of_arrow(file: Path) -> list[Piece]:
     try:
         with pyarrow.memory_map(str(file)) as handle:
             reader = ipc.open_file(handle)
+            width = len(reader.schema)
             sizes = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
     except (pyarrow.ArrowException, OSError, ValueError):  # a stream, or damaged: whoever reads all of it says so
         return _whole(file)
-    return _joined(file, sizes, _record_batches)
+    return _joined(file, sizes, width, _record_batches)
 
 
 def _record_batches(file: Path, numbers: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
@@ -195,7 +208,12 @@ def _counted(cells: Cells, before: int) -> Cells:
 
 def _of_text(file: Path) -> list[Piece]:
     blocks = text_blocks(file)
-    return [Piece(0, file, block.size, block.read, at_once=True) for block in blocks] if blocks else _whole(file)
+    if not blocks:
+        return _whole(file)
+    return [
+        Piece(0, file, block.size, block.num_lines, block.num_lines * len(block.like.columns), block.read)
+        for block in blocks
+    ]
 
 
 _CUT: dict[str, Callable[[Path], list[Piece]]] = {

@@ -23,6 +23,7 @@ class TextBlock:
         start: Their first byte.
         size: Number of their bytes.
         line: Lines of the file before them.
+        num_lines: Number of its lines but for the header.
         like: The cells of the first block without their rows: names, delimiter, and how numbers are written.
     """
 
@@ -30,6 +31,7 @@ class TextBlock:
     start: int
     size: int
     line: int
+    num_lines: int
     like: Cells
 
     def read(self) -> Iterator[Cells]:
@@ -85,7 +87,11 @@ def text_blocks(file: Path) -> list[TextBlock]:
     ):
         return []
     like = replace(head, frame=head.frame.clear(), known_style=(head.style,))
-    return [TextBlock(file, a, b - a, line, like) for a, b, line in zip(ends[:-1], ends[1:], lines[:-1], strict=True)]
+    header = lines[1] - head.frame.height  # lines, where no cell has a line feed
+    return [
+        TextBlock(file, a, b - a, line, end - line - (0 if a else header), like)
+        for a, b, line, end in zip(ends[:-1], ends[1:], lines[:-1], lines[1:], strict=True)
+    ]
 
 
 def _is_plain(part: bytes) -> bool:

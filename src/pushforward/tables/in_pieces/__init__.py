@@ -1,0 +1,1 @@
+"""Tables longer than memory: cut into pieces, a sample of them to begin with, their rows read again and again."""

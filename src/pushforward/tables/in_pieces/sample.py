@@ -1,0 +1,140 @@
+"""A sample of a table that does not fit into memory: what its columns are, and which rows are held out, is seen there."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.errors import InputError
+from pushforward.tables.cells import Cells
+from pushforward.tables.in_pieces.pieces import ROWS, Piece, Pieces, like_the_first
+from pushforward.tables.several_files import files_of
+
+MOST_CELLS = 20_000_000  # of a table that is held in memory unless told otherwise
+LEAST_BYTES = 2**24  # of files that may have more
+PLACES = 8  # from which the sample is taken
+SAMPLE_CELLS = 4_000_000
+FEWEST_ROWS, MOST_ROWS = 50_000, 200_000  # of the sample, where there are so many
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows from several places of a table.
+
+    Attributes:
+        pieces: The table.
+        cells: The rows.
+        reads: Of which piece, and which read of it, they are the first rows.
+        ends: How many rows of the sample come up to the end of each of these.
+        num_rows: Rows of the table, as far as is known without reading all of it.
+        numbers: The number of each row of the sample in the table, from 0; in the sample where that is not known.
+    """
+
+    pieces: Pieces
+    cells: Cells
+    reads: tuple[tuple[int, int], ...]
+    ends: np.ndarray
+    num_rows: int
+    numbers: np.ndarray
+
+    @property
+    def note(self) -> str:
+        """What a user is told."""
+        rows, places = self.cells.frame.height, len(self.reads)
+        where = f"from {places} places of {self.num_rows:,}" if places > 1 else f"the first of {self.num_rows:,}"
+        return (
+            f"read piece by piece: kinds, scales and held-out rows are those of a sample of {rows:,} rows, {where};"
+            " all others train"
+        )
+
+    def held(self, positions: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+        """Return which rows of each read are at positions in the sample, counted from its first row."""
+        found = {}
+        for read, end, start in zip(self.reads, self.ends, (0, *self.ends), strict=False):
+            here = positions[(positions >= start) & (positions < end)] - start
+            if len(here):
+                found[read] = here
+        return found
+
+
+def sample_of(data: Any, *, stream: bool | None) -> Sample | None:
+    """Return the sample of a table that is to be read piece by piece; None where all its rows are held in memory.
+
+    Args:
+        data: What is to be fitted.
+        stream: Whether to read piece by piece; None for files of more than 20 million cells.
+
+    Raises:
+        InputError: If `stream` is asked of what is no file, or the file cannot be read.
+    """
+    named = isinstance(data, (str, os.PathLike))
+    if stream and not named:
+        raise InputError(f"stream=True reads files; got {type(data).__name__} (give the name of a file or folder)")
+    if not named or stream is False or (stream is None and _num_bytes(Path(data)) < LEAST_BYTES):
+        return None
+    pieces = Pieces(data)
+    many = sum(piece.num_reads for piece in pieces) > 1 and sum(piece.size for piece in pieces) > MOST_CELLS
+    return _drawn(pieces) if stream or many else None
+
+
+def _num_bytes(path: Path) -> int:
+    """Return the size of all files that a path stands for; 0 where there is none, which the reader will say."""
+    try:
+        return sum(file.stat().st_size for file in files_of(path) or [path])
+    except (OSError, InputError):
+        return 0
+
+
+def _drawn(pieces: Pieces) -> Sample:
+    import polars as pl
+
+    chosen = _spread(list(pieces))
+    first: Cells | None = None
+    frames, reads, rows, weight = [], [], 0, 0
+    most = 0
+    for piece, numbers in chosen:
+        for number, cells in _reads(piece, numbers):
+            first = cells if first is None else first
+            most = most or -(-_rows_of_sample(cells.frame.width) // sum(len(some) for _, some in chosen))
+            frames.append(like_the_first(cells, first).frame.head(most).clone())
+            reads.append((piece.number, number))
+            rows, weight = rows + cells.frame.height, weight + piece.weight / piece.num_reads
+        pieces.check_unchanged(piece.file)
+    assert first is not None
+    sizes = [piece.rows if piece.rows is not None else round(piece.weight * rows / weight) for piece in pieces]
+    ends = np.cumsum([frame.height for frame in frames])
+    known = all(piece.rows is not None for piece in pieces)
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    numbers = [starts[p] + ROWS * r + np.arange(frame.height) for (p, r), frame in zip(reads, frames, strict=True)]
+    cells = replace(first, frame=pl.concat(frames, rechunk=True), source=pieces.source, place="row {} of the sample".format)
+    return Sample(
+        pieces, cells, tuple(reads), ends, sum(sizes), np.concatenate(numbers) if known else np.arange(ends[-1])
+    )
+
+
+def _rows_of_sample(width: int) -> int:
+    return min(max(SAMPLE_CELLS // max(width, 1), FEWEST_ROWS), MOST_ROWS)
+
+
+def _spread(pieces: list[Piece]) -> list[tuple[Piece, list[int]]]:
+    """Return pieces all over the table, the first among them, and which of their reads: eight in all, or all there are."""
+    places = np.unique(np.linspace(0, len(pieces) - 1, PLACES).round().astype(int))
+    each = PLACES // len(places)
+    return [
+        (piece, np.unique(np.linspace(0, piece.num_reads - 1, each).astype(int)).tolist())
+        for piece in (pieces[place] for place in places)
+    ]
+
+
+def _reads(piece: Piece, numbers: list[int]) -> Iterator[tuple[int, Cells]]:
+    """Yield some reads of a piece by their numbers."""
+    coming, before = piece.read(), 0
+    for number in numbers:
+        cells = next(islice(coming, number - before, None), None)
+        before = number + 1
+        if cells is not None:
+            yield number, cells
