@@ -11,7 +11,6 @@ from pushforward.cli.terminal import say, show, warn
 from pushforward.errors import InputError, RunError
 from pushforward.report.wording import number
 from pushforward.scale.over_pieces import Answer, Done, Place, checksum, over_pieces, shard_of
-from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables import Table
 from pushforward.tables.built_in_data import is_built_in, rows_to_score
 from pushforward.tables.cells import Cells
@@ -19,6 +18,7 @@ from pushforward.tables.columns import cells_of
 from pushforward.tables.file_reader import WRITTEN
 from pushforward.tables.from_anything import read_cells
 from pushforward.tables.improbable import note_on_given
+from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.model_folder import model_in
 from pushforward.tables.table_model import TableModel
 from pushforward.tables.writers import write_rows

@@ -8,11 +8,11 @@ from pushforward.cli.model_commands import answer_table
 from pushforward.cli.terminal import say
 from pushforward.errors import InputError
 from pushforward.scale.over_pieces import Place, seed_at
-from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.anomalies import find_anomalies, usual_among
 from pushforward.tables.answers import answers_or_refused
 from pushforward.tables.cells import Cells
 from pushforward.tables.imputation import filled_with_means
+from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.model_cells import repeated_rows
 from pushforward.tables.table_model import TableModel
 

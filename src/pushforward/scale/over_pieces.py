@@ -12,11 +12,11 @@ import numpy as np
 from pushforward import __version__
 from pushforward.errors import InputError, require_seed
 from pushforward.scale.parts import Parts
-from pushforward.tables.in_pieces.pieces import Piece, Pieces, like_the_first
 from pushforward.scale.rate import Rate
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import Table
 from pushforward.tables.file_reader import suffix_of
+from pushforward.tables.in_pieces.pieces import Piece, Pieces, like_the_first
 from pushforward.tables.writers import assemble, style_of_text, write_table
 
 if TYPE_CHECKING:

@@ -110,7 +110,8 @@ def train(
     batch_size = max(32, min(num_rows // 10, 256)) if num_rows < MANY_ROWS else 512
     weight_decay = min(batch_size / (num_rows * LEARNING_RATE * DECAY_EPOCHS), MOST_DECAY)
     return fit(
-        network, split.train.cells if stream is None else stream, loss=loss, validation=None if validation is None else validation.cells,
+        network, split.train.cells if stream is None else stream, loss=loss,
+        validation=None if validation is None else validation.cells,
         optimizer="adamw", learning_rate=LEARNING_RATE, weight_decay=weight_decay, batch_size=batch_size,
         average=AVERAGE, patience=None if validation is None else PATIENCE, **options.training(share, folder),
     )  # fmt: skip

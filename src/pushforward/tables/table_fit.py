@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pushforward.data import Density
 from pushforward.flows import Flow
@@ -15,17 +15,13 @@ from pushforward.tables.fit_options import FitOptions
 from pushforward.tables.fitted import Fit, timed
 from pushforward.tables.flow_for_table import build, fresh_points, training_of
 from pushforward.tables.for_fitting import ForFitting
-from pushforward.tables.in_pieces.row_stream import Learnable, stream_of
-from pushforward.tables.numeric_table import matrix_of
+from pushforward.tables.in_pieces.row_stream import numbers_to_learn, stream_of
 from pushforward.tables.quality import Evaluation, evaluate
 from pushforward.tables.row_networks import encoded_stream, new_answers, train_questions, values_of_table
 from pushforward.tables.schema import Schema
 from pushforward.tables.splitting import Part, Split, split_positions, split_rows
 from pushforward.tables.table_checks import check_for_fitting, column_warnings
 from pushforward.training import fit
-
-if TYPE_CHECKING:
-    import polars as pl
 
 FOR_A_COLUMN, FOR_QUESTIONS = 0.05, 0.3  # of the time, where questions are trained, too: for each column, and at most
 
@@ -99,11 +95,11 @@ def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Dens
     share = 1 - min(FOR_A_COLUMN * len(schema.columns), FOR_QUESTIONS) if recipe == "auto" else 1.0
     flow = build(recipe, split.train, max_seconds=options.seconds(share), seed=options.seed)
     positions = split_positions(table.num_rows, seed=options.seed, test=options.test)
-    stream = stream_of(table, positions, partial(_learnable, schema))
+    stream = stream_of(table, positions, partial(numbers_to_learn, schema.modelled, schema.context))
     answers, questions, seconds = None, None, dict[str, float]()
     with timed(seconds, "training"):
         history = fit(
-            flow, *((split.train.x, split.train.context) if stream is None else (stream,)),
+            flow, split.train.x if stream is None else stream, split.train.context if stream is None else None,
             validation=None if split.validation is None else (split.validation.x, split.validation.context),
             **options.training(share), **training_of(recipe, flow, validated=split.validation is not None),
         )  # fmt: skip
@@ -118,9 +114,3 @@ def fit_flow(table: ForFitting, options: FitOptions, *, recipe: str, truth: Dens
         positions=positions, questions=questions, warnings=warnings,
         seconds=seconds, flow=flow, answers=answers, truth=truth,
     )  # fmt: skip
-
-
-def _learnable(schema: Schema, frame: "pl.DataFrame") -> Learnable:
-    """Return values of rows as the flow learns from them."""
-    context = matrix_of(frame, schema.context) if schema.context else None
-    return Learnable(matrix_of(frame, schema.modelled), context)

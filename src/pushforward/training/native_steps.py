@@ -1,7 +1,7 @@
 """Training steps in C, many at a call, where flow, loss and optimizer are those that the kernel knows."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pushforward import losses
 from pushforward.bases import StandardNormal
@@ -13,8 +13,11 @@ from pushforward.training.data.rows import Rows
 from pushforward.training.data.stream import StreamBatches
 from pushforward.training.flat_weights import Weights
 from pushforward.training.options import Options
+from pushforward.training.random_states import fixed_noise
 from pushforward.transforms import Compose
 from pushforward.transforms.fused import chain_of, has_hooks
+
+SEEN_ROWS = 8_192  # whose numbers stay in the processor's cache
 
 
 def native_steps(
@@ -52,15 +55,9 @@ def native_steps(
     # Something else learns, too, or some of it does not, or two links share what they learn.
     if not chain.has_gradient(inverse=False) or sum(tensor.numel() for tensor in tensors) != flat.numel():
         return None
-    plain = len(model.preprocessing) == 0
 
-    @torch.no_grad()
     def seen(rows: Rows) -> SeenRows:
-        x, log_det, context = model.preprocess(rows.x, rows.context)
-        constant = None if plain else log_det.to(flat.dtype)
-        return SeenRows(
-            x.to(flat.dtype), None if context is None else context.to(flat.dtype), rows.weight, constant
-        )
+        return _seen(model, rows, flat.dtype)
 
     group, state = optimizer.param_groups[0], optimizer.state[weights.flat]
     adam = Adam(
@@ -80,6 +77,19 @@ def native_steps(
     if isinstance(batches, StreamBatches):
         batches.hand_on(seen, steps.use)
     return steps
+
+
+@torch.no_grad()
+def _seen(model: Flow, rows: Rows, dtype: torch.dtype) -> SeenRows:
+    """Return rows as the transform sees them, after the preprocessing, which passes over some at a time."""
+    assert rows.x is not None
+    each: list[list[Tensor]] = [[], [], []]
+    for some in rows.pieces(SEEN_ROWS, fixed_noise(rows.x.device)):
+        for found, value in zip(each, model.preprocess(some.x, some.context), strict=True):
+            found += [] if value is None else [value.to(dtype)]
+    x, log_det, context = (torch.cat(found) if found else None for found in each)
+    assert x is not None
+    return SeenRows(x, context, rows.weight, log_det if len(model.preprocessing) else None)
 
 
 def _is_covered(model: nn.Module) -> bool:

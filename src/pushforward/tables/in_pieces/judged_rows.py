@@ -1,4 +1,4 @@
-"""Which rows of a long table break a rule that its sample kept: counted, and the first of each kind named."""
+"""Which rows of a long table break a rule that its sample kept: counted, and one of each kind named."""
 
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,10 @@ class JudgedRows:
         first = int(rows.argmax())
         cell = self._cells.frame[name][first] if name in self._cells.columns else None
         said = "" if cell is None else f"{quoted(cell) if isinstance(cell, str) else cell} in "
-        self.left_out[f'column "{name}" {what}'] = [int(rows.sum()), f"{said}{self._cells.place(first + 1)}{self._file}"]
+        self.left_out[f'column "{name}" {what}'] = [
+            int(rows.sum()),
+            f"{said}{self._cells.place(first + 1)}{self._file}",
+        ]
         self.out |= rows
 
     def refuse(self, bad: "pl.Series", cells: "pl.Series", column: HasKind, table: Cells) -> None:
@@ -63,6 +66,6 @@ def in_words(left_out: LeftOut, rows: int) -> list[str]:
         rows: How many train.
     """
     return [
-        f"{number:,} of {rows:,} rows were left out of the training: {what} (first: {first})"
-        for what, (number, first) in left_out.items()
+        f"{number:,} of {rows:,} rows were left out of the training: {what} (such as {example})"
+        for what, (number, example) in left_out.items()
     ]

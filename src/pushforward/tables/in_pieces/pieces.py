@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.errors import InputError, RunError
-from pushforward.tables.in_pieces.text_blocks import text_blocks
 from pushforward.tables.cells import Cells
 from pushforward.tables.columns import listing
 from pushforward.tables.file_reader import TEXTS, cells_of_arrow, cells_of_file, damaged, suffix_of
+from pushforward.tables.in_pieces.text_blocks import text_blocks
 from pushforward.tables.several_files import files_of
 
 ROWS = 65_536  # at once, and the least of a piece where row groups are smaller
@@ -118,7 +118,10 @@ def _of_parquet(file: Path) -> list[Piece]:
 
 
 def _joined(
-    file: Path, sizes: list[int], width: int, read: Callable[[Path, tuple[int, ...], int], Callable[[], Iterator[Cells]]]
+    file: Path,
+    sizes: list[int],
+    width: int,
+    read: Callable[[Path, tuple[int, ...], int], Callable[[], Iterator[Cells]]],
 ) -> list[Piece]:
     """Return pieces of neighbours that have 65,536 rows together; the last may have fewer, none has no row.
 
@@ -153,7 +156,9 @@ def _row_groups(file: Path, groups: tuple[int, ...], before: int) -> Callable[[]
             with file.open("rb") as handle:
                 row = before
                 # Without a buffer, all of a row group is read before its first row.
-                for batch in parquet.ParquetFile(handle, buffer_size=READ_BYTES).iter_batches(ROWS, row_groups=list(groups)):
+                for batch in parquet.ParquetFile(handle, buffer_size=READ_BYTES).iter_batches(
+                    ROWS, row_groups=list(groups)
+                ):
                     cells = cells_of_arrow(pyarrow.Table.from_batches([batch]), source=str(file))
                     yield _counted(cells, row)
                     row += batch.num_rows

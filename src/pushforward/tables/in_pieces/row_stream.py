@@ -14,14 +14,15 @@ from pushforward.tables.cells import Cells
 from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.in_pieces.judged_rows import JudgedRows
 from pushforward.tables.in_pieces.pieces import Piece, like_the_first
+from pushforward.tables.numeric_table import matrix_of
 from pushforward.tables.rows_of_model import HasKind, values_of
 from pushforward.training.data.stream import Buffer, LeftOut, Stream, add_left_out
 
 if TYPE_CHECKING:
     import polars as pl
 
-MOST_LANES, FEWEST_LANES = 8, 2  # pieces that are read side by side: a buffer has rows from so many places
-BUFFER_CELLS = 2**24
+MOST_LANES, FEWEST_LANES = 4, 2  # pieces that are read side by side: a buffer has rows from so many places
+BUFFER_CELLS = 2**23
 
 
 class Learnable(NamedTuple):
@@ -49,7 +50,7 @@ class _Lane:
 class RowStream(Stream):
     """All rows of a table but those held out.
 
-    Pieces come in another order in each pass, up to eight side by side; a buffer holds the next rows of each. A row is
+    Pieces come in another order in each pass, up to four side by side; a buffer holds the next rows of each. A row is
     left out, and counted, where a cell is no value of its column's kind, is missing and no cell of the sample is, or is
     a category that the sample never had.
 
@@ -138,8 +139,8 @@ class RowStream(Stream):
             known = ~np.logical_or.reduce(list(found.unknown.values()))
             found = Learnable(found.x[known], None if found.context is None else found.context[known])
         if self._table.strict and rows.left_out:
-            what, (number, first) = next(iter(rows.left_out.items()))
-            raise InputError(f"{cells.source}: {what}, first: {first} (--strict leaves no row out: correct it)")
+            what, (_, example) = next(iter(rows.left_out.items()))
+            raise InputError(f"{cells.source}: {what}, such as {example} (--strict leaves no row out: correct it)")
         add_left_out(left_out, rows.left_out)
         return found
 
@@ -155,3 +156,8 @@ def stream_of(
         learnable: From values to what is learned from.
     """
     return None if table.sample is None else RowStream(table, np.concatenate(positions[1:]), learnable)
+
+
+def numbers_to_learn(modelled: Sequence[str], context: Sequence[str], frame: "pl.DataFrame") -> Learnable:
+    """Return values of rows as a flow learns from them."""
+    return Learnable(matrix_of(frame, modelled), matrix_of(frame, context) if context else None)

@@ -1,4 +1,4 @@
-"""A sample of a table that does not fit into memory: what its columns are, and which rows are held out, is seen there."""
+"""A sample of a table that is longer than memory: it shows what the columns are, and some of its rows are held out."""
 
 import os
 from collections.abc import Iterator
@@ -93,35 +93,33 @@ def _drawn(pieces: Pieces) -> Sample:
     import polars as pl
 
     chosen = _spread(list(pieces))
+    num_reads = sum(len(numbers) for _, numbers in chosen)
     first: Cells | None = None
-    frames, reads, rows, weight = [], [], 0, 0
-    most = 0
+    frames, reads, num_rows, weight = [], [], 0, 0.0
     for piece, numbers in chosen:
         for number, cells in _reads(piece, numbers):
             first = cells if first is None else first
-            most = most or -(-_rows_of_sample(cells.frame.width) // sum(len(some) for _, some in chosen))
+            most = -(-min(max(SAMPLE_CELLS // cells.frame.width, FEWEST_ROWS), MOST_ROWS) // num_reads)
             frames.append(like_the_first(cells, first).frame.head(most).clone())
             reads.append((piece.number, number))
-            rows, weight = rows + cells.frame.height, weight + piece.weight / piece.num_reads
+            num_rows, weight = num_rows + cells.frame.height, weight + piece.weight / piece.num_reads
         pieces.check_unchanged(piece.file)
     assert first is not None
-    sizes = [piece.rows if piece.rows is not None else round(piece.weight * rows / weight) for piece in pieces]
-    ends = np.cumsum([frame.height for frame in frames])
-    known = all(piece.rows is not None for piece in pieces)
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    numbers = [starts[p] + ROWS * r + np.arange(frame.height) for (p, r), frame in zip(reads, frames, strict=True)]
-    cells = replace(first, frame=pl.concat(frames, rechunk=True), source=pieces.source, place="row {} of the sample".format)
-    return Sample(
-        pieces, cells, tuple(reads), ends, sum(sizes), np.concatenate(numbers) if known else np.arange(ends[-1])
+    sizes = [round(piece.weight * num_rows / weight) if piece.rows is None else piece.rows for piece in pieces]
+    numbered = np.arange(sum(frame.height for frame in frames))
+    if all(piece.rows is not None for piece in pieces):
+        starts = [sum(sizes[:piece]) + ROWS * read for piece, read in reads]
+        numbered = np.concatenate(
+            [start + np.arange(frame.height) for start, frame in zip(starts, frames, strict=True)]
+        )
+    cells = replace(
+        first, frame=pl.concat(frames, rechunk=True), source=pieces.source, place="row {} of the sample".format
     )
-
-
-def _rows_of_sample(width: int) -> int:
-    return min(max(SAMPLE_CELLS // max(width, 1), FEWEST_ROWS), MOST_ROWS)
+    return Sample(pieces, cells, tuple(reads), np.cumsum([frame.height for frame in frames]), sum(sizes), numbered)
 
 
 def _spread(pieces: list[Piece]) -> list[tuple[Piece, list[int]]]:
-    """Return pieces all over the table, the first among them, and which of their reads: eight in all, or all there are."""
+    """Return pieces all over the table, the first among them, and which of their reads: eight, or all there are."""
     places = np.unique(np.linspace(0, len(pieces) - 1, PLACES).round().astype(int))
     each = PLACES // len(places)
     return [

@@ -16,7 +16,7 @@ from pushforward.training.data.form import Form
 from pushforward.training.data.rows import Rows
 
 CHECKED_ROWS = 16_384  # of the first buffer, whose losses are checked before the first step
-LeftOut: TypeAlias = dict[str, list[Any]]  # what is wrong -> how many rows, and where the first is
+LeftOut: TypeAlias = dict[str, list[Any]]  # what is wrong -> how many rows, and one of them
 
 
 @dataclass
@@ -168,5 +168,5 @@ class StreamBatches(RowBatches):
 
 def add_left_out(total: LeftOut, more: LeftOut) -> None:
     """Count more rows that were left out."""
-    for what, (number, first) in more.items():
-        total[what] = [total[what][0] + number, total[what][1]] if what in total else [number, first]
+    for what, (number, example) in more.items():
+        total[what] = [total[what][0] + number, total[what][1]] if what in total else [number, example]
