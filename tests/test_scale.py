@@ -15,10 +15,11 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import InputError, RunError
-from pushforward.scale import Scorer, pieces, text_blocks
+from pushforward.scale import Scorer
 from pushforward.scale.over_pieces import Done, Place, over_pieces, seed_at, shard_of
-from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.from_anything import read_cells
+from pushforward.tables.in_pieces import pieces, text_blocks
+from pushforward.tables.in_pieces.pieces import Pieces
 
 
 def rows(n, seed=0):

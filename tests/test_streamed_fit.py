@@ -213,7 +213,7 @@ def test_a_row_without_a_cell_where_the_sample_had_all_is_left_out_counted_and_n
     )
     assert said_of(written(tmp_path, frame), recipe="realnvp") == [
         '3 of 1,960 rows were left out of the training: column "a" is missing, as in no row of the sample (such as row'
-        " 1,101)",
+        " 2,000)",
         '1 of 1,960 rows were left out of the training: column "b" is no number (such as inf in row 1,133)',
     ]
 
