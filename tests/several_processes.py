@@ -12,6 +12,7 @@ import tempfile
 import time
 from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import distributed as group
@@ -22,6 +23,7 @@ import pushforward as pf
 from pushforward.__main__ import main
 from pushforward.cli import app, fit_command  # noqa: F401 (what is imported here no child has to import)
 from pushforward.errors import InputError, RunError
+from pushforward.tables.in_pieces import pieces, sample
 from pushforward.tables.table_model import TableModel
 from pushforward.training import checkpoint, run_folder
 from pushforward.training.interrupt import Interrupted
@@ -149,6 +151,15 @@ def train(rank, options, at_step=None):
 
 def train_in_ways(rank, ways):
     return [train(rank, options) for options in map(WAYS.get, ways)]
+
+
+def train_on_a_file(rank, file):
+    """Train on rows that are read piece by piece."""
+    with (
+        mock.patch.object(sample, "ROWS", 50), mock.patch.object(pieces, "ROWS", 50),
+        mock.patch.object(sample, "FEWEST_ROWS", 80), mock.patch.object(sample, "MOST_ROWS", 80),
+    ):  # fmt: skip
+        return train(rank, {"x": pf.scale.stream_rows(file), "weight": None})
 
 
 def late(rank, step):

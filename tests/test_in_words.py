@@ -186,7 +186,7 @@ def test_the_bar_of_a_notebook_is_drawn_over_itself():
     bar._drawn -= 1
     bar.update(5, 10)
     bar.note("the rate was <halved>")
-    bar.report({"step": 10, "train_loss": 1.5, "validation_loss": None}, 10)
+    bar.report({"step": 10, "train_loss": 1.5, "validation_loss": None}, 10, 320)
     bar.close()
     assert len(shown) == 4
     assert 'value="0.500"' in shown[1]

@@ -50,6 +50,15 @@ def test_processes_that_share_a_run_do_what_one_does(size, alone):
     assert str(size) + " processes" in repr(results[0][0][1])
 
 
+def test_rows_that_are_read_piece_by_piece_are_shared_too(tmp_path):
+    file = tmp_path / "rows.parquet"
+    pl.DataFrame(tasks.X.numpy(), schema=["a", "b"]).write_parquet(file, row_group_size=50)
+    weights, history = tasks.train_on_a_file(0, file)
+    for shared, told in together(2, tasks.train_on_a_file, file):
+        assert equal(shared, weights)
+        assert told.best_validation == pytest.approx(history.best_validation, abs=1e-9)
+
+
 def test_a_run_is_the_same_each_time_also_where_one_process_is_late():
     first = together(3, tasks.train, {})
     again = together(3, tasks.train, {}, tasks.late)

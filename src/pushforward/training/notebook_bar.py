@@ -26,7 +26,7 @@ class NotebookBar:
         if time.monotonic() - self._drawn >= EVERY_SECONDS:
             self._draw()
 
-    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
+    def report(self, row: dict[str, Any], num_steps: int, num_rows: int) -> None:  # noqa: D102
         validation = "" if row["validation_loss"] is None else f", validation {row['validation_loss']:.4f}"
         self._losses = f"train {row['train_loss']:.4f}{validation} nats"
         self.update(row["step"], num_steps)

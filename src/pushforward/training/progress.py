@@ -17,8 +17,8 @@ class Progress(Protocol):
     def update(self, step: int, num_steps: int) -> None:
         """Say how far the run is."""
 
-    def report(self, row: dict[str, Any], num_steps: int) -> None:
-        """Show a row of the history."""
+    def report(self, row: dict[str, Any], num_steps: int, num_rows: int) -> None:
+        """Show a row of the history; so many rows of data have been learned from."""
 
     def note(self, text: str) -> None:
         """Say something once."""
@@ -33,7 +33,7 @@ class Silent:
     def update(self, step: int, num_steps: int) -> None:  # noqa: D102
         pass
 
-    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
+    def report(self, row: dict[str, Any], num_steps: int, num_rows: int) -> None:  # noqa: D102
         pass
 
     def note(self, text: str) -> None:  # noqa: D102
@@ -53,8 +53,11 @@ class Lines:
     def update(self, step: int, num_steps: int) -> None:  # noqa: D102
         pass
 
-    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
-        self._pending = f"step {row['step']}/{num_steps}  {describe(row)}"
+    def report(self, row: dict[str, Any], num_steps: int, num_rows: int) -> None:  # noqa: D102
+        step, seconds = row["step"], max(row["seconds"], 1e-3)
+        rows = f"{num_rows:,} rows, {num_rows / seconds:,.0f} a second" if step else "0 rows"
+        left = f", {seconds * (num_steps - step) / step:.0f} s left" if step else ""
+        self._pending = f"step {step}/{num_steps}  {rows}{left}  {describe(row)}"
         if time.monotonic() - self._last >= LINE_SECONDS:
             self._flush()
 
@@ -80,20 +83,23 @@ class Bar:
 
         self._bar = RichProgress(
             TextColumn("training"),
-            BarColumn(bar_width=16),  # the whole line fits 80 columns
+            BarColumn(bar_width=8),  # the whole line fits 80 columns
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.description}"),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task("", total=None)
+        self._task = self._bar.add_task("", total=None, rate="")
         self._bar.start()
 
     def update(self, step: int, num_steps: int) -> None:  # noqa: D102
         self._bar.update(self._task, completed=step, total=num_steps)
 
-    def report(self, row: dict[str, Any], num_steps: int) -> None:  # noqa: D102
+    def report(self, row: dict[str, Any], num_steps: int, num_rows: int) -> None:  # noqa: D102
         self._bar.update(self._task, completed=row["step"], total=num_steps, description=losses(row))
+        if row["seconds"]:
+            self._bar.update(self._task, rate=f"{num_rows / row['seconds'] / 1000:,.1f}k rows/s")
 
     def note(self, text: str) -> None:  # noqa: D102
         self._bar.console.print(text, markup=False, highlight=False)

@@ -227,7 +227,7 @@ class Run:
         )
         if self.folder is not None:
             self.folder.add_last_row(history)
-        self.progress.report(history.rows[-1], self.plan.num_steps)
+        self.progress.report(history.rows[-1], self.plan.num_steps, self.step * self.batches.batch_size)
         self._raise_dropout()
         self.next_report = self.step + max(math.ceil(self.plan.num_steps / REPORTS), self.validation.least_interval)
         if validation_loss is None:
