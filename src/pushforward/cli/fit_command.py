@@ -181,7 +181,9 @@ def _show(model: TableModel, out: Path) -> None:
     if evaluation.excess is not None:
         error = number(evaluation.excess.standard_error, 4)
         say(f"excess over the exact density: {number(evaluation.excess.mean, 4)} ± {error} nats")
-    say(f"training took {seconds(fitted.training_seconds)}, {fitted.history.steps:,} steps")
+    epochs = fitted.history.rows[-1]["epoch"]
+    taken = f"{fitted.history.steps:,} steps, {epochs:.3g} epochs of {fitted.num_training:,} rows"
+    say(f"training took {seconds(fitted.training_seconds)}, {taken}")
     for name in (MODEL, SAMPLES, REPORT):
         say(f"  {out / name}")
     command = ["pushforward", "sample", str(out), "--num", "1000"]
