@@ -31,7 +31,7 @@ play: $(READY)
 	$(RUN)/pushforward play
 
 test: $(READY)
-	$(RUN)/python -m pytest -q -n 2
+	$(RUN)/python -m pytest -q -n 2 --dist worksteal
 
 test-studies: $(READY)
 	$(RUN)/python -m pytest -q -n 2 tests/studies
