@@ -27,8 +27,13 @@ def _seeded():
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Figures are made and not drawn, which takes longer than a short fit; for tests that look at no picture."""
+    """Of a table's rows no figures are made, and none is drawn: it takes longer than a short fit, and nobody looks."""
+    from matplotlib.figure import Figure
+
     monkeypatch.setattr("pushforward.report.rendering.png", lambda figure, *resolution: b"")
+    monkeypatch.setattr("pushforward.report.table_report._comparison", lambda report: Figure())
+    for name in ("marginals", "pairs_of_columns", "calibration"):
+        monkeypatch.setattr(f"pushforward.report.findings.{name}", lambda found: Figure())
 
 
 @pytest.fixture
