@@ -30,8 +30,11 @@ demo: $(READY)
 play: $(READY)
 	$(RUN)/pushforward play
 
+# Two at once on two cores: more threads in each, and in each process that tests start, would only wait for one another.
+test: export OMP_NUM_THREADS := 1
+test: export POLARS_MAX_THREADS := 1
 test: $(READY)
-	$(RUN)/python -m pytest -q -n 2
+	$(RUN)/python -m pytest -q -n 2 --dist worksteal
 
 test-studies: $(READY)
 	$(RUN)/python -m pytest -q -n 2 tests/studies

@@ -1,5 +1,6 @@
 """Every test starts from the same random state; torch keeps to one thread, since tests run in parallel."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -9,6 +10,11 @@ from pushforward.__main__ import main
 from pushforward.numerics.roots import bracketed_root
 
 torch.set_num_threads(1)
+# Full collections look at a million objects that stay, and took a tenth of the time.
+gc.set_threshold(10_000, 20, 50)
+if not torch.cuda.is_available():
+    # torch's own writes the call stack down three times, for devices that may be found later: half of a short test.
+    torch.manual_seed = lambda seed: torch.default_generator.manual_seed(int(seed))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -23,8 +29,13 @@ def _seeded():
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Figures are made and not drawn, which takes longer than a short fit; for tests that look at no picture."""
+    """Of a table's rows no figures are made, and none is drawn: it takes longer than a short fit, and nobody looks."""
+    from matplotlib.figure import Figure
+
     monkeypatch.setattr("pushforward.report.rendering.png", lambda figure, *resolution: b"")
+    monkeypatch.setattr("pushforward.report.table_report._comparison", lambda report: Figure())
+    for name in ("marginals", "pairs_of_columns", "calibration"):
+        monkeypatch.setattr(f"pushforward.report.findings.{name}", lambda found: Figure())
 
 
 @pytest.fixture

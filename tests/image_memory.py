@@ -1,6 +1,6 @@
-"""Run by test_dequantization.py: fits a flow to as many images as MNIST has, killed at a given step or resumed.
+"""Run by test_dequantization.py: fits a flow to as many images as MNIST has, in a child that is killed, and goes on.
 
-Prints the largest memory in MB and, at the end, the steps of the run and those of them that this process took.
+Prints the status of the child and the largest memory of both in MB, the steps of the run and those after the kill.
 """
 
 import os
@@ -14,6 +14,8 @@ import torch
 import pushforward as pf
 from pushforward.training import run_folder
 
+MEMORY = "memory.txt"  # in the folder: that of the child
+
 run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.0, 1.0  # a checkpoint at every report
 
 
@@ -26,15 +28,14 @@ def megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def main(folder, die_at):
-    torch.set_num_threads(1)
+def train(folder, die_at=0):
     torch.manual_seed(0)
     calls = []
 
     def loss(model, batch, generator=None):
         calls.append(model.training)
         if sum(calls) == die_at:
-            print(megabytes(), flush=True)
+            (folder / MEMORY).write_text(str(megabytes()))
             os.kill(os.getpid(), signal.SIGKILL)
         return pf.losses.nll(model, batch, generator)
 
@@ -52,8 +53,22 @@ def main(folder, die_at):
         resume=True,
         progress=False,
     )
-    print(megabytes(), history.steps, sum(calls))
+    return history.steps, sum(calls)
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)  # which imports much that the child then need not import
+    child = os.fork()
+    if child == 0:
+        try:
+            train(folder, die_at=3)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    steps, own_steps = train(folder)
+    print(status, max(megabytes(), int((folder / MEMORY).read_text())), steps, own_steps)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(Path(sys.argv[1]))
