@@ -12,9 +12,6 @@ from pushforward.numerics.roots import bracketed_root
 torch.set_num_threads(1)
 # Full collections look at a million objects that stay, and took a tenth of the time.
 gc.set_threshold(10_000, 20, 50)
-if not torch.cuda.is_available():
-    # torch's own writes the call stack down three times, for devices that may be found later: half of a short test.
-    torch.manual_seed = lambda seed: torch.default_generator.manual_seed(int(seed))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -24,7 +21,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed writes the call stack down three times
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
 
 
 @pytest.fixture
