@@ -8,12 +8,13 @@ CODE := src tests benchmarks notebooks $(wildcard docs/*.py)
 # MNIST and tables are read from this folder where it exists, and downloaded otherwise.
 export PUSHFORWARD_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo play test test-studies test-browser lint notebooks bench table-peers test-gpu bench-gpu clean help
+.PHONY: demo play test test-processes test-studies test-browser lint notebooks bench table-peers test-gpu bench-gpu clean help
 
 help:
 	@echo "make demo   fit a flow to two moons; model, samples and report go to pushforward-out/"
 	@echo "make play   open the page that trains a flow on points of the plane and shows every layer"
 	@echo "make test   run the tests"
+	@echo "make test-processes  tests of shared runs, of what is killed, of servers and workers"
 	@echo "make test-studies  run every study in its short form, and look at what it wrote"
 	@echo "make test-browser  try that page in a real browser (Chromium and its driver)"
 	@echo "make lint   style, types, import order, doctests"
@@ -35,6 +36,12 @@ test: export OMP_NUM_THREADS := 1
 test: export POLARS_MAX_THREADS := 1
 test: $(READY)
 	$(RUN)/python -m pytest -q -n 2 --dist worksteal
+
+# Tests of several processes: shared runs, kills, servers, workers.
+test-processes: export OMP_NUM_THREADS := 1
+test-processes: export POLARS_MAX_THREADS := 1
+test-processes: $(READY)
+	$(RUN)/python -m pytest -q -n 2 --dist worksteal tests/processes
 
 test-studies: $(READY)
 	$(RUN)/python -m pytest -q -n 2 tests/studies

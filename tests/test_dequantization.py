@@ -2,11 +2,6 @@
 
 import itertools
 import math
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -286,17 +281,6 @@ def test_one_gaussian_scores_on_mnist_what_was_published():
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_fit_to_as_many_images_as_mnist_has_is_killed_and_resumed_within_a_gigabyte(tmp_path):
-    script = [sys.executable, "-W", "error", str(Path(__file__).parent / "image_memory.py"), str(tmp_path)]
-    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True, "timeout": 300}
-    ended = subprocess.run(script, **options)
-    assert ended.returncode == 0, ended.stderr
-    status, megabytes, steps, own_steps = map(int, ended.stdout.split())
-    assert status == -signal.SIGKILL
-    assert (steps, own_steps) == (4, 2), "the two steps before the kill are not taken again"
-    assert megabytes < 1000
 
 
 def test_a_model_learns_its_start_from_a_bounded_number_of_numbers(monkeypatch):

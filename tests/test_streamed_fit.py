@@ -2,10 +2,6 @@
 
 import itertools
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import polars as pl
@@ -163,37 +159,6 @@ def test_a_run_that_ends_anywhere_goes_on_to_the_same_weights(tmp_path, monkeypa
     for one, other in zip(whole.law.module.parameters(), model.law.module.parameters(), strict=True):
         assert torch.equal(one, other)
     assert model.fitted.history.steps == 30
-
-
-KILLED = """
-import sys, torch
-import pushforward as pf
-from pushforward.tables.in_pieces import pieces, sample
-from pushforward.training import run_folder
-pieces.ROWS = sample.ROWS = 50
-run_folder.SAVE_SECONDS, run_folder.SAVE_SHARE = 0.05, 1e9
-file, out, resume = sys.argv[1:]
-torch.manual_seed(0)
-flow = pf.recipes.realnvp(3, num_layers=2)
-pf.fit(flow, pf.scale.stream_rows(file), num_steps=600, batch_size=60, out=out, resume=bool(resume), progress=False)
-pf.save(flow, out + "/flow.safetensors")
-"""
-
-
-def test_a_killed_process_loses_what_came_after_its_last_checkpoint_and_no_more(tmp_path):
-    file, out = written(tmp_path, numbered(2000)), tmp_path / "out"
-    command = [sys.executable, "-c", KILLED, str(file)]
-    process = subprocess.Popen([*command, str(out), ""], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
-    while not (out / "history.jsonl").exists() or len((out / "history.jsonl").read_text().splitlines()) < 12:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    subprocess.run([*command, str(out), "resume"], check=True)
-    subprocess.run([*command, str(tmp_path / "whole"), ""], check=True)
-    one, other = (pf.load(folder / "flow.safetensors") for folder in (out, tmp_path / "whole"))
-    assert torch.equal(weights(one), weights(other))
 
 
 def said_of(file, **options):

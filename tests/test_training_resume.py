@@ -5,8 +5,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -53,15 +51,6 @@ def interrupted(model, out, **options):
 
 def send(number):
     return lambda: os.kill(os.getpid(), number)
-
-
-def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_unbroken_one(tmp_path):
-    command = [sys.executable, "-W", "error", str(FOLDER / "killed_training.py"), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    killed, saved, same = result.stdout.split()
-    assert int(killed) >= 1, result.stderr
-    assert int(saved) >= 1
-    assert same == "True"
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
