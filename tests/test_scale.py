@@ -2,10 +2,14 @@
 
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from ast import literal_eval
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -322,6 +326,13 @@ def test_long_text_of_any_form_is_what_short_text_is(tmp_path, small, end):
     assert found.equals(read_cells(file).frame)
 
 
+def test_without_ray_one_line_says_what_to_install(run, monkeypatch, small, fitted):
+    write_parquet("rows.parquet", rows(333))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = run("score", fitted, "rows.parquet", "--out", "found", "--ray", "local")
+    assert (code, err) == (2, '--ray needs Ray (pip install "pushforward[scale]")\n')
+
+
 # ---- as a function of batches ---------------------------------------------------------------------------------------
 
 
@@ -367,3 +378,16 @@ def test_a_scorer_refuses_what_is_no_batch_of_its_model(fitted, tmp_path):
         Scorer(fitted)(np.zeros((3, 3)))
     with pytest.raises(InputError, match='has a column "log_prob"'):
         Scorer(fitted)(rows(5).with_columns(log_prob=pl.lit(1.0)))
+
+
+def test_the_example_with_duckdb_scores_every_row(tmp_path, monkeypatch, fitted, capsys):
+    """Rows with missing cells too, which a function of duckdb's by default is not asked about."""
+    pytest.importorskip("duckdb")
+    page = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
+    example = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "duckdb" in code)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(fitted, "model.safetensors")
+    write_parquet(Path("rows.parquet"), rows(333))
+    exec(example, {})
+    [(mean,)] = literal_eval(capsys.readouterr().out)
+    assert mean == pytest.approx(pf.TableModel.load(fitted).log_prob("rows.parquet").mean(), rel=1e-6)

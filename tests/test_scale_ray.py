@@ -1,0 +1,179 @@
+"""Pieces made by Ray's workers: the bytes that one process writes, whoever dies on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from long_tables import command, fit, read_back, rows, write_parquet
+from pushforward.scale import pieces, text_blocks
+
+pytest.importorskip("ray")
+
+CLUSTER = """
+import logging, os, sys
+import ray
+ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, logging_level=logging.CRITICAL)
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+MARK = "PUSHFORWARD_TEST_OF_RAY"  # in the environment of all processes that a test starts
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Return the file of a model."""
+    return fit(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Return the address of a Ray of two workers."""
+    environment = {**os.environ, **QUIET, MARK: "cluster"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.communicate()
+        assert not marked("cluster")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Let pieces be small."""
+    monkeypatch.setattr(pieces, "ROWS", 50)
+    monkeypatch.setattr(text_blocks, "BLOCK", 1500)
+
+
+def marked(mark):
+    """Return the processes of a test that are still there, with what they are called."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has ended, or is another user's
+            pass
+    return found
+
+
+@contextmanager
+def one_worker_killed(folder, killed):
+    """Kill a worker with SIGKILL while it makes a piece, once two are there."""
+    over = threading.Event()
+
+    def kill():
+        while not over.is_set() and not killed:
+            busy = [pid for pid, name in marked("cluster").items() if name.startswith("ray::_made")]
+            if busy and len(list(folder.glob("part-*"))) >= 2:
+                os.kill(busy[0], signal.SIGKILL)
+                killed.append(busy[0])
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_worker_killed_on_the_way_loses_nothing(tmp_path, small, fitted, cluster, suffix, capfd):
+    """The output is that of one process, byte for byte."""
+    table, killed = tmp_path / f"rows{suffix}", []
+    rows(1500).write_csv(table) if suffix == ".csv" else write_parquet(table, rows(1500))
+    with one_worker_killed(tmp_path / f".shared{suffix}.parts", killed):
+        command("anomalies", fitted, table, "--out", tmp_path / f"shared{suffix}", "--ray", cluster)
+    said = capfd.readouterr()
+    assert killed
+    assert said.err == ""
+    command("anomalies", fitted, table, "--out", tmp_path / f"alone{suffix}")
+    assert said.out.replace("shared", "alone") == capfd.readouterr().out
+    assert (tmp_path / f"shared{suffix}").read_bytes() == (tmp_path / f"alone{suffix}").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_there_is_kept_and_what_is_drawn_is_the_same(tmp_path, small, fitted, cluster, capsys):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    arguments = ("impute", fitted, tmp_path / "rows.parquet")
+    command(*arguments, "--out", tmp_path / "alone")
+    command(*arguments, "--out", tmp_path / "shared")
+    for number in (0, 2, 3):
+        (tmp_path / "shared" / f"part-{number:06d}.parquet").unlink()
+    capsys.readouterr()
+    command(*arguments, "--out", tmp_path / "shared", "--ray", cluster)
+    assert "pieces were there already" in capsys.readouterr().out
+    names = sorted(file.name for file in (tmp_path / "alone").iterdir())
+    assert [(tmp_path / "shared" / name).read_bytes() for name in names] == [
+        (tmp_path / "alone" / name).read_bytes() for name in names
+    ]
+
+
+def test_a_sample_is_that_of_one_process(tmp_path, fitted, cluster):
+    arguments = ("sample", fitted, "--num", 70_000, "--seed", 4, "--out")
+    command(*arguments, tmp_path / "shared.parquet", "--ray", cluster)
+    command(*arguments, tmp_path / "alone.parquet")
+    assert read_back(tmp_path / "shared.parquet").equals(read_back(tmp_path / "alone.parquet"))
+
+
+def test_a_workers_error_is_the_line_that_one_process_says(run, small, fitted, cluster):
+    lines = rows(600).write_csv().splitlines()
+    lines[400] = "large" + lines[400][lines[400].index(",") :]
+    Path("rows.csv").write_text("\n".join(lines) + "\n")
+    alone = run("score", fitted, "rows.csv", "--out", "alone")
+    shared = run("score", fitted, "rows.csv", "--out", "shared", "--ray", cluster)
+    assert alone[0] == 2
+    assert alone[2].count("\n") == 1
+    assert shared == alone
+    assert not list(Path("shared").glob(".*"))
+
+
+def test_ctrl_c_ends_all_that_was_started_here_and_keeps_whole_parts(tmp_path, fitted):
+    """With --ray local; the same command, without it this time, goes on."""
+    write_parquet(tmp_path / "rows.parquet", rows(3000), group=30)
+    code = (
+        "import sys; from pushforward.scale import pieces; pieces.ROWS = 30\n"
+        "from pushforward.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [str(fitted), str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "found")]
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, "anomalies", *arguments, "--ray", "local"],
+        env={**os.environ, MARK: "local"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while run.poll() is None and len(list((tmp_path / "found").glob("part-*"))) < 3:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate()
+    assert (run.returncode, out, err) == (130, "", "interrupted\n")
+    assert not marked("local")
+    assert not [file.name for file in (tmp_path / "found").glob(".*")]
+    found = pl.concat([pl.read_parquet(file) for file in (tmp_path / "found").glob("part-*")])
+    assert found.width == 9
+    assert 3 * 30 <= found.height < 3000
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--ray", "127.0.0.1:1"], 1, "--ray 127.0.0.1:1: nobody answers: "),
+        (["--ray", "yes"], 2, "--ray yes: is no address (give local, auto, or HOST:PORT as ray start prints it)"),
+        (["--ray", "local", "--shard", "1/2"], 2, "--ray shares all pieces among its workers (leave --shard out)"),
+    ],
+)
+def test_a_cluster_that_is_none_is_refused_in_one_line(run, small, fitted, options, code, said):
+    write_parquet("rows.parquet", rows(333))
+    found, out, err = run("score", fitted, "rows.parquet", "--out", "found", *options)
+    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert said in err
