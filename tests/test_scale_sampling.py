@@ -1,6 +1,7 @@
 """Long samples, drawn block by block: the same rows however many processes draw them, and nothing lost in a kill."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import pushforward as pf
 from long_tables import command, fit, read_back
 from pushforward.errors import InputError
+from pushforward.scale.samples import Samples
 from pushforward.tables import sample_blocks
 from pushforward.tables.from_anything import read_cells
 from pushforward.tables.sample_blocks import SampleBlocks, seed_at
@@ -160,3 +162,15 @@ def test_shards_of_a_sample_write_folders_and_replace_nothing(tmp_path, small, f
 def test_rows_drawn_without_a_seed_differ_each_time(small, fitted):
     model = pf.TableModel.load(fitted)
     assert not model.sample(120).equals(model.sample(120))
+
+
+def test_what_draws_goes_to_other_processes_as_its_arguments(tmp_path, fitted, of_reals):
+    for file, given in ((fitted, {"kind": "van"}), (of_reals, {"t": "0.5"})):
+        out = tmp_path / file.parent.name
+        out.mkdir()
+        one = Samples(file, out, 30, given, complete=True, temperature=0.5, seed=1)
+        assert len(pickle.dumps(one)) < 1000
+        one(0)
+        drawn = read_back(out)
+        assert pickle.loads(pickle.dumps(one))(0).rows == 30
+        assert read_back(out).equals(drawn)

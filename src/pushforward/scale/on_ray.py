@@ -4,8 +4,9 @@ import logging
 import os
 import socket
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError, RunError
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 LOCAL = "local"
 AGAIN = 3  # times that a piece is given out again whose worker died
 SECONDS = 5  # in which a cluster answers, and tasks end that are called off
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or it warns of what it will do one day
+}
+HOW = "ray status says whether it runs; set RAY_AUTH_MODE=token if it wants its token"
 STORE = 80 * 2**20  # bytes of Ray's own memory here, about its least: no rows go through it
 
 
@@ -82,23 +88,24 @@ def _result(ray: Any, task: Any) -> "Made":
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     """Join a cluster, or start one here with a worker a core; leave it, or stop it, in the end."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of what it will do one day
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:
         raise InputError('--ray needs Ray (pip install "pushforward[scale]")') from error
     here: dict[str, Any] = {}
     if address == LOCAL:
-        here = {"include_dashboard": False, "num_cpus": os.cpu_count(), "object_store_memory": STORE}
+        here = {"include_dashboard": False, "object_store_memory": STORE}
     else:
         _check_reachable(address)
     try:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **here)
         except Exception as error:  # Ray raises anything
-            raise RunError(f"--ray {address}: {_first_line(error)} (ray status says whether it runs)") from error
-        yield ray
+            raise RunError(f"--ray {address}: {_first_line(error)} ({HOW})") from error
+        with redirect_stdout(StringIO()):  # where Ray prints of workers that died
+            yield ray
     finally:
         ray.shutdown()
 
