@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 
 from long_tables import command, fit, read_back, rows, write_parquet
-from pushforward.scale import pieces, rate, text_blocks
+from pushforward.scale import rate
+from pushforward.tables.in_pieces import pieces, text_blocks
 
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}  # read by Ray when it is imported
 pytest.importorskip("ray")
@@ -122,7 +123,7 @@ def test_a_workers_error_is_the_line_that_one_process_says(run, small, fitted, c
 def test_ctrl_c_ends_all_that_was_started_here_and_one_process_goes_on(tmp_path, monkeypatch, fitted, capsys):
     write_parquet(tmp_path / "rows.parquet", rows(1800), group=30)
     code = (
-        "import sys; from pushforward.scale import pieces; pieces.ROWS = 30\n"
+        "import sys; from pushforward.tables.in_pieces import pieces; pieces.ROWS = 30\n"
         "from pushforward.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["anomalies", str(fitted), str(tmp_path / "rows.parquet"), "--out"]
