@@ -1,6 +1,7 @@
 """Pieces made by Ray's workers: the bytes that one process writes, whoever dies on the way."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,16 +9,19 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 
 from long_tables import command, fit, read_back, rows, write_parquet
+from pushforward.errors import InputError, RunError
 from pushforward.scale import rate
+from pushforward.scale.on_ray import _result
 from pushforward.tables.in_pieces import pieces, text_blocks
 
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}  # read by Ray when it is imported
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 CLUSTER = """
 import logging, sys
@@ -95,7 +99,7 @@ def one_worker_killed(folder, killed):
 def test_a_worker_killed_on_the_way_loses_nothing(tmp_path, small, fitted, cluster, capfd):
     """The output is that of one process, byte for byte."""
     killed = []
-    rows(1500).write_csv(tmp_path / "rows.csv")
+    rows(1200).write_csv(tmp_path / "rows.csv")
     arguments = ("anomalies", fitted, tmp_path / "rows.csv", "--out")
     with one_worker_killed(tmp_path / ".shared.csv.parts", killed):
         command(*arguments, tmp_path / "shared.csv", "--ray", cluster)
@@ -108,20 +112,20 @@ def test_a_worker_killed_on_the_way_loses_nothing(tmp_path, small, fitted, clust
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_workers_error_is_the_line_that_one_process_says(run, small, fitted, cluster):
-    lines = rows(600).write_csv().splitlines()
-    lines[400] = "large" + lines[400][lines[400].index(",") :]
-    Path("rows.csv").write_text("\n".join(lines) + "\n")
-    alone = run("score", fitted, "rows.csv", "--out", "alone")
-    shared = run("score", fitted, "rows.csv", "--out", "shared", "--ray", cluster)
-    assert alone[0] == 2
-    assert alone[2].count("\n") == 1
-    assert shared == alone
-    assert not list(Path("shared").glob(".*"))
+def test_a_workers_error_is_the_one_that_it_raised_and_a_dead_workers_one_line():
+    def failed(error):
+        return SimpleNamespace(get=lambda task: (_ for _ in ()).throw(error), exceptions=ray.exceptions)
+
+    raised = pickle.loads(pickle.dumps(InputError('rows.csv: column "size", line 401: "large" is no number')))
+    with pytest.raises(InputError) as found:
+        _result(failed(ray.exceptions.RayTaskError("_made", "Traceback ...", raised).as_instanceof_cause()), None)
+    assert found.value is raised
+    with pytest.raises(RunError, match=r"^Ray lost a piece 4 times: .* \(out of memory\?\)$"):
+        _result(failed(ray.exceptions.WorkerCrashedError()), None)
 
 
 def test_ctrl_c_ends_all_that_was_started_here_and_one_process_goes_on(tmp_path, monkeypatch, fitted, capsys):
-    write_parquet(tmp_path / "rows.parquet", rows(1800), group=30)
+    write_parquet(tmp_path / "rows.parquet", rows(1000), group=30)
     code = (
         "import sys; from pushforward.tables.in_pieces import pieces; pieces.ROWS = 30\n"
         "from pushforward.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -139,7 +143,7 @@ def test_ctrl_c_ends_all_that_was_started_here_and_one_process_goes_on(tmp_path,
     assert not marked("local")
     assert not [file.name for file in (tmp_path / "found").glob(".*")]
     made = len(list((tmp_path / "found").glob("part-*")))
-    assert 3 <= made < 60
+    assert 3 <= made < 34
     monkeypatch.setattr(pieces, "ROWS", 30)
     command(*arguments, tmp_path / "found")
     assert f"{made} pieces were there already" in capsys.readouterr().out
