@@ -20,7 +20,8 @@ from pushforward.scale import rate
 from pushforward.scale.on_ray import _result
 from pushforward.tables.in_pieces import pieces, text_blocks
 
-os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}  # read by Ray when it is imported
+# Read by Ray when it is imported: a token of the tests' own, and workers no nicer than others.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex, "RAY_worker_niceness": "0"}
 ray = pytest.importorskip("ray")
 
 CLUSTER = """
