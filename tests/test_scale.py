@@ -2,10 +2,14 @@
 
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from ast import literal_eval
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,30 +18,21 @@ import pyarrow.parquet as parquet
 import pytest
 
 import pushforward as pf
+from long_tables import command, fit, read_back, rows, write_parquet
 from pushforward.errors import InputError, RunError
 from pushforward.scale import Scorer
-from pushforward.scale.over_pieces import Done, Place, over_pieces, seed_at, shard_of
+from pushforward.scale.making import Done, shard_of
+from pushforward.scale.over_pieces import Answered, over_pieces
 from pushforward.tables.from_anything import read_cells
 from pushforward.tables.in_pieces import pieces, text_blocks
 from pushforward.tables.in_pieces.pieces import Pieces
-
-
-def rows(n, seed=0):
-    random = np.random.default_rng(seed)
-    size = random.normal(50, 9, n).round(2)
-    frame = pl.DataFrame({
-        "size": size, "kind": random.choice(["van", "car", 'a "big", one'], n),
-        "price": (20 * size + random.normal(0, 40, n)).round(1),
-    })  # fmt: skip
-    return frame.with_columns(pl.when(pl.Series(random.random(n) > 0.1)).then("price"))
+from pushforward.tables.sample_blocks import seed_at
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """Return the file of a model."""
-    file = tmp_path_factory.mktemp("model") / "model.safetensors"
-    pf.TableModel.fit(rows(600), num_steps=30, seed=0, progress=False, notify=lambda line: None).save(file)
-    return file
+    return fit(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -45,21 +40,6 @@ def small(monkeypatch):
     """Let pieces be small."""
     monkeypatch.setattr(pieces, "ROWS", 50)
     monkeypatch.setattr(text_blocks, "BLOCK", 1500)
-
-
-def write_parquet(file, frame, group=40):
-    parquet.write_table(frame.to_arrow(), file, row_group_size=group)
-
-
-def command(*arguments):
-    from pushforward.cli.app import app
-
-    app([str(argument) for argument in arguments], result_action="return_value")
-
-
-def read_back(path):
-    files = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
-    return pl.concat([pl.read_parquet(file) for file in files]) if path.suffix != ".csv" else pl.read_csv(path)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
@@ -154,8 +134,8 @@ def test_what_is_drawn_depends_on_the_seed_and_not_on_who_draws_it(tmp_path, sma
     found = read_back(tmp_path / "found")
     assert found.equals(read_back(tmp_path / "alone.parquet"))
     assert found["price"].null_count() == 0
-    assert len({seed_at(0, Place(piece, batch, True)) for piece in range(9) for batch in range(9)}) == 81
-    assert seed_at(7, Place(0, 0, False)) == 7
+    assert len({seed_at(0, piece, batch) for piece in range(9) for batch in range(9)}) == 81
+    assert seed_at(7, 0) == 7
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted, monkeypatch, capsys):
@@ -207,9 +187,9 @@ def test_a_file_that_changes_while_it_is_read_ends_the_run(tmp_path, small):
     cut = Pieces(file)
 
     def answer(cells, place):
-        if place[0] == 2:
+        if place.piece == 2:
             os.utime(file, ns=(1, 1))
-        return pl.DataFrame({"n": np.zeros(cells.frame.height)}), cells
+        return Answered(pl.DataFrame({"n": np.zeros(cells.frame.height)}), cells)
 
     with pytest.raises(RunError, match="has changed while it was read"):
         over_pieces(cut, answer, tmp_path / "out", asked={}, shard=(1, 1), overwrite=False)
@@ -237,7 +217,7 @@ def test_files_of_other_columns_are_refused(tmp_path, small):
     write_parquet(tmp_path / "t" / "b.parquet", rows(60).rename({"size": "width"}))
 
     def answer(cells, place):
-        return pl.DataFrame({"n": np.zeros(cells.frame.height)}), cells
+        return Answered(pl.DataFrame({"n": np.zeros(cells.frame.height)}), cells)
 
     with pytest.raises(InputError, match='column "size", which the first piece has'):
         over_pieces(Pieces(tmp_path / "t"), answer, tmp_path / "out", asked={}, shard=(1, 1), overwrite=False)
@@ -327,7 +307,7 @@ def test_a_column_of_another_type_is_named_before_anything_is_lost(tmp_path, sma
     write_parquet(tmp_path / "t" / "b.parquet", pl.DataFrame({"n": range(60)}).cast(last))
 
     def answer(cells, place):
-        return pl.DataFrame({"m": np.zeros(cells.frame.height)}), cells
+        return Answered(pl.DataFrame({"m": np.zeros(cells.frame.height)}), cells)
 
     run = {"asked": {}, "shard": (1, 1), "overwrite": False}
     if said:
@@ -344,6 +324,13 @@ def test_long_text_of_any_form_is_what_short_text_is(tmp_path, small, end):
     file.write_bytes(("a\n" + "17\n" * 2000 + end).encode("latin-1"))
     found = pl.concat([cells.frame for piece in Pieces(file) for cells in piece.read()])
     assert found.equals(read_cells(file).frame)
+
+
+def test_without_ray_one_line_says_what_to_install(run, monkeypatch, small, fitted):
+    write_parquet("rows.parquet", rows(333))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = run("score", fitted, "rows.parquet", "--out", "found", "--ray", "local")
+    assert (code, err) == (2, '--ray needs Ray (pip install "pushforward[scale]")\n')
 
 
 # ---- as a function of batches ---------------------------------------------------------------------------------------
@@ -391,3 +378,16 @@ def test_a_scorer_refuses_what_is_no_batch_of_its_model(fitted, tmp_path):
         Scorer(fitted)(np.zeros((3, 3)))
     with pytest.raises(InputError, match='has a column "log_prob"'):
         Scorer(fitted)(rows(5).with_columns(log_prob=pl.lit(1.0)))
+
+
+def test_the_example_with_duckdb_scores_every_row(tmp_path, monkeypatch, fitted, capsys):
+    """Rows with missing cells too, which a function of duckdb's by default is not asked about."""
+    pytest.importorskip("duckdb")
+    page = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
+    example = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "duckdb" in code)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(fitted, "model.safetensors")
+    write_parquet(Path("rows.parquet"), rows(333))
+    exec(example, {})
+    [(mean,)] = literal_eval(capsys.readouterr().out)
+    assert mean == pytest.approx(pf.TableModel.load(fitted).log_prob("rows.parquet").mean(), rel=1e-6)

@@ -6,8 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from pushforward import __version__
-
-Flag = Annotated[bool, Parameter(show_default=False)]
+from pushforward.cli.where import HERE, Flag, Where
 
 app = App(
     name="pushforward",
@@ -76,10 +75,9 @@ def sample(
     num: int,
     given: Annotated[str | None, Parameter(name=("--given", "--context"))] = None,
     complete: Flag = False,
-    out: Path = Path("samples.csv"),
     seed: int = 0,
     temperature: float = 1,
-    overwrite: Flag = False,
+    where: Where = HERE,
 ) -> None:
     """Draw samples from a fitted model.
 
@@ -88,16 +86,13 @@ def sample(
         num: Number of samples, for each row that is given.
         given: Cells of some columns (label=1,x3=0.5), or a file of rows.
         complete: Leave no cell missing, though the table has such.
-        out: File to write; its suffix is the format.
         seed: Decides the samples.
         temperature: Below 1, samples lie nearer the mode.
-        overwrite: Replace the file to write.
+        where: Where the result goes, and who makes it.
     """
     from pushforward.cli.model_commands import sample_command
 
-    sample_command(
-        model, num=num, given=given, complete=complete, out=out, seed=seed, temperature=temperature, overwrite=overwrite
-    )
+    sample_command(model, num=num, given=given, complete=complete, seed=seed, temperature=temperature, where=where)
 
 
 @app.command
@@ -106,22 +101,18 @@ def score(
     data: str,
     /,
     *,
-    out: Path | None = None,
-    shard: Annotated[str, Parameter(show_default=False)] = "",
-    overwrite: Flag = False,
+    where: Where = HERE,
 ) -> None:
     """Append the column log_prob (nats) to a table.
 
     Args:
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model, in any order.
-        out: File to write; by default scores.csv (or the suffix of DATA); a folder of Parquet files.
-        shard: 2/4 for the second of four processes, which write into one folder.
-        overwrite: Replace the file to write.
+        where: Where the result goes, and who makes it.
     """
     from pushforward.cli.model_commands import score_command
 
-    score_command(model, data, out=out, shard=shard, overwrite=overwrite)
+    score_command(model, data, where=where)
 
 
 @app.command
@@ -133,9 +124,7 @@ def anomalies(
     level: float = 0.01,
     columns: Annotated[str, Parameter(show_default=False)] = "",
     reference: Annotated[str | None, Parameter(show_default=False)] = None,
-    out: Path | None = None,
-    shard: Annotated[str, Parameter(show_default=False)] = "",
-    overwrite: Flag = False,
+    where: Where = HERE,
 ) -> None:
     """Append how unusual each row is, and which column is responsible.
 
@@ -145,15 +134,11 @@ def anomalies(
         level: Of p-values up to which a row is an anomaly.
         columns: Those whose cells may be to blame, all by default.
         reference: File of rows to compare with; by default those held out.
-        out: File to write; by default anomalies.csv (or the suffix of DATA); or a folder.
-        shard: 2/4 for the second of four processes, which write into one folder.
-        overwrite: Replace the file to write.
+        where: Where the result goes, and who makes it.
     """
     from pushforward.cli.question_commands import anomalies_command
 
-    anomalies_command(
-        model, data, level=level, columns=columns, reference=reference, out=out, shard=shard, overwrite=overwrite
-    )
+    anomalies_command(model, data, level=level, columns=columns, reference=reference, where=where)
 
 
 @app.command
@@ -165,9 +150,7 @@ def impute(
     num: int = 1,
     mean: Flag = False,
     seed: int = 0,
-    out: Path | None = None,
-    shard: Annotated[str, Parameter(show_default=False)] = "",
-    overwrite: Flag = False,
+    where: Where = HERE,
 ) -> None:
     """Draw the missing cells of a table given the others.
 
@@ -177,13 +160,11 @@ def impute(
         num: Draws of each row, which follow one another.
         mean: Fill in means and most probable values instead, with quantiles.
         seed: Decides the draws.
-        out: File to write; by default imputed.csv (or the suffix of DATA); or a folder.
-        shard: 2/4 for the second of four processes, which write into one folder.
-        overwrite: Replace the file to write.
+        where: Where the result goes, and who makes it.
     """
     from pushforward.cli.question_commands import impute_command
 
-    impute_command(model, data, num=num, mean=mean, out=out, seed=seed, shard=shard, overwrite=overwrite)
+    impute_command(model, data, num=num, mean=mean, seed=seed, where=where)
 
 
 @app.command
@@ -193,9 +174,7 @@ def predict(
     /,
     *,
     column: str,
-    out: Path | None = None,
-    shard: Annotated[str, Parameter(show_default=False)] = "",
-    overwrite: Flag = False,
+    where: Where = HERE,
 ) -> None:
     """Append the law of one column given all others: quantiles, or probabilities.
 
@@ -203,13 +182,11 @@ def predict(
         model: File (.safetensors) or folder of a fit.
         data: File with the columns of the model; the one asked may be missing.
         column: The column.
-        out: File to write; by default predictions.csv (or the suffix of DATA); or a folder.
-        shard: 2/4 for the second of four processes, which write into one folder.
-        overwrite: Replace the file to write.
+        where: Where the result goes, and who makes it.
     """
     from pushforward.cli.question_commands import predict_command
 
-    predict_command(model, data, column=column, out=out, shard=shard, overwrite=overwrite)
+    predict_command(model, data, column=column, where=where)
 
 
 @app.command

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from pushforward.cli.terminal import say, show, warn
+from pushforward.cli.where import Where
 from pushforward.errors import InputError, RunError
 from pushforward.report.wording import number
-from pushforward.scale.over_pieces import Answer, Done, Place, checksum, over_pieces, shard_of
+from pushforward.scale.making import Done, shard_of
+from pushforward.scale.over_pieces import checksum, over_pieces
+from pushforward.scale.questions import LogProb, Question
+from pushforward.scale.samples import Samples
 from pushforward.tables import Table
 from pushforward.tables.built_in_data import is_built_in, rows_to_score
 from pushforward.tables.cells import Cells
@@ -21,36 +23,23 @@ from pushforward.tables.improbable import note_on_given
 from pushforward.tables.in_pieces.pieces import Pieces
 from pushforward.tables.model_folder import model_in
 from pushforward.tables.table_model import TableModel
-from pushforward.tables.writers import write_rows
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def sample_command(
-    path: Path,
-    *,
-    num: int,
-    given: str | None,
-    complete: bool,
-    out: Path,
-    seed: int,
-    temperature: float,
-    overwrite: bool,
+    path: Path, *, num: int, given: str | None, complete: bool, seed: int, temperature: float, where: Where
 ) -> None:
-    """Write samples of a model to a file."""
+    """Write samples of a model to a file, or to a folder."""
     if num < 1:
         raise InputError(f"--num must be at least 1; got {num}")
-    _refuse_existing(out, overwrite)
-    path = model_in(path)
-    model = TableModel.load(path)
-    known = _read_given(given)
-    samples = model.law.sample(num, known, complete=complete, temperature=temperature, seed=seed, called="--given")
-    if note := note_on_given(model.law, known, "--given"):
+    out, known = where.out or Path("samples.csv"), _read_given(given)
+    if not out.is_dir():
+        _refuse_existing(out, where.overwrite)
+    samples = Samples(path, out, num, known, complete=complete, temperature=temperature, seed=seed)
+    if note := note_on_given(samples.model.law, known, "--given"):
         warn(note)
-    modelled = model.schema.modelled
-    write_rows(out, samples.select(*modelled, *model.schema.context), model.law.written)
-    say(f"{out}: {len(samples):,} samples of {len(modelled)} column{'s' * (len(modelled) > 1)}")
+    done = samples.write(shard=shard_of(where.shard), ray=where.ray, overwrite=where.overwrite)
+    columns = len(samples.model.schema.modelled)
+    say(f"{out}: {done.rows:,} samples of {columns} column{'s' * (columns > 1)}{done.in_words}")
 
 
 def _refuse_existing(out: Path, overwrite: bool) -> None:
@@ -59,63 +48,31 @@ def _refuse_existing(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out}: exists already (--overwrite replaces it, --out names another file)")
 
 
-def score_command(path: Path, data: str, *, out: Path | None, shard: str, overwrite: bool) -> None:
+def score_command(path: Path, data: str, *, where: Where) -> None:
     """Write a table with its log_prob appended."""
-    model, total, outside = TableModel.load(path), 0.0, 0
-
-    def answer(cells: Cells, place: Place) -> "tuple[pl.DataFrame, Table | Cells]":
-        import polars as pl
-
-        nonlocal total, outside
-        table = model.law.table_of(cells)
-        log_prob = model.log_prob(table)
-        total, outside = total + float(log_prob.sum()), outside + int(np.isneginf(log_prob).sum())
-        return pl.DataFrame({"log_prob": log_prob}), table
-
-    out, done = answer_table(model, path, data, answer, called="scores", out=out, shard=shard, overwrite=overwrite)
+    out, done = answer_table(LogProb(path), data, where)
+    total, outside = sum(one for one, _ in done.told), sum(one for _, one in done.told)
     if outside:
         warn(f"{outside:,} of {done.rows:,} rows are outside the support of the model (log_prob -inf)")
     say(f"{out}: {done.rows:,} rows with log_prob in nats, mean {number(total / max(done.rows, 1))}{done.in_words}")
 
 
-def answer_table(
-    model: TableModel,
-    path: Path,
-    data: str,
-    answer: Answer,
-    *,
-    called: str,
-    out: Path | None,
-    shard: str,
-    overwrite: bool,
-    **options: Any,
-) -> tuple[Path, Done]:
+def answer_table(question: Question, data: str, where: Where) -> tuple[Path, Done]:
     """Write a table with what a model says of each row beside it, whatever its length; return where, and what was done.
 
     Args:
-        model: The model.
-        path: Its file, or the folder of its fit.
+        question: What is asked.
         data: The table's file, or a built-in name.
-        answer: Cells and their place -> new columns, and the table to write them beside.
-        called: What is asked, which is also the file's name.
-        out: File to write, or folder; None for the name in the table's own format.
-        shard: "2/4", or "" for all rows.
-        overwrite: Replace what is there.
-        **options: What decides the answers besides.
+        where: Where the answers go, and who answers.
     """
     pieces = Pieces.of_rows(read_cells(rows_to_score(data)[0])) if is_built_in(data) else Pieces(data)
-    out = beside(out, called, data, next(iter(pieces)).file, overwrite=overwrite)
-    said = False
-
-    def told(cells: Cells, place: Place) -> "tuple[pl.DataFrame, Table | Cells]":
-        nonlocal said
-        if not said:
-            say_left_out(cells, model.schema.columns)
-            said = True
-        return answer(cells, place)
-
-    asked = {"asked": called, "model": checksum(model_in(path)), "options": options}
-    return out, over_pieces(pieces, told, out, asked=asked, shard=shard_of(shard), overwrite=overwrite)
+    out = beside(where.out, question.called, data, pieces[0].file, overwrite=where.overwrite)
+    model = checksum(model_in(question.path))
+    return out, over_pieces(
+        pieces, question, out, asked={"asked": question.called, "model": model, "options": question.record},
+        shard=shard_of(where.shard), ray=where.ray, overwrite=where.overwrite,
+        look=lambda first: say_left_out(first, question.model.schema.columns),
+    )  # fmt: skip
 
 
 def beside(out: Path | None, called: str, data: str, first: Path, *, overwrite: bool) -> Path:

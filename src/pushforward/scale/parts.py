@@ -36,6 +36,11 @@ class Parts:
         self.folder = out if self.is_folder else out.with_name(f".{out.name}.parts")
         self.is_text = not self.is_folder and suffix_of(out, WRITTEN).startswith(TEXTS)
 
+    @property
+    def are_there(self) -> bool:
+        """Whether parts are what is wanted, or an earlier run has begun some."""
+        return self.is_folder or self.folder.exists()
+
     def begin(self, inputs: Sequence[Path], *, overwrite: bool) -> None:
         """Make the folder, or go on in it.
 

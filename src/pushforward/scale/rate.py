@@ -14,7 +14,7 @@ class Rate:
     """
 
     def __init__(self, weight: int) -> None:
-        self._weight, self._passed, self._shown = max(weight, 1), 0, False
+        self._weight, self._passed, self._rows, self._shown = max(weight, 1), 0, 0, False
         self._began = self._last = time.monotonic()
         self._in_terminal = sys.stderr.isatty()
 
@@ -22,13 +22,14 @@ class Rate:
         """Count some of the work as done."""
         self._passed += weight
 
-    def show(self, rows: int) -> None:
-        """Say how far the run is, unless that was said a moment ago."""
+    def count(self, rows: int) -> None:
+        """Count rows, and say how far the run is, unless that was said a moment ago."""
+        self._rows += rows
         now = time.monotonic()
         if now - self._last < (TERMINAL_SECONDS if self._in_terminal else LINE_SECONDS):
             return
         self._last, seconds = now, now - self._began
-        line = f"{rows:,} rows, {rows / seconds:,.0f} a second"
+        line = f"{self._rows:,} rows, {self._rows / seconds:,.0f} a second"
         if self._passed:
             left = seconds / self._passed * (self._weight - self._passed)
             line += f", {self._passed / self._weight:.0%}, about {left:,.0f} s left"

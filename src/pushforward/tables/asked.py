@@ -13,6 +13,7 @@ from pushforward.tables.columns import names_in
 from pushforward.tables.data_frames import of_kind
 from pushforward.tables.improbable import note_on_given
 from pushforward.tables.imputation import filled_with_means
+from pushforward.tables.sample_blocks import SampleBlocks
 
 if TYPE_CHECKING:
     from pushforward.tables.laws import Fitted, Law
@@ -70,7 +71,7 @@ class Asked:
                 in whatever `fit` takes.
             complete: Leave no cell missing.
             temperature: Below 1 gives rows nearer the mode.
-            seed: Decides the rows; by default torch's global generator does.
+            seed: Decides the rows, which are those of `pushforward sample`; by default torch's global generator does.
 
         Returns:
             A frame of the model's `kind` with all its columns, in the table's order; the draws of each row that is
@@ -80,9 +81,12 @@ class Asked:
             InputError: If context is missing, or a value is not of its column's kind.
             ValueError: If `n` or `temperature` is out of range.
         """
-        rows = self.law.sample(
-            n, given, complete=require_flag("complete", complete), temperature=temperature, seed=seed
+        import polars as pl
+
+        blocks = SampleBlocks(
+            self.law, n, given, complete=require_flag("complete", complete), temperature=temperature, seed=seed
         )
+        rows = pl.concat([blocks.draw(block) for block in range(len(blocks))])
         if note := note_on_given(self.law, given, "given"):
             warnings.warn(note, stacklevel=2)
         return of_kind(self.kind, rows)

@@ -52,6 +52,11 @@ def style_of_text(like: Table | Cells | None) -> dict[str, Any]:
     return {"separator": like.delimiter, "decimal_comma": _has_decimal_comma(like)}
 
 
+def plain_style(path: Path) -> dict[str, Any]:
+    """Return how a text is written that is like no other."""
+    return {"separator": "\t" if suffix_of(path, WRITTEN).startswith(".tsv") else ","}
+
+
 def write_frame(path: Path, frame: "pl.DataFrame", suffix: str, **style: Any) -> None:
     """Write a frame in the format of a suffix; `style` is that of a text."""
     if suffix == ".npy" and not all(dtype.is_numeric() for dtype in frame.dtypes):
@@ -59,7 +64,7 @@ def write_frame(path: Path, frame: "pl.DataFrame", suffix: str, **style: Any) ->
         raise InputError(
             f'{path}: an NPY file holds numbers only, column "{text}" holds others (write .csv or .parquet)'
         )
-    style = style or {"separator": "\t" if suffix.startswith(".tsv") else ","}
+    style = style or plain_style(path)
     with replacing(path) as handle:
         if suffix in TEXTS:
             frame.write_csv(handle, **style)

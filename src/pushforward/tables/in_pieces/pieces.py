@@ -79,6 +79,9 @@ class Pieces:
     def __len__(self) -> int:
         return len(self._parts)
 
+    def __getitem__(self, number: int) -> Piece:
+        return self._parts[number]
+
     def __iter__(self) -> Iterator[Piece]:
         return iter(self._parts)
 
