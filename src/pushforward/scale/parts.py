@@ -17,6 +17,7 @@ from pushforward.tables.writers import write_frame
 if TYPE_CHECKING:
     import polars as pl
 
+LOOKED_AT = 10_000  # rows, for whether a column's numbers repeat
 RUN, HEADER = "_run.json", "_header.csv"  # names that readers of folders pass over
 
 
@@ -157,10 +158,23 @@ def _write_parquet(handle: IO[bytes], tables: Iterator[Any]) -> None:
     import pyarrow.parquet as parquet
 
     first = next(tables)
-    with parquet.ParquetWriter(handle, first.schema) as writer:
+    with parquet.ParquetWriter(handle, first.schema, use_dictionary=_repeating(first)) as writer:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table.select(first.schema.names).cast(first.schema))
+
+
+def _repeating(table: Any) -> list[str]:
+    """Return the columns but for numbers that seldom repeat: to look for repeats there would take most of the time."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    few = table.slice(0, LOOKED_AT)
+    return [
+        name
+        for name, column in zip(few.column_names, few.columns, strict=True)
+        if not types.is_floating(column.type) or 2 * compute.count_distinct(column).as_py() < len(column)
+    ]
 
 
 def _join_texts(handle: IO[bytes], files: list[Path]) -> None:
