@@ -23,6 +23,7 @@ def small(monkeypatch):
     """Let pieces, sample and buffers be small."""
     for module in (pieces, sample):
         monkeypatch.setattr(module, "ROWS", 50)
+    monkeypatch.setattr(row_stream, "BUFFER_ROWS", 200)
     for name, number in (("SAMPLE_CELLS", 600), ("FEWEST_ROWS", 200), ("MOST_ROWS", 200)):
         monkeypatch.setattr(sample, name, number)
 
@@ -65,7 +66,7 @@ def batches_of(rows, size=30, seed=0):
 
 def test_a_pass_has_every_row_but_those_held_out_once_and_the_next_one_has_another_order(file):
     rows = pf.scale.stream_rows(file)
-    held = set(np.floor(rows.validation[0][:, 0].numpy()))
+    held = set(np.floor(rows.validation[0][:, 0]))
     passes = [np.concatenate([np.floor(one.x[:, 0]) for one in rows.buffers(3, number, 0)]) for number in (0, 1, 0)]
     for each in passes:
         assert sorted(each) == sorted(set(range(2000)) - held)
@@ -82,14 +83,20 @@ def test_a_buffer_has_rows_of_four_pieces_and_batches_mix_them(file):
     assert min(len(set(batch // 120)) for batch in rows_in(batches_of(rows), 5)) >= 3
 
 
-def test_batches_leave_out_only_what_is_left_at_the_end_of_a_buffer(file):
+def test_rows_left_over_at_the_end_of_a_buffer_come_first_in_the_next(file):
     rows = pf.scale.stream_rows(file)
-    batches = batches_of(rows)
-    sizes = [len(one.x) for one in rows.buffers(batches._seed, 0, 0)]
-    seen = np.concatenate(rows_in(batches, sum(size // 30 for size in sizes)))
+    batches = batches_of(rows, size=37)
+    seen = np.concatenate(rows_in(batches, 53))  # 1,961 of 1,980
     assert len(set(seen)) == len(seen)
-    assert len(sizes) > 8
-    assert batches.steps_per_epoch == 66
+    assert set(np.floor(rows.validation[0][:, 0])) & set(seen) == set()
+    seen = np.concatenate([seen, *rows_in(batches, 107 - 53)])  # 3,959 of twice 1,980
+    assert set(np.unique(seen, return_counts=True)[1]) <= {1, 2}
+    assert batches.steps_per_epoch == 53
+
+
+def test_a_batch_may_be_larger_than_a_buffer(file):
+    batches = batches_of(pf.scale.stream_rows(file), size=900)
+    assert len(set(np.concatenate(rows_in(batches, 2)))) == 1800
 
 
 def test_what_comes_after_a_position_is_what_came_there_before(file):
@@ -109,7 +116,7 @@ def test_what_comes_after_a_position_is_what_came_there_before(file):
 def a_flow(rows):
     torch.manual_seed(0)
     flow = pf.recipes.realnvp(3, num_layers=2, preprocessing=[pf.transforms.Asinh(3)])
-    flow.preprocessing[0].initialize(rows.validation[0])
+    flow.preprocessing[0].initialize(torch.from_numpy(rows.validation[0]))
     return flow.double()
 
 
@@ -165,10 +172,10 @@ def said_of(file, **options):
     """Return what is said of a fit."""
     said = []
     model = pf.TableModel.fit(file, stream=True, num_steps=70, progress=False, notify=said.append, **options)
-    assert [line for line in said if "left out of" in line] == [
-        line for line in model.summary["warnings"] if "left out of" in line
+    assert [line for line in said if "left out of the training" in line] == [
+        line for line in model.summary["warnings"] if "left out of the training" in line
     ]
-    return [line for line in said if "left out of" in line]
+    return [line for line in said if "left out of the training" in line]
 
 
 def test_a_row_without_a_cell_where_the_sample_had_all_is_left_out_counted_and_named(tmp_path):
@@ -177,9 +184,9 @@ def test_a_row_without_a_cell_where_the_sample_had_all_is_left_out_counted_and_n
         b=pl.when(pl.int_range(2000) == 1132).then(np.inf).otherwise("b"),
     )
     assert said_of(written(tmp_path, frame), recipe="realnvp") == [
-        '3 of 1,960 rows were left out of the training: column "a" is missing, as in no row of the sample (such as row'
-        " 2,000)",
-        '1 of 1,960 rows were left out of the training: column "b" is no number (such as inf in row 1,133)',
+        '3 of the 1,960 rows read were left out of the training: column "a" is missing, as in no row of the sample (such'
+        " as row 2,000)",
+        '1 of the 1,960 rows read were left out of the training: column "b" is no number (such as inf in row 1,133)',
     ]
 
 
@@ -189,9 +196,9 @@ def test_a_word_among_numbers_and_a_new_category_are_left_out_and_counted(tmp_pa
         size=pl.when(pl.int_range(2000) == 1135).then(pl.lit("tall")).otherwise(pl.col("size").cast(pl.String)),
     )
     assert said_of(written(tmp_path, frame)) == [
-        '1 of 1,960 rows were left out of the training: column "size" is no number (such as "tall" in row 1,136)',
-        '2 of 1,960 rows were left out of the training: column "kind" is a category that the sample never had (such as'
-        ' "boat" in row 1,131)',
+        '1 of the 1,960 rows read were left out of the training: column "size" is no number (such as "tall" in row 1,136)',
+        '2 of the 1,960 rows read were left out of the training: column "kind" is a category that the sample never had (such'
+        ' as "boat" in row 1,131)',
     ]
 
 
@@ -272,7 +279,7 @@ def test_a_pass_without_a_batch_is_refused(file, monkeypatch):
     rows = pf.scale.stream_rows(file)
     batches = batches_of(rows)
     monkeypatch.setattr(rows, "buffers", lambda seed, number, first: iter([]))
-    with pytest.raises(RunError, match="no buffer of a whole pass"):
+    with pytest.raises(RunError, match="a whole pass has no row to train on"):
         rows_in(batches, 200)
 
 
@@ -289,4 +296,3 @@ def test_the_command_says_how_the_table_is_read_and_what_it_was_fitted_to(tmp_pa
     assert summary["rows"] == {"train": 1960, "test": 20}
     assert "--stream" in summary["command"]
     assert "20 rows of the sample" in (tmp_path / "out" / "report.html").read_text()
-    assert row_stream.MOST_LANES == 4

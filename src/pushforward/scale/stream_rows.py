@@ -4,8 +4,6 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-
 from pushforward.tables.for_fitting import for_fitting
 from pushforward.tables.in_pieces.row_stream import RowStream, numbers_to_learn
 from pushforward.tables.splitting import split_positions
@@ -52,7 +50,8 @@ def stream_rows(
     assert table.numbers is not None
     modelled, given = table.numbers.split(table.context)
     positions = split_positions(table.num_rows, seed=seed, test=0)
-    x = torch.from_numpy(modelled.values[positions[1]])
-    held = (x, None if given is None else torch.from_numpy(given.values[positions[1]]))
     learnable = partial(numbers_to_learn, modelled.columns, () if given is None else given.columns)
-    return RowStream(table, positions[1], learnable, held if len(x) else None)
+    rows = RowStream(table, positions[0], positions[1], learnable)
+    if len(positions[1]):
+        rows.validation = (modelled.values[positions[1]], None if given is None else given.values[positions[1]])
+    return rows

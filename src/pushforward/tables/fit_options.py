@@ -79,7 +79,7 @@ class FitOptions:
 
     def tell_left_out(self, stream: RowStream | None) -> list[str]:
         """Say which rows were left out of the training, and return what was said."""
-        said = [] if stream is None else in_words(stream.left_out, stream.num_rows)
+        said = [] if stream is None else in_words(stream.left_out, stream.num_read)
         if Ranks.here().is_first:
             for warning in said:
                 self.notify(warning)

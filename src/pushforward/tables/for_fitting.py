@@ -9,7 +9,7 @@ import numpy as np
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.column_kind import Kind
-from pushforward.tables.column_kinds import LeftOut, ReadColumn, read_columns, said_of_left_out
+from pushforward.tables.column_kinds import KEEP, LeftOut, ReadColumn, read_columns, said_of_left_out
 from pushforward.tables.columns import Table, names_in, quoted
 from pushforward.tables.csv_dialect import NAMES
 from pushforward.tables.encoders import TIED, are_atoms
@@ -83,10 +83,9 @@ def for_fitting(
         return data
     sample = sample_of(data, stream=stream)
     if sample is not None:
-        found = for_fitting(
-            sample.cells, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict
+        return _of_sample(
+            sample, context=context, columns=columns, drop=drop, missing=missing, recipe=recipe, strict=strict
         )
-        return replace(found, sample=sample, strict=strict, notes=(*found.notes, sample.note))
     wanted, kinds = _wanted(columns)
     words = tuple(names_in(missing, ())) if isinstance(missing, str) else tuple(str(word) for word in missing)
     if recipe != "auto":
@@ -122,6 +121,22 @@ def for_fitting(
         cells.source, tuple(read), tuple(left_out), tuple(given), notes if numbers is None else numbers.notes,
         cells.kind, words, numbers,
     )  # fmt: skip
+
+
+def _of_sample(sample: Sample, *, columns: Any, context: Any, drop: Any, strict: bool, **options: Any) -> ForFitting:
+    """Return what is to be fitted of a table that is read piece by piece, as its sample shows it."""
+    cells = sample.cells
+    wanted, kinds = _wanted(columns)
+    asked = {*names_in(wanted or (), cells.columns), *kinds, *names_in(context, cells.columns)}
+    dropped = names_in(drop, cells.columns)
+    counters = [name for name in sample.counters if name not in asked and name not in dropped] if cells.named else []
+    left_out = tuple(LeftOut(name, f"it counts the rows ({KEEP})") for name in counters)
+    if strict and left_out:
+        raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
+    found = for_fitting(cells, columns=columns, context=context, drop=[*dropped, *counters], strict=strict, **options)
+    others = tuple(LeftOut(one.name, f"{one.why} (in the sample)") for one in found.left_out)
+    notes = (*found.notes, sample.note)
+    return replace(found, sample=sample, strict=strict, left_out=(*left_out, *others), notes=notes)
 
 
 def table_of_numbers(

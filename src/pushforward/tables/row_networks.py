@@ -15,7 +15,7 @@ from pushforward.tables.encoders import encoder_of
 from pushforward.tables.fit_options import FitOptions
 from pushforward.tables.fitted_columns import FittedColumn
 from pushforward.tables.for_fitting import ForFitting
-from pushforward.tables.in_pieces.row_stream import Learnable, RowStream, stream_of
+from pushforward.tables.in_pieces.row_stream import RowStream, stream_of
 from pushforward.tables.model_folder import QUESTIONS
 from pushforward.tables.row_encoder import RowEncoder, Rows
 from pushforward.tables.schema import Schema
@@ -126,10 +126,4 @@ def train_questions(
 
 def encoded_stream(table: ForFitting, positions: Sequence[np.ndarray], encoder: RowEncoder) -> RowStream | None:
     """Return the training rows of a table that is read piece by piece, as these networks take them; else None."""
-
-    def encoded(frame: "pl.DataFrame") -> Learnable:
-        rows = encoder.encode(frame)
-        unknown = {name: rows.unknown[:, d] for d, name in enumerate(encoder.columns) if rows.unknown[:, d].any()}
-        return Learnable(rows.cells.numpy(), unknown=unknown)
-
-    return stream_of(table, positions, encoded)
+    return stream_of(table, positions, lambda frame: (encoder.encode(frame).cells.numpy(), None))

@@ -103,6 +103,9 @@ def _values(
     if column.kind.name == "boolean" and cells.dtype.is_numeric():
         other = cells.cast(pl.Float64).fill_nan(None)
         cells = _without(cells, ((other != 0) & (other != 1)).fill_null(False), cells, column, table, refuse)
+    elif column.kind.name == "date" and cells.dtype == pl.Datetime:
+        timed = cells.dt.truncate("1d") != cells
+        cells = _without(cells, timed.fill_null(False), cells, column, table, refuse)
     elif cells.dtype.is_float() and refuse is not refuse_first:  # else `kind_of` says so, and how to mend it
         infinite = cells.is_infinite() & ~cells.is_in(numbers_in(missing))
         cells = _without(cells, infinite.fill_null(False), cells, column, table, refuse)

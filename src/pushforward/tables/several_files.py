@@ -60,7 +60,7 @@ def below_one_another(parts: Sequence[Cells], *, needed: str | Sequence[str] | N
             has, lacks = (first, part) if name in names else (part, first)
             there = f"columns: {listing(lacks.columns)}"
             raise InputError(f'{lacks.source}: there is no column "{name}", which {has.source} has ({there})')
-    frame = _joined([part.frame.select(names) for part in parts], [part.source for part in parts])
+    frame = joined([part.frame.select(names) for part in parts], [part.source for part in parts])
     notes = tuple(dict.fromkeys(f"{part.source}: {note}" for part in parts for note in part.notes))
     ends = list(accumulate(part.frame.height for part in parts))
 
@@ -80,7 +80,7 @@ def _only(part: Cells, needed: str | Sequence[str]) -> Cells:
     return replace(part, frame=frame)
 
 
-def _joined(frames: "Sequence[pl.DataFrame]", sources: Sequence[str]) -> "pl.DataFrame":
+def joined(frames: "Sequence[pl.DataFrame]", sources: Sequence[str]) -> "pl.DataFrame":
     """Return frames of the same columns below one another; numbers of two types take one that holds both."""
     import polars as pl
 

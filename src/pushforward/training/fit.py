@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -77,9 +78,9 @@ def fit(
 
     Args:
         model: Any module that the loss can use; for `losses.nll` one with `log_prob(x, context)`.
-        data: Array or tensor of rows (N, D); `(x, y)` of two; a loader of batches `x` or `(x, y)`; or None, for a loss
-            that draws its own samples. y is context if the model takes one, and ignored otherwise. float64 passes a
-            flow's preprocessing in float64.
+        data: Array or tensor of rows (N, D); `(x, y)` of two; a loader of batches `x` or `(x, y)`; the rows of a file
+            (`pf.scale.stream_rows`); or None, for a loss that draws its own samples. y is context if the model takes
+            one, and ignored otherwise. float64 passes a flow's preprocessing in float64.
         context: (N, C), for an array of data.
         weight: (N,), how much each row counts.
         validation: Share of the rows, drawn by the seed (at most 20,000 rows); or rows `x`, `(x, context)` or a loader;
@@ -179,7 +180,7 @@ def fit(
             source.notes.append(f"no checkpoint in {out}: starting afresh")
         dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
         threads = StepThreads(model, source.batches.batch_size, timed=max_seconds is not None)
-        with threads.in_use(), forked(form.device, seed=dropout_seed):
+        with closing(source), threads.in_use(), forked(form.device, seed=dropout_seed):
             initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
             with laid_flat(model) as weights:
                 if ranks.are_several:

@@ -48,7 +48,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-        self._pending = ""
+        self._pending, self._began = "", 0.0
 
     def update(self, step: int, num_steps: int) -> None:  # noqa: D102
         pass
@@ -56,7 +56,8 @@ class Lines:
     def report(self, row: dict[str, Any], num_steps: int, num_rows: int) -> None:  # noqa: D102
         step, seconds = row["step"], max(row["seconds"], 1e-3)
         rows = f"{num_rows:,} rows, {num_rows / seconds:,.0f} a second" if step else "0 rows"
-        left = f", {seconds * (num_steps - step) / step:.0f} s left" if step else ""
+        self._began = seconds if not step else self._began
+        left = f", {(seconds - self._began) * (num_steps - step) / step:.0f} s left" if step else ""
         self._pending = f"step {step}/{num_steps}  {rows}{left}  {describe(row)}"
         if time.monotonic() - self._last >= LINE_SECONDS:
             self._flush()

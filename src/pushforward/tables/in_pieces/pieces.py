@@ -1,10 +1,10 @@
 """A table cut into pieces that fit into memory: row groups of Parquet, batches of Arrow, blocks of lines of text."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pushforward.errors import InputError, RunError
 from pushforward.tables.cells import Cells
@@ -26,9 +26,10 @@ class Piece:
         number: Its place among the pieces, from 0.
         file: Where they are.
         weight: Rows, or bytes of a text: how much of the work it is.
-        rows: How many it has, of a text the lines; None where nothing tells.
+        rows: How many it has; None where nothing tells without reading it.
         size: Number of its cells, about.
-        read: Returns its rows, so many at a time that they fit into memory.
+        read: Returns its rows, so many at a time that they fit into memory; of some columns, where it can leave others
+            unread.
         num_reads: How many times.
     """
 
@@ -37,8 +38,14 @@ class Piece:
     weight: int
     rows: int | None
     size: int
-    read: Callable[[], Iterator[Cells]]
+    read: "Read"
     num_reads: int = 1
+
+
+class Read(Protocol):
+    """Reads a piece."""
+
+    def __call__(self, columns: Sequence[str] | None = None) -> Iterator[Cells]: ...  # noqa: D102
 
 
 class Pieces:
@@ -73,7 +80,9 @@ class Pieces:
         found = cls.__new__(cls)
         found.source, found.files, found._as_begun = cells.source, [], {}
         rows = cells.frame.height
-        found._parts = [Piece(0, Path(cells.source), rows, rows, rows * cells.frame.width, lambda: iter([cells]))]
+        found._parts = [
+            Piece(0, Path(cells.source), rows, rows, rows * cells.frame.width, lambda columns=None: iter([cells]))
+        ]
         return found
 
     def __len__(self) -> int:
@@ -103,7 +112,7 @@ def _state(file: Path) -> list[int]:
 
 def _whole(file: Path) -> list[Piece]:
     size = file.stat().st_size
-    return [Piece(0, file, size, None, size // BYTES_OF_A_CELL, lambda: iter([cells_of_file(file)]))]
+    return [Piece(0, file, size, None, size // BYTES_OF_A_CELL, lambda columns=None: iter([cells_of_file(file)]))]
 
 
 def _of_parquet(file: Path) -> list[Piece]:
@@ -124,7 +133,7 @@ def _joined(
     file: Path,
     sizes: list[int],
     width: int,
-    read: Callable[[Path, tuple[int, ...], int], Callable[[], Iterator[Cells]]],
+    read: Callable[[Path, tuple[int, ...], int], Read],
 ) -> list[Piece]:
     """Return pieces of neighbours that have 65,536 rows together; the last may have fewer, none has no row.
 
@@ -147,30 +156,42 @@ def _joined(
     return pieces
 
 
-def _row_groups(file: Path, groups: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
+def _row_groups(file: Path, groups: tuple[int, ...], before: int) -> Read:
     """Return what reads some row groups of a file, before which it has so many rows."""
 
-    def read() -> Iterator[Cells]:
+    def read(columns: Sequence[str] | None = None) -> Iterator[Cells]:
         import pyarrow
         import pyarrow.parquet as parquet
 
         called = f"{file}, row group {groups[0] + 1}" + (f" to {groups[-1] + 1}" if len(groups) > 1 else "")
         try:
             with file.open("rb") as handle:
-                row = before
                 # Without a buffer, all of a row group is read before its first row.
-                for batch in parquet.ParquetFile(handle, buffer_size=READ_BYTES).iter_batches(
-                    ROWS, row_groups=list(groups)
-                ):
-                    cells = cells_of_arrow(pyarrow.Table.from_batches([batch]), source=str(file))
-                    yield _counted(cells, row)
-                    row += batch.num_rows
+                source = parquet.ParquetFile(handle, buffer_size=READ_BYTES)
+                batches = source.iter_batches(ROWS, row_groups=list(groups), columns=columns)
+                for number, rows in enumerate(_of_equal_length(batches)):
+                    yield _counted(cells_of_arrow(rows, source=str(file)), before + number * ROWS)
         except InputError:
             raise
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise damaged(called, error) from error
 
     return read
+
+
+def _of_equal_length(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield record batches as tables of 65,536 rows, the last of what is left: some readers end them at row groups."""
+    import pyarrow
+
+    waiting: list[Any] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(len(one) for one in waiting) >= ROWS:
+            table = pyarrow.Table.from_batches(waiting)
+            yield table.slice(0, ROWS)
+            waiting = table.slice(ROWS).to_batches()
+    if waiting:
+        yield pyarrow.Table.from_batches(waiting)
 
 
 def _of_arrow(file: Path) -> list[Piece]:
@@ -187,10 +208,10 @@ def _of_arrow(file: Path) -> list[Piece]:
     return _joined(file, sizes, width, _record_batches)
 
 
-def _record_batches(file: Path, numbers: tuple[int, ...], before: int) -> Callable[[], Iterator[Cells]]:
+def _record_batches(file: Path, numbers: tuple[int, ...], before: int) -> Read:
     """Return what reads some record batches of a file, before which it has so many rows."""
 
-    def read() -> Iterator[Cells]:
+    def read(columns: Sequence[str] | None = None) -> Iterator[Cells]:
         import pyarrow
         import pyarrow.ipc as ipc
 
@@ -200,6 +221,7 @@ def _record_batches(file: Path, numbers: tuple[int, ...], before: int) -> Callab
                 table = pyarrow.Table.from_batches([reader.get_batch(number) for number in numbers])
                 for start in range(0, table.num_rows, ROWS):
                     part = table.slice(start, ROWS)
+                    part = part if columns is None else part.select(columns)
                     yield _counted(cells_of_arrow(part, source=str(file)), before + start)
         except InputError:
             raise
@@ -219,7 +241,7 @@ def _of_text(file: Path) -> list[Piece]:
     if not blocks:
         return _whole(file)
     return [
-        Piece(0, file, block.size, block.num_lines, block.num_lines * len(block.like.columns), block.read)
+        Piece(0, file, block.size, block.num_rows, block.num_rows * len(block.like.columns), block.read)
         for block in blocks
     ]
 

@@ -2,41 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.for_fitting import ForFitting
-from pushforward.tables.in_pieces.judged_rows import JudgedRows
-from pushforward.tables.in_pieces.pieces import Piece, like_the_first
+from pushforward.tables.in_pieces.judged_rows import JudgedRows, Rules
+from pushforward.tables.in_pieces.pieces import ROWS
 from pushforward.tables.numeric_table import matrix_of
-from pushforward.tables.rows_of_model import HasKind, values_of
 from pushforward.training.data.stream import Buffer, LeftOut, Stream, add_left_out
 
 if TYPE_CHECKING:
     import polars as pl
 
-MOST_LANES, FEWEST_LANES = 4, 2  # pieces that are read side by side: a buffer has rows from so many places
-BUFFER_CELLS = 2**23
+BUFFER_ROWS, BUFFER_CELLS = 4 * ROWS, 2**23  # at most, about
+FEWEST_LANES = 2  # pieces that are read side by side: a buffer has rows from so many places
+HEAD_ROWS = 100_000  # that a model learns its start from, at most
+MOST_LEFT_OUT = 0.1  # of the rows of a buffer
 
-
-class Learnable(NamedTuple):
-    """Rows as a network takes them.
-
-    Attributes:
-        x: (n, D).
-        context: (n, C), or None.
-        unknown: Which rows hold a category that the sample never had, (n,), by the column's name; None: none does.
-    """
-
-    x: np.ndarray
-    context: np.ndarray | None = None
-    unknown: Mapping[str, np.ndarray] | None = None
+Learnable: TypeAlias = tuple[np.ndarray, np.ndarray | None]  # x (n, D) and context (n, C)
 
 
 @dataclass
@@ -50,59 +39,70 @@ class _Lane:
 class RowStream(Stream):
     """All rows of a table but those held out.
 
-    Pieces come in another order in each pass, up to four side by side; a buffer holds the next rows of each. A row is
-    left out, and counted, where a cell is no value of its column's kind, is missing and no cell of the sample is, or is
-    a category that the sample never had.
+    Pieces come in another order in each pass, several side by side; a buffer holds the next rows of each. A row is left
+    out, and counted, where a cell breaks a rule that the sample kept: see `JudgedRows`.
 
     Args:
         table: What is fitted, of which a sample was drawn.
-        held: Positions in the sample of the rows held out.
+        training: Positions in the sample of the rows that train.
+        held: Those of the rows held out.
         learnable: From values to what is learned from.
-        validation: As in `Stream`.
     """
 
     def __init__(
         self,
         table: ForFitting,
+        training: np.ndarray,
         held: np.ndarray,
         learnable: Callable[["pl.DataFrame"], Learnable],
-        validation: Any = None,
     ) -> None:
         assert table.sample is not None
-        self._table, self._sample, self._learnable, self.validation = table, table.sample, learnable, validation
-        self._columns: dict[str, HasKind] = {one.name: one for one in table.columns}
-        self._whole = [one.name for one in table.columns if not one.values.null_count()]
+        self._table, self._sample, self._learnable, self.validation = table, table.sample, learnable, None
+        self._rules = Rules(table.columns)
         self._pieces, self._held = list(self._sample.pieces), self._sample.held(held)
         self.num_rows = self._sample.num_rows - len(held)
-        self.left_out: LeftOut = {}
-        told = json.dumps([self._sample.pieces.identity, list(self._columns), sorted(held.tolist())])
-        self.digest = {"data": hashlib.sha256(told.encode()).hexdigest()[:32]}
+        self.head = learnable(self._rules.values[training[:HEAD_ROWS]])
+        self.num_read, self.left_out = 0, LeftOut()
+        kinds = [[one.name, vars(one.kind)] for one in table.columns]
+        told = [self._sample.pieces.identity, kinds, table.context, table.missing, table.strict, held.tolist()]
+        self.digest = {"data": hashlib.sha256(json.dumps(told, default=list).encode()).hexdigest()[:32]}
 
     def buffers(self, seed: int, number: int, first: int) -> Iterator[Buffer]:
         """See `Stream.buffers`.
 
         Raises:
-            InputError: If a piece is damaged, has other columns than the first, or strict, and a row would be left out.
+            InputError: If a piece is damaged, has other columns than the first, so many rows would be left out that the
+                sample does not show what the table is, or strict, and any would be.
             RunError: If a file changes meanwhile.
         """
         lanes: dict[int, _Lane] = {}
         for reads in self._plan(seed, number)[first:]:
             left_out: LeftOut = {}
-            parts = [
-                self._good_rows(cells, self._pieces[piece], read, left_out)
-                for piece, read in reads
-                for cells in self._read(piece, read, lanes)
-            ]
-            context = [part.context for part in parts if part.context is not None]
-            yield Buffer(
-                np.concatenate([part.x for part in parts]), np.concatenate(context) if context else None, left_out
+            parts = [self._good_rows(self._read(piece, read, lanes), piece, read, left_out) for piece, read in reads]
+            context = [part[1] for part in parts if part[1] is not None]
+            buffer = Buffer(
+                np.concatenate([part[0] for part in parts]), np.concatenate(context) if context else None, left_out
+            )
+            self._check_few(buffer)
+            yield buffer
+
+    def _check_few(self, buffer: Buffer) -> None:
+        """Raise InputError if so many rows are left out that the sample says nothing of them."""
+        out = sum(number for number, _ in buffer.left_out.values())
+        if out > MOST_LEFT_OUT * (out + len(buffer.x)):
+            what, (number, example) = max(buffer.left_out.items(), key=lambda item: item[1][0])
+            raise InputError(
+                f"{self._table.source}: {out:,} of {out + len(buffer.x):,} rows that were read are not like the sample:"
+                f" in {number:,} {what} (such as {example}; say what kind it is, leave the column out, or read all rows"
+                " into memory: stream=False, --no-stream)"
             )
 
     def _plan(self, seed: int, number: int) -> list[list[tuple[int, int]]]:
         """Return which reads of which pieces make each buffer of a pass."""
         sizes = [piece.num_reads for piece in self._pieces]
-        a_read = max(sum(piece.size for piece in self._pieces) / sum(sizes), 1)
-        num_lanes = min(max(int(BUFFER_CELLS / a_read), FEWEST_LANES), MOST_LANES)
+        a_read = max(sum(piece.size for piece in self._pieces), 1) / sum(sizes)
+        many = min(BUFFER_CELLS / a_read, BUFFER_ROWS * sum(sizes) / max(self._sample.num_rows, 1))
+        num_lanes = max(int(many + 0.5), FEWEST_LANES)
         waiting = np.random.default_rng((seed, number)).permutation(len(sizes)).tolist()
         lanes: list[tuple[int, int]] = []  # pieces, and which of their reads comes next
         found = []
@@ -113,36 +113,29 @@ class RowStream(Stream):
             lanes = [(piece, read + 1) for piece, read in lanes if read + 1 < sizes[piece]]
         return found
 
-    def _read(self, number: int, read: int, lanes: dict[int, _Lane]) -> Iterator[Cells]:
-        """Yield the rows of one read of a piece; its last takes whatever there is."""
+    def _read(self, number: int, read: int, lanes: dict[int, _Lane]) -> Cells:
+        """Return the rows of one read of a piece."""
         piece = self._pieces[number]
-        lane = lanes.setdefault(number, _Lane(piece.read()))
-        is_last, before = read + 1 == piece.num_reads, read - lane.reads
-        yield from islice(lane.coming, before, None if is_last else before + 1)
+        lane = lanes.setdefault(number, _Lane(piece.read(self._rules.names_in(self._sample.cells))))
+        cells = next(islice(lane.coming, read - lane.reads, None))
         lane.reads = read + 1
         self._sample.pieces.check_unchanged(piece.file)
-        if is_last:
+        if lane.reads == piece.num_reads:
             del lanes[number]
+        return cells
 
-    def _good_rows(self, cells: Cells, piece: Piece, read: int, left_out: LeftOut) -> Learnable:
+    def _good_rows(self, cells: Cells, piece: int, read: int, left_out: LeftOut) -> Learnable:
         """Return the rows that are learned from, and count those that are left out."""
-        cells = like_the_first(cells, self._sample.cells)
-        file = f" of {piece.file.name}" if len(self._sample.pieces.files) > 1 else ""
-        rows = JudgedRows(cells, self._held.get((piece.number, read), np.empty(0, dtype=int)), file)
-        frame = values_of(cells, self._columns, list(self._columns), missing=self._table.missing, refuse=rows.refuse)
-        for name in self._whole:
-            rows.require(name, frame[name])
-        found, kept = self._learnable(frame.filter(~rows.out)), np.flatnonzero(~rows.out)
-        if found.unknown:
-            for name, unknown in found.unknown.items():
-                rows.know(name, kept[unknown])
-            known = ~np.logical_or.reduce(list(found.unknown.values()))
-            found = Learnable(found.x[known], None if found.context is None else found.context[known])
+        sample, file = self._sample, self._pieces[piece].file
+        cells = replace(cells, known_style=(sample.cells.style,))
+        where = f" of {file.name}" if len(sample.pieces.files) > 1 else ""
+        rows = JudgedRows(cells, self._held.get((piece, read), np.empty(0, dtype=int)), where)
+        values = rows.judged(self._rules, missing=self._table.missing)
         if self._table.strict and rows.left_out:
             what, (_, example) = next(iter(rows.left_out.items()))
             raise InputError(f"{cells.source}: {what}, such as {example} (--strict leaves no row out: correct it)")
         add_left_out(left_out, rows.left_out)
-        return found
+        return self._learnable(values)
 
 
 def stream_of(
@@ -155,9 +148,11 @@ def stream_of(
         positions: In the sample: of rows that train, validate and test.
         learnable: From values to what is learned from.
     """
-    return None if table.sample is None else RowStream(table, np.concatenate(positions[1:]), learnable)
+    if table.sample is None:
+        return None
+    return RowStream(table, positions[0], np.concatenate(positions[1:]), learnable)
 
 
 def numbers_to_learn(modelled: Sequence[str], context: Sequence[str], frame: "pl.DataFrame") -> Learnable:
     """Return values of rows as a flow learns from them."""
-    return Learnable(matrix_of(frame, modelled), matrix_of(frame, context) if context else None)
+    return matrix_of(frame, modelled), matrix_of(frame, context) if context else None

@@ -11,12 +11,15 @@ import numpy as np
 
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
-from pushforward.tables.in_pieces.pieces import ROWS, Piece, Pieces, like_the_first
-from pushforward.tables.several_files import files_of
+from pushforward.tables.file_reader import TEXTS, suffix_of
+from pushforward.tables.in_pieces.pieces import ROWS, Piece, Pieces
+from pushforward.tables.number_text import to_numbers
+from pushforward.tables.several_files import below_one_another, files_of
 
 MOST_CELLS = 20_000_000  # of a table that is held in memory unless told otherwise
 LEAST_BYTES = 2**24  # of files that may have more
-PLACES = 8  # from which the sample is taken
+MARKS = (b",", b";", b"\t", b"|", b" ")  # between cells of a text
+PLACES, MOST_PLACES = 8, 1_000  # from which the sample is taken, and where pieces are small
 SAMPLE_CELLS = 4_000_000
 FEWEST_ROWS, MOST_ROWS = 50_000, 200_000  # of the sample, where there are so many
 
@@ -40,6 +43,17 @@ class Sample:
     ends: np.ndarray
     num_rows: int
     numbers: np.ndarray
+
+    @property
+    def counters(self) -> list[str]:
+        """The columns that count the rows of the table."""
+        found = []
+        for column in self.cells.frame:
+            numbers = to_numbers(column) if column.dtype == "String" else column
+            if numbers.dtype.is_numeric() and not numbers.null_count():
+                ahead = numbers.cast(float).to_numpy() - self.numbers
+                found += [column.name] if len(ahead) > 1 and ahead[0] in (0, 1) and not np.ptp(ahead) else []
+        return found
 
     @property
     def note(self) -> str:
@@ -74,54 +88,58 @@ def sample_of(data: Any, *, stream: bool | None) -> Sample | None:
     named = isinstance(data, (str, os.PathLike))
     if stream and not named:
         raise InputError(f"stream=True reads files; got {type(data).__name__} (give the name of a file or folder)")
-    if not named or stream is False or (stream is None and _num_bytes(Path(data)) < LEAST_BYTES):
+    if not named or stream is False or (stream is None and not _may_be_long(Path(data))):
         return None
     pieces = Pieces(data)
     many = sum(piece.num_reads for piece in pieces) > 1 and sum(piece.size for piece in pieces) > MOST_CELLS
     return _drawn(pieces) if stream or many else None
 
 
-def _num_bytes(path: Path) -> int:
-    """Return the size of all files that a path stands for; 0 where there is none, which the reader will say."""
+def _may_be_long(path: Path) -> bool:
+    """Whether files may have so many cells, by their size and, of a text, its beginning; what is wrong others say."""
     try:
-        return sum(file.stat().st_size for file in files_of(path) or [path])
+        files = files_of(path) or [path]
+        size = sum(file.stat().st_size for file in files)
+        if size < LEAST_BYTES or not suffix_of(files[0]).startswith(TEXTS):
+            return size >= LEAST_BYTES
+        with files[0].open("rb") as handle:
+            head = handle.read(LEAST_BYTES)
+        return size * (max(map(head.count, MARKS)) + head.count(b"\n")) > MOST_CELLS * len(head)
     except (OSError, InputError):
-        return 0
+        return False
 
 
 def _drawn(pieces: Pieces) -> Sample:
-    import polars as pl
-
     chosen = _spread(list(pieces))
     num_reads = sum(len(numbers) for _, numbers in chosen)
-    first: Cells | None = None
-    frames, reads, num_rows, weight = [], [], 0, 0.0
+    parts, reads, num_rows, weight = list[Cells](), [], 0, 0.0
     for piece, numbers in chosen:
         for number, cells in _reads(piece, numbers):
-            first = cells if first is None else first
-            most = -(-min(max(SAMPLE_CELLS // cells.frame.width, FEWEST_ROWS), MOST_ROWS) // num_reads)
-            frames.append(like_the_first(cells, first).frame.head(most).clone())
+            rows = min(max(SAMPLE_CELLS // cells.frame.width, FEWEST_ROWS), MOST_ROWS)
+            parts.append(replace(cells, frame=cells.frame.head(-(-rows // num_reads)).clone()))
             reads.append((piece.number, number))
             num_rows, weight = num_rows + cells.frame.height, weight + piece.weight / piece.num_reads
         pieces.check_unchanged(piece.file)
-    assert first is not None
     sizes = [round(piece.weight * num_rows / weight) if piece.rows is None else piece.rows for piece in pieces]
-    numbered = np.arange(sum(frame.height for frame in frames))
+    heights = [part.frame.height for part in parts]
+    numbered = np.arange(sum(heights))
     if all(piece.rows is not None for piece in pieces):
-        starts = [sum(sizes[:piece]) + ROWS * read for piece, read in reads]
-        numbered = np.concatenate(
-            [start + np.arange(frame.height) for start, frame in zip(starts, frames, strict=True)]
-        )
-    cells = replace(
-        first, frame=pl.concat(frames, rechunk=True), source=pieces.source, place="row {} of the sample".format
-    )
-    return Sample(pieces, cells, tuple(reads), np.cumsum([frame.height for frame in frames]), sum(sizes), numbered)
+        before = np.concatenate(([0], np.cumsum(sizes)))
+        starts = [before[piece] + ROWS * read for piece, read in reads]
+        numbered = np.concatenate([start + np.arange(height) for start, height in zip(starts, heights, strict=True)])
+    cells = below_one_another(parts, needed=None, source=pieces.source)
+    return Sample(
+        pieces, replace(cells, known_style=(), place="row {} of the sample".format), tuple(reads), np.cumsum(heights),
+        sum(sizes), numbered,
+    )  # fmt: skip
 
 
 def _spread(pieces: list[Piece]) -> list[tuple[Piece, list[int]]]:
-    """Return pieces all over the table, the first among them, and which of their reads: eight, or all there are."""
-    places = np.unique(np.linspace(0, len(pieces) - 1, PLACES).round().astype(int))
-    each = PLACES // len(places)
+    """Return pieces all over the table, the first among them, and which of their reads: eight or more, as there are."""
+    rows = sum(piece.rows or ROWS for piece in pieces) / sum(piece.num_reads for piece in pieces)
+    most = min(max(PLACES, int(FEWEST_ROWS / max(rows, 1))), MOST_PLACES)
+    places = np.unique(np.linspace(0, len(pieces) - 1, most).round().astype(int))
+    each = -(-PLACES // len(places))
     return [
         (piece, np.unique(np.linspace(0, piece.num_reads - 1, each).astype(int)).tolist())
         for piece in (pieces[place] for place in places)

@@ -1,7 +1,7 @@
 """A long text of a table cut at lines, so that each block can be read by itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class TextBlock:
         start: Their first byte.
         size: Number of their bytes.
         line: Lines of the file before them.
-        num_lines: Number of its lines but for the header.
+        before: Rows before it.
+        num_rows: Number of its rows.
         like: The cells of the first block without their rows: names, delimiter, and how numbers are written.
     """
 
@@ -31,11 +32,12 @@ class TextBlock:
     start: int
     size: int
     line: int
-    num_lines: int
+    before: int
+    num_rows: int
     like: Cells
 
-    def read(self) -> Iterator[Cells]:
-        """Return the block's cells, of text, as those of the whole file would be."""
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[Cells]:
+        """Return the block's cells, of text, as those of the whole file would be; all columns, whatever is asked."""
         data = _bytes(self.file, self.start, self.size)
         if not self.start:
             yield parse_csv(data, source=str(self.file))
@@ -49,7 +51,9 @@ class TextBlock:
                 " the same number of cells)"
             )
         frame.columns = list(names)
-        yield replace(self.like, frame=frame, notes=(), place=lambda row: f"line {self.line + row:,}")
+        plain = self.line - self.before <= 1 and self.num_rows == data.count(b"\n") + (not data.endswith(b"\n"))
+        called, before = ("line", self.line) if plain else ("row", self.before)  # cells may have line feeds
+        yield replace(self.like, frame=frame, notes=(), place=lambda row: f"{called} {before + row:,}")
 
 
 def text_blocks(file: Path) -> list[TextBlock]:
@@ -59,7 +63,7 @@ def text_blocks(file: Path) -> list[TextBlock]:
     """
     if file.stat().st_size <= BLOCK:
         return []
-    ends, lines, inside = [0], [0], False
+    ends, lines, rows, inside = [0], [0], [0], False
     with file.open("rb") as handle:
         while part := handle.read(BLOCK):
             pieces, inside = [part], inside ^ (part.count(b'"') % 2 == 1)
@@ -73,6 +77,8 @@ def text_blocks(file: Path) -> list[TextBlock]:
                 return []
             ends.append(ends[-1] + len(part))
             lines.append(lines[-1] + part.count(b"\n"))
+            outside = part if b'"' not in part else b"".join(part.split(b'"')[::2])
+            rows.append(rows[-1] + outside.count(b"\n") + (not part.endswith(b"\n")))
     first = _bytes(file, 0, ends[1])
     plain = lines_of(first, source=str(file))
     head = parse_csv(first, source=str(file))
@@ -87,10 +93,10 @@ def text_blocks(file: Path) -> list[TextBlock]:
     ):
         return []
     like = replace(head, frame=head.frame.clear(), known_style=(head.style,))
-    header = lines[1] - head.frame.height  # lines, where no cell has a line feed
+    header = rows[1] - head.frame.height
     return [
-        TextBlock(file, a, b - a, line, end - line - (0 if a else header), like)
-        for a, b, line, end in zip(ends[:-1], ends[1:], lines[:-1], lines[1:], strict=True)
+        TextBlock(file, ends[k], ends[k + 1] - ends[k], lines[k], max(rows[k] - header, 0), count, like)
+        for k, count in enumerate(rows[k + 1] - rows[k] - (0 if k else header) for k in range(len(ends) - 1))
     ]
 
 

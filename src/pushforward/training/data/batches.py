@@ -110,14 +110,7 @@ class RowBatches:
 
     def head(self) -> Rows:
         """Return the rows that a model learns its start from."""
-        numbers = 1 if self.rows.x is None else max(self.rows.x[0].numel(), 1)
-        most = min(LEARNING_ROWS, max(LEARNING_NUMBERS // numbers, 2))
-        if len(self.rows) <= most:
-            return self.rows
-        order = torch.randperm(
-            len(self.rows), generator=fixed_noise(self.generator.device), device=self.generator.device
-        )
-        return self.rows.take(order[:most])
+        return learned_from(self.rows, self.generator.device)
 
     def position(self) -> dict[str, Any]:
         """Return what `seek` needs to come back here."""
@@ -128,6 +121,16 @@ class RowBatches:
         self.generator.set_state(position["before_shuffle"])
         self._shuffle()
         self.taken = position["taken"]
+
+
+def learned_from(rows: Rows, device: torch.device) -> Rows:
+    """Return the rows that a model learns its start from: some of them where they are many."""
+    numbers = 1 if rows.x is None else max(rows.x[0].numel(), 1)
+    most = min(LEARNING_ROWS, max(LEARNING_NUMBERS // numbers, 2))
+    if len(rows) <= most:
+        return rows
+    order = torch.randperm(len(rows), generator=fixed_noise(device), device=device)
+    return rows.take(order[:most])
 
 
 def usual_batch_size(num_rows: int) -> int:

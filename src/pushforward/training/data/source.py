@@ -1,6 +1,6 @@
 """What `fit` is given as data and validation, sorted into batches to learn from and rows to validate on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,14 @@ class Source:
         validation: What to validate on, or None.
         digest: By which a checkpoint knows the data.
         notes: Remarks a user should see.
+        close: Called once the run has ended.
     """
 
     batches: Batches
     validation: Rows | OwnSamples | None
     digest: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    close: Callable[[], None] = lambda: None
 
 
 def open_data(
@@ -64,7 +66,8 @@ def open_data(
         digest.update(data.digest)
         if share and data.validation is not None:
             held = _read_validation(data.validation, form)[1]
-        return Source(StreamBatches(data, batch_size, form, generator), held, digest)
+        batches = StreamBatches(data, batch_size, form, generator)
+        return Source(batches, held, digest, close=batches.close)
     if data is not None and not is_array(data):
         if context is not None or weight is not None:
             raise InputError("context and weight go with arrays of data; a loader yields (x, y), with y the context.")
