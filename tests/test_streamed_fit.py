@@ -76,10 +76,10 @@ def test_a_pass_has_every_row_but_those_held_out_once_and_the_next_one_has_anoth
     assert np.array_equal(passes[0], passes[2])
 
 
-def test_a_buffer_has_rows_of_four_pieces_and_batches_mix_them(file):
+def test_a_buffer_has_rows_of_several_pieces_and_batches_mix_them(file):
     rows = pf.scale.stream_rows(file)
     first = np.floor(next(rows.buffers(0, 0, 0)).x[:, 0]) // 120
-    assert len(set(first)) == 4
+    assert len(set(first)) >= 4
     assert min(len(set(batch // 120)) for batch in rows_in(batches_of(rows), 5)) >= 3
 
 
@@ -184,8 +184,8 @@ def test_a_row_without_a_cell_where_the_sample_had_all_is_left_out_counted_and_n
         b=pl.when(pl.int_range(2000) == 1132).then(np.inf).otherwise("b"),
     )
     assert said_of(written(tmp_path, frame), recipe="realnvp") == [
-        '3 of the 1,960 rows read were left out of the training: column "a" is missing, as in no row of the sample (such'
-        " as row 2,000)",
+        '3 of the 1,960 rows read were left out of the training: column "a" is missing, as in no row of the sample'
+        " (such as row 2,000)",
         '1 of the 1,960 rows read were left out of the training: column "b" is no number (such as inf in row 1,133)',
     ]
 
@@ -196,9 +196,10 @@ def test_a_word_among_numbers_and_a_new_category_are_left_out_and_counted(tmp_pa
         size=pl.when(pl.int_range(2000) == 1135).then(pl.lit("tall")).otherwise(pl.col("size").cast(pl.String)),
     )
     assert said_of(written(tmp_path, frame)) == [
-        '1 of the 1,960 rows read were left out of the training: column "size" is no number (such as "tall" in row 1,136)',
-        '2 of the 1,960 rows read were left out of the training: column "kind" is a category that the sample never had (such'
-        ' as "boat" in row 1,131)',
+        '1 of the 1,960 rows read were left out of the training: column "size" is no number (such as "tall" in row'
+        " 1,136)",
+        '2 of the 1,960 rows read were left out of the training: column "kind" is a category that the sample never had'
+        ' (such as "boat" in row 1,131)',
     ]
 
 

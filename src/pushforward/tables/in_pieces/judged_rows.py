@@ -22,7 +22,7 @@ class Rules:
 
     Attributes:
         columns: The columns by name.
-        values: The sample's values.
+        values: The sample's values, as `JudgedRows` gives them.
         whole: Columns without a missing cell.
         small: Columns of numbers that are all within what float32 holds.
         categories: What categories there are, by column.
@@ -32,7 +32,9 @@ class Rules:
         import polars as pl
 
         self.columns: dict[str, ReadColumn] = {one.name: one for one in columns}
-        self.values = pl.DataFrame([one.values.alias(one.name) for one in columns])
+        self.values = pl.DataFrame([one.values.alias(one.name) for one in columns]).with_columns(
+            pl.col(pl.Categorical, pl.Enum).cast(pl.String)
+        )
         self.whole = [one.name for one in columns if not one.values.null_count()]
         self.categories = {
             one.name: one.values.drop_nulls().cast(pl.String).unique() for one in columns if one.kind.name == "category"
