@@ -127,4 +127,9 @@ STUDIES = {
         minutes=25,
         one_seed=(15, 7),
     ),
+    "scale": Study(
+        "scale.beyond_one",
+        "rows beyond memory, ranks and shards: time, memory, the cost of a shared step, and faults that are made",
+        minutes=14,
+    ),
 }

@@ -1,0 +1,146 @@
+"""Training steps shared by ranks: the same batch on more of them, the same rows on each, and the cost that fits."""
+
+import os
+import statistics
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pushforward.studies.kit import Record
+from pushforward.studies.scale import scale_figures
+from pushforward.studies.scale.cost import Cost, Step, fit_cost
+from pushforward.studies.scale.processes import Processes
+from pushforward.studies.scale.rows import COLUMNS
+
+MODELS = {"small": (64, 64), "large": (256, 256)}  # hidden features of its conditioners
+LAYERS = 8
+STRETCHES = 4  # of a run, each with reports at its ends: these are rounded to milliseconds
+SIZES = (512, 1024, 2048, 4096, 8192)  # rows of a batch
+IN_C, SHAREABLE, SHARED = "1 process, steps in C", "1 process, torch", "2 processes"
+
+
+class Plan(NamedTuple):
+    """What is timed: sizes of batches, seconds of each run, and how often."""
+
+    sizes: tuple[int, ...]
+    seconds: float
+    repeats: int
+
+
+def measure(record: Record, processes: Processes) -> Cost:
+    """Time steps, add tables and a picture, and return the cost that fits them."""
+    plan = record.size(Plan(SIZES, 1.5, 2), quick=Plan((64, 256), 0.1, 1))
+    record.heading("One step on one process and on two")
+    timed: dict[str, list[dict[str, Any]]] = {}
+    for name, size, own_loss in ((IN_C, 1, False), (SHAREABLE, 1, True), (SHARED, 2, True)):
+        first, *others = processes.ranks(size, time_steps, list(plan.sizes), plan.seconds, plan.repeats, own_loss)
+        timed[name] = first.ended().answer
+        for one in others:
+            one.ended()
+        record.say(f"  {name}: {len(timed[name])} kinds of steps")
+    steps = [
+        Step(one["model"], one["parameters"], one["rows"], 2 if name == SHARED else 1, one["seconds"])
+        for name in (SHAREABLE, SHARED)
+        for one in timed[name]
+    ]
+    cost = fit_cost(steps)
+    record.number("steps", timed)
+    record.number("cost", cost)
+    _add(record, timed, steps, cost)
+    return cost
+
+
+def _add(record: Record, timed: dict[str, list[dict[str, Any]]], steps: list[Step], cost: Cost) -> None:
+    found = {name: {(one["model"], one["rows"]): one["seconds"] for one in ones} for name, ones in timed.items()}
+    kinds = [(one["model"], one["parameters"], one["rows"]) for one in timed[SHARED]]
+    record.text(
+        f"A RealNVP of {COLUMNS} features and {LAYERS} couplings, Adam, float32, one thread a process, gloo on one "
+        "machine; median over a run's reports and over its repeats, without validation. One process takes steps in C "
+        "where it is alone; the steps that can be shared are torch's."
+    )
+    record.table(
+        "Strong scaling, the same batch: milliseconds of a step, and how many times as fast two processes are.",
+        ["model, parameters", "rows", IN_C, SHAREABLE, SHARED, "faster than torch alone", "than C alone"],
+        [
+            [
+                f"{model}, {parameters:,}", rows, *(1e3 * found[name][model, rows] for name in found),
+                found[SHAREABLE][model, rows] / found[SHARED][model, rows],
+                found[IN_C][model, rows] / found[SHARED][model, rows],
+            ]
+            for model, parameters, rows in kinds
+        ],
+    )  # fmt: skip
+    record.table(
+        "Weak scaling, the same rows on each process: milliseconds of a step; 1 is perfect.",
+        ["model, parameters", "rows a process", SHAREABLE, SHARED, "efficiency"],
+        [
+            [
+                f"{model}, {parameters:,}", rows // 2, 1e3 * found[SHAREABLE][model, rows // 2],
+                1e3 * found[SHARED][model, rows], found[SHAREABLE][model, rows // 2] / found[SHARED][model, rows],
+            ]
+            for model, parameters, rows in kinds
+            if (model, rows // 2) in found[SHAREABLE]
+        ],
+    )  # fmt: skip
+    rows = ", ".join(f"{1e6 * value:.3g} µs ({name})" for name, value in cost.row.items())
+    record.text(
+        f"Fitted to these {len(steps)} steps of torch: a step takes a + b rows / N + c parameters on N processes (the "
+        f"last for N > 1), with a = {1e3 * cost.step:.3g} ms, b = {rows} a row, c = {1e9 * cost.parameter:.3g} ns a "
+        f"parameter. Its error is {cost.error:.1%} (root mean square), {cost.worst:.1%} at most."
+    )
+    record.picture(
+        "steps",
+        scale_figures.steps_against_rows(steps, cost),
+        "Seconds of a step against the rows of its batch: measured (dots) and the fitted cost (lines).",
+    )
+
+
+def time_steps(sizes: list[int], seconds: float, repeats: int, own_loss: bool) -> list[dict[str, Any]]:
+    """Train models with batches of each size for a while, alone or with other ranks.
+
+    Args:
+        sizes: Rows of a batch.
+        seconds: Of each run.
+        repeats: How many runs of each kind.
+        own_loss: Use a loss that the steps in C do not know: with it one process does what each of several does.
+    """
+    import torch
+    from torch import distributed as group
+
+    import pushforward as pf
+
+    if "WORLD_SIZE" in os.environ:
+        group.init_process_group("gloo")
+
+    def nll(model: Any, batch: Any, generator: Any) -> Any:
+        return pf.losses.nll(model, batch, generator)
+
+    x = torch.randn(4 * max(sizes), COLUMNS, generator=torch.Generator().manual_seed(0))
+    found = []
+    for model, hidden in MODELS.items():
+        for rows in sizes:
+            runs, parameters = [], 0
+            for _ in range(repeats):
+                torch.manual_seed(0)
+                flow = pf.recipes.realnvp(COLUMNS, num_layers=LAYERS, hidden_features=hidden)
+                parameters = sum(one.numel() for one in flow.parameters())
+                history = pf.fit(
+                    flow, x, validation=None, loss=nll if own_loss else pf.losses.nll, max_seconds=seconds,
+                    batch_size=rows, learning_rate=1e-4, progress=False,
+                )  # fmt: skip
+                runs.append(_median_step([(row["step"], row["seconds"]) for row in history.rows]))
+            kind = {"model": model, "parameters": parameters, "rows": rows}
+            found.append({**kind, "seconds": statistics.median(runs), "runs": runs})
+    if group.is_initialized():
+        group.destroy_process_group()
+    return found
+
+
+def _median_step(reports: list[tuple[int, float]]) -> float:
+    """Return the median seconds of a step over stretches of a run, of which the start is left out."""
+    places = sorted(
+        {round(place) for place in np.linspace(1 if len(reports) > 2 else 0, len(reports) - 1, STRETCHES + 1)}
+    )
+    ends = [reports[place] for place in places]
+    return statistics.median((after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(ends))

@@ -1,0 +1,77 @@
+"""Pictures of the study of scale: time and memory against rows, and steps with the cost that fits them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pushforward.report.plots.canvas import BLACK, LABEL_COLOURS, Picture, board
+from pushforward.studies.kit import pictures
+from pushforward.studies.scale.cost import Cost, Step
+
+MARKS = {1: "o", 2: "s"}
+
+
+def growth(rows: Sequence[int], seconds: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[int]]) -> Picture:
+    """Picture seconds and gigabytes against rows, a colour a name, with a line of slope 1 through the last scoring.
+
+    Args:
+        rows: Of each size.
+        seconds: By name; one number alone is of the last size, a shorter list of the first ones.
+        memory: Bytes, likewise.
+    """
+    figure = Picture(figsize=(9.2, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _against_rows(left, rows, seconds, 1.0)
+    _against_rows(right, rows, memory, 1e9)
+    last = max(values[-1] for name, values in seconds.items() if name.startswith("scored"))
+    left.plot(
+        [last_row := rows[-1], rows[0]], [last, last * rows[0] / last_row], color=BLACK, alpha=0.4, linestyle="--",
+        label="in proportion to rows", zorder=0,
+    )  # fmt: skip
+    least = min(min(values) for values in seconds.values())
+    left.set_ylim(bottom=least / 2)
+    pictures.tidy(left, log="xy", xlabel="rows", ylabel="seconds")
+    pictures.tidy(right, log="xy", xlabel="rows", ylabel="most memory of a process, GB")
+    for axes in (left, right):
+        axes.set_xticks(rows, [f"{one:,}" for one in rows])
+        axes.minorticks_off()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _against_rows(axes: Axes, rows: Sequence[int], found: Mapping[str, Sequence[float]], unit: float) -> None:
+    for index, (name, values) in enumerate(found.items()):
+        here = rows[-1:] if "2 " in name else rows[: len(values)]
+        axes.plot(
+            here, np.asarray(values) / unit, "-D" if "2 " in name else "-o", color=LABEL_COLOURS[index], label=name,
+            markersize=5, linewidth=1.4,
+        )  # fmt: skip
+
+
+def steps_against_rows(steps: Sequence[Step], cost: Cost) -> Picture:
+    """Picture measured steps, and the fitted cost, a panel a model and a colour for each number of ranks."""
+    models = list(cost.parameters)
+    figure, panels = board(len(models), size=4.2)
+    for axes, model in zip(panels, models, strict=True):
+        ours = [one for one in steps if one.model == model]
+        least, most = min(one.rows for one in ours), max(one.rows for one in ours)
+        grid = np.geomspace(least, most, 60)
+        for index, ranks in enumerate(sorted({one.ranks for one in ours})):
+            colour = LABEL_COLOURS[index]
+            here = [one for one in ours if one.ranks == ranks]
+            label = f"{ranks} process{'es' * (ranks > 1)}"
+            axes.plot(
+                [one.rows for one in here], [1e3 * one.seconds for one in here], MARKS.get(ranks, "^"), color=colour,
+                label=f"{label}, measured",
+            )  # fmt: skip
+            curve = [1e3 * cost.seconds(model, float(rows), ranks) for rows in grid]
+            axes.plot(grid, curve, color=colour, linewidth=1.4, label=f"{label}, fitted")
+        axes.set_title(f"{model}: {cost.parameters[model]:,} parameters", fontsize=10)
+        pictures.tidy(axes, log="xy", xlabel="rows of a batch", ylabel="milliseconds of a step")
+        axes.set_xticks(
+            sorted({one.rows for one in ours}), [f"{rows:,}" for rows in sorted({one.rows for one in ours})]
+        )
+        axes.minorticks_off()
+    panels[0].legend(frameon=False, fontsize=8)
+    return figure
