@@ -29,12 +29,13 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step on N ranks: t = a + b rows / N + c parameters, the last where N > 1.
+    """Seconds of a step on N ranks: t = a + b rows / N, and c parameters + d where N > 1.
 
     Attributes:
         step: a, what every step takes, seconds.
         row: b of each model, seconds a row.
         parameter: c, the sum of gradients over ranks, seconds a parameter.
+        meeting: d, what ranks wait for each other, seconds.
         parameters: Of each model.
         error: Root mean square of (fitted - measured) / measured.
         worst: The largest of these.
@@ -43,13 +44,14 @@ class Cost:
     step: float
     row: dict[str, float]
     parameter: float
+    meeting: float
     parameters: dict[str, int] = field(repr=False)
     error: float = 0.0
     worst: float = 0.0
 
     def seconds(self, model: str, rows: float, ranks: int) -> float:
         """Return what a step takes."""
-        shared = self.parameter * self.parameters[model] if ranks > 1 else 0.0
+        shared = self.parameter * self.parameters[model] + self.meeting if ranks > 1 else 0.0
         return self.step + self.row[model] * rows / ranks + shared
 
 
@@ -59,10 +61,7 @@ def fit_cost(steps: Sequence[Step]) -> Cost:
 
     parameters = {one.model: one.parameters for one in steps}
     names = list(parameters)
-    terms = np.array([
-        [1.0, *(one.rows / one.ranks * (one.model == name) for name in names), one.parameters * (one.ranks > 1)]
-        for one in steps
-    ])  # fmt: skip
+    terms = np.array([_terms(one, names) for one in steps])
     seconds = np.array([one.seconds for one in steps])
     scale = terms.max(0)
     scale[scale == 0] = 1.0
@@ -70,12 +69,20 @@ def fit_cost(steps: Sequence[Step]) -> Cost:
     errors = terms @ found / seconds - 1
     return Cost(
         step=float(found[0]),
-        row=dict(zip(names, found[1:-1].tolist(), strict=True)),
-        parameter=float(found[-1]),
+        row=dict(zip(names, found[1:-2].tolist(), strict=True)),
+        parameter=float(found[-2]),
+        meeting=float(found[-1]),
         parameters=parameters,
         error=float(np.sqrt((errors**2).mean())),
         worst=float(np.abs(errors).max()),
     )
+
+
+def _terms(one: Step, models: Sequence[str]) -> list[float]:
+    """Return what a, b of each model, c and d are multiplied by."""
+    rows = [one.rows / one.ranks * (one.model == name) for name in models]
+    several = float(one.ranks > 1)
+    return [1.0, *rows, one.parameters * several, several]
 
 
 @dataclass(frozen=True)

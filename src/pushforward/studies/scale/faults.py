@@ -54,7 +54,7 @@ class Faults:
         self.folder.mkdir()
         self.rows = write_files(self.folder / "rows", FILES, record.size(40_000, quick=2_500), seed=record.seed)
         self.few = write_files(self.folder / "few", FILES, record.size(10_000, quick=1_000), seed=record.seed)
-        self.num_steps, self.num_shared_steps = record.size((3_000, 600), quick=(80, 30))
+        self.num_steps, self.num_shared_steps = record.size((3_000, 600), quick=(80, 10))
 
     def score(self, out: Path, *more: str, rows: Path | None = None) -> Running:
         """Start to score the rows."""
@@ -103,7 +103,7 @@ class Faults:
         """Kill one of two ranks; start both again."""
         out, num_steps = self.folder / "rank-killed", self.num_shared_steps
         first, second = self.fit(out, num_steps, ranks=2)
-        first.until(lambda: reports(out) > 3)
+        first.until(lambda: reports(out) > 2)
         began = first.seconds
         second.kill()
         ended = first.ended()
@@ -119,7 +119,7 @@ class Faults:
     def disk_full_in_training(self) -> Fault:
         """Let a training's files not grow any more."""
         out = self.folder / "full-fit"
-        (process,) = self.fit(out, self.num_shared_steps)
+        (process,) = self.fit(out, self.num_steps)
         process.until(lambda: reports(out) > 3)
         began = process.seconds
         before = (out / "checkpoint.safetensors").stat().st_size

@@ -202,7 +202,7 @@ def _child(
 
 
 def _most_memory(process: int | str = "self") -> int:
-    """Return the most bytes that a process has held, by Linux; rusage might have its parent's in it. 0 if it is gone."""
+    """Return the most bytes that a process has held, by Linux; rusage might have its parent's; 0 if it is gone."""
     try:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     except OSError:

@@ -85,9 +85,10 @@ def _add(record: Record, timed: dict[str, list[dict[str, Any]]], steps: list[Ste
     )  # fmt: skip
     rows = ", ".join(f"{1e6 * value:.3g} µs ({name})" for name, value in cost.row.items())
     record.text(
-        f"Fitted to these {len(steps)} steps of torch: a step takes a + b rows / N + c parameters on N processes (the "
-        f"last for N > 1), with a = {1e3 * cost.step:.3g} ms, b = {rows} a row, c = {1e9 * cost.parameter:.3g} ns a "
-        f"parameter. Its error is {cost.error:.1%} (root mean square), {cost.worst:.1%} at most."
+        f"Fitted to these {len(steps)} steps of torch: a step takes a + b rows / N on N processes, and where N > 1 "
+        f"c parameters + d, with a = {1e3 * cost.step:.3g} ms, b = {rows} a row, c = {1e9 * cost.parameter:.3g} ns a "
+        f"parameter, d = {1e3 * cost.meeting:.3g} ms. Its error is {cost.error:.1%} (root mean square), "
+        f"{cost.worst:.1%} at most."
     )
     record.picture(
         "steps",

@@ -29,13 +29,8 @@ def growth(rows: Sequence[int], seconds: Mapping[str, Sequence[float]], memory: 
         [last_row := rows[-1], rows[0]], [last, last * rows[0] / last_row], color=BLACK, alpha=0.4, linestyle="--",
         label="in proportion to rows", zorder=0,
     )  # fmt: skip
-    least = min(min(values) for values in seconds.values())
-    left.set_ylim(bottom=least / 2)
-    pictures.tidy(left, log="xy", xlabel="rows", ylabel="seconds")
-    pictures.tidy(right, log="xy", xlabel="rows", ylabel="most memory of a process, GB")
-    for axes in (left, right):
-        axes.set_xticks(rows, [f"{one:,}" for one in rows])
-        axes.minorticks_off()
+    left.set_ylabel("seconds")
+    right.set_ylabel("most memory of a process, GB")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
@@ -47,6 +42,11 @@ def _against_rows(axes: Axes, rows: Sequence[int], found: Mapping[str, Sequence[
             here, np.asarray(values) / unit, "-D" if "2 " in name else "-o", color=LABEL_COLOURS[index], label=name,
             markersize=5, linewidth=1.4,
         )  # fmt: skip
+    pictures.tidy(axes, log="xy", xlabel="rows")
+    every = [one / unit for values in found.values() for one in values]
+    axes.set_ylim(min(every) / 2, max(every) * 2)
+    axes.set_xticks(rows, [f"{one:,}" for one in rows])
+    axes.minorticks_off()
 
 
 def steps_against_rows(steps: Sequence[Step], cost: Cost) -> Picture:
@@ -73,5 +73,5 @@ def steps_against_rows(steps: Sequence[Step], cost: Cost) -> Picture:
             sorted({one.rows for one in ours}), [f"{rows:,}" for rows in sorted({one.rows for one in ours})]
         )
         axes.minorticks_off()
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[0].legend(frameon=False, fontsize=8, loc="upper left")
     return figure
