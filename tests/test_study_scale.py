@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pushforward.studies.scale import faults, growth, ranks, scale_figures
+from pushforward.studies.scale import growth, left, ranks, scale_figures
 from pushforward.studies.scale.cost import Step, epoch, fit_cost, fit_line
 from pushforward.studies.scale.processes import processes
 from pushforward.studies.scale.rows import COLUMNS, write_files, write_rows
@@ -129,15 +129,15 @@ def test_processes_tell_what_they_said_and_held_and_how_they_ended(tmp_path):
 def test_what_is_half_written_and_whole_is_told_apart(tmp_path):
     for name in ("part-000001.parquet", "part-000000.parquet", ".part-000002.parquet.77.tmp"):
         (tmp_path / name).touch()
-    assert faults.parts(tmp_path) == ["part-000000.parquet", "part-000001.parquet"]
-    assert faults.half_written(tmp_path) == [".part-000002.parquet.77.tmp"]
-    assert faults.reports(tmp_path) == 0
-    assert not faults.is_trained(tmp_path, 5)
+    assert left.parts(tmp_path) == ["part-000000.parquet", "part-000001.parquet"]
+    assert left.half_written(tmp_path) == [".part-000002.parquet.77.tmp"]
+    assert left.reports(tmp_path) == 0
+    assert not left.is_trained(tmp_path, 5)
 
 
 def test_pictures_draw_every_name(cost):
     seconds = {"read, 1 process": [1.0, 2.0], "scored, 1 process": [3.0, 30.0], "scored, 2 shards": [20.0]}
     figure = scale_figures.growth([10_000, 100_000], seconds, {name: [10**9] * len(v) for name, v in seconds.items()})
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*seconds, "in proportion to rows"]
-    steps = [Step("small", 50_000, rows, 2, taken("small", rows, 2)) for rows in (512, 2048)]
+    steps = [Step(model, n, rows, 2, taken(model, rows, 2)) for model, n in PARAMETERS.items() for rows in (512, 2048)]
     assert len(scale_figures.steps_against_rows(steps, cost).axes) == 2

@@ -28,7 +28,7 @@ LEAST = {  # questions and pictures
     "mnist-additive": (3, 5),
     "mnist-8x8": (15, 12),
 }
-OF_THEIR_OWN = {"conditional", "sweep", "vae-prior", "table-questions"}
+OF_THEIR_OWN = {"conditional", "sweep", "vae-prior", "table-questions", "scale"}
 
 
 @pytest.fixture
@@ -135,3 +135,17 @@ def test_the_study_of_questions_asks_all_four(study, fitted):
         drawn_given.ANY,
     }
     assert set(named(record, "picture")) == {"anomalies", "p-values", "imputation-mixed", "prediction"}
+
+
+def test_the_study_of_scale_measures_rows_and_ranks_and_makes_every_fault(study):
+    record, facts = study("scale")
+    numbers = facts["numbers"]
+    assert set(numbers) == {"growth", "lines", "streamed", "steps", "cost", "eight_machines", "faults"}
+    assert all(memory > 0 for found in numbers["growth"]["memory"].values() for memory in found)
+    assert all(0 < seconds < 300 for found in numbers["growth"]["first_step"].values() for seconds in found)
+    assert [one["rows"] for one in numbers["steps"]["2 processes"]] == [64, 256] * 2
+    assert [name for name, fault in numbers["faults"].items() if not fault["good"]] == []
+    assert len(numbers["faults"]) >= 9
+    assert set(named(record, "picture")) == {"growth", "steps"}
+    assert len(named(record, "question")) == 5
+    assert not [path for path in record.out.iterdir() if path.is_dir()]

@@ -11,7 +11,7 @@ from pushforward.errors import RunError
 from pushforward.studies.kit import Record
 from pushforward.studies.scale import scale_figures
 from pushforward.studies.scale.cost import Line, fit_line
-from pushforward.studies.scale.faults import is_trained, reports
+from pushforward.studies.scale.left import is_trained, reports
 from pushforward.studies.scale.processes import Ended, Processes, Running, run_command
 from pushforward.studies.scale.rows import COLUMNS, fit_model, read_once, train_on_rows, write_rows
 from pushforward.training.data.batches import usual_batch_size
@@ -141,7 +141,7 @@ class Measuring:
             ["what", "rows", "file, GB", "seconds", "first step", "rows a second", "most memory, GB"],
             [row for name in found.seconds for row in self._rows_of(name)],
         )
-        self._linear(lines)
+        self._answer(lines)
         self.record.picture(
             "growth",
             scale_figures.growth(found.rows, found.seconds | _first_steps(found), found.memory),
@@ -164,12 +164,26 @@ class Measuring:
             for place in places
         ]  # fmt: skip
 
-    def _linear(self, lines: dict[str, Line]) -> None:
+    def _answer(self, lines: dict[str, Line]) -> None:
+        """Answer what was promised of the largest table."""
+        found, rows = self.found, self.sizes[-1]
+        self.record.answer(
+            f"What does the fit of {rows:,} rows need, piece by piece? (Asked: less than 2 GB, a step within 10 s)",
+            f"{found.memory[FITTED][-1] / 1e9:.2f} GB at most, and {found.first_step[FITTED][-1]:.1f} s from the start "
+            "of the process to the first step.",
+        )
+        rates = {name: found.rate[name][-1] for name in (SCORED, SHARDS)}
+        self.record.answer(
+            "How many rows are scored in a second? (Asked: 100,000)",
+            "; ".join(f"{rate:,.0f} ({name})" for name, rate in rates.items() if rate is not None) + ".",
+        )
         said = [
             f"{name}: {line.start:.1f} s and {1e6 / line.rate:.3g} s a million rows (largest error {line.worst:.0%})"
             for name, line in lines.items()
         ]
-        self.record.finding(f"A line through all sizes, by relative error: {'; '.join(said)}.")
+        self.record.answer(
+            "Does time grow in proportion to rows?", f"A line through all sizes, by relative error. {'; '.join(said)}."
+        )
 
     def streamed_against_memory(self) -> None:
         """Compare training piece by piece with training in memory, turn by turn."""
@@ -196,7 +210,7 @@ class Measuring:
             ],
         )
         self.record.answer(
-            "How fast is training on a table that is read piece by piece, beside the same in memory?",
+            "How fast is training piece by piece, beside the same in memory? (Asked: 95 %)",
             f"{ratio:.0%} of the steps a second.",
         )
 

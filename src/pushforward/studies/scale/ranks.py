@@ -16,7 +16,7 @@ from pushforward.studies.scale.rows import COLUMNS
 MODELS = {"small": (64, 64), "large": (256, 256)}  # hidden features of its conditioners
 LAYERS = 8
 STRETCHES = 4  # of a run, each with reports at its ends: these are rounded to milliseconds
-SIZES = (512, 1024, 2048, 4096, 8192)  # rows of a batch
+SIZES = (256, 512, 1024, 2048, 4096)  # rows of a batch
 IN_C, SHAREABLE, SHARED = "1 process, steps in C", "1 process, torch", "2 processes"
 
 
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 
 def measure(record: Record, processes: Processes) -> Cost:
     """Time steps, add tables and a picture, and return the cost that fits them."""
-    plan = record.size(Plan(SIZES, 1.5, 2), quick=Plan((64, 256), 0.1, 1))
+    plan = record.size(Plan(SIZES, 1.2, 2), quick=Plan((64, 256), 0.1, 1))
     record.heading("One step on one process and on two")
     timed: dict[str, list[dict[str, Any]]] = {}
     for name, size, own_loss in ((IN_C, 1, False), (SHAREABLE, 1, True), (SHARED, 2, True)):
