@@ -27,26 +27,27 @@ class Growth:
     """What was measured of tables of each size.
 
     Attributes:
-        rows: Sizes.
-        bytes: Of each file.
-        seconds: Of whole processes by name, from their start; a list over sizes.
+        bytes: Of the file of so many rows.
+        rows: Of what was measured, by name; all that follows has these sizes.
+        seconds: Of whole processes, from their start.
         memory: The most bytes that one of them held.
         rate: Rows a second while reading, training or scoring; None where that was over before it was told.
         first_step: Seconds from the start to the first training step.
     """
 
-    rows: list[int] = field(default_factory=list)
-    bytes: list[int] = field(default_factory=list)
+    bytes: dict[int, int] = field(default_factory=dict)
+    rows: dict[str, list[int]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, list[int]] = field(default_factory=dict)
     rate: dict[str, list[float | None]] = field(default_factory=dict)
     first_step: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, name: str, ended: list[Ended], rate: float | None) -> None:
+    def add(self, name: str, rows: int, ended: list[Ended], rate: float | None) -> None:
         """Add what processes took that worked side by side."""
         for one in ended:
             if one.status:
                 raise RunError(f"the study's process ({name}) failed: {one.said[-1] if one.said else one.status}")
+        self.rows.setdefault(name, []).append(rows)
         self.seconds.setdefault(name, []).append(max(one.seconds for one in ended))
         self.memory.setdefault(name, []).append(max(one.memory for one in ended))
         self.rate.setdefault(name, []).append(rate)
@@ -63,7 +64,7 @@ class Measuring:
     def __init__(self, record: Record, processes: Processes) -> None:
         self.record, self.processes, self.folder = record, processes, processes.scratch
         self.sizes = record.size((100_000, 1_000_000, 10_000_000), quick=(5_000, 20_000))
-        self.fit_options = record.size(["--max-seconds", "15"], quick=["--steps", str(QUICK_STEPS)])
+        self.fit_options = record.size(["--max-seconds", "12"], quick=["--steps", str(QUICK_STEPS)])
         self.model = self.folder / "model.safetensors"
         self.found = Growth()
 
@@ -72,19 +73,18 @@ class Measuring:
         self.record.heading("Rows against time and memory")
         for size in self.sizes:
             file = write_rows(self._file(size), size, seed=self.record.seed)
-            self.found.rows.append(size)
-            self.found.bytes.append(file.stat().st_size)
+            self.found.bytes[size] = file.stat().st_size
             self.record.say(f"  {size:,} rows: {file.stat().st_size / 1e9:.3f} GB written")
             if not self.model.exists():
-                self.processes.start(fit_model, file, self.model, self.record.size(300, quick=4)).ended()
-            self._read(file)
+                self.processes.start(fit_model, file, self.model, self.record.size(150, quick=4)).ended()
+            self._read(size)
             self._fit(size, FITTED, ["--stream"], ranks=1)
-            if size < self.sizes[-1]:
+            if size == self.sizes[-2]:
                 self._fit(size, IN_MEMORY, ["--no-stream"], ranks=1)
-            self._score(file, SCORED, 1)
+            self._score(size, SCORED, 1)
             if size == self.sizes[-1]:
                 self._fit(size, RANKS, ["--stream"], ranks=2)
-                self._score(file, SHARDS, 2)
+                self._score(size, SHARDS, 2)
             self.record.say(f"  {size:,} rows: read, fitted, scored")
         self.record.number("growth", self.found)
         self._report()
@@ -93,9 +93,9 @@ class Measuring:
     def _file(self, size: int) -> Path:
         return self.folder / f"rows-{size}.parquet"
 
-    def _read(self, file: Path) -> None:
-        ended = self.processes.start(read_once, file, threads=CORES).ended()
-        self.found.add(READ, [ended], ended.answer["rows"] / ended.answer["seconds"] if ended.answer else None)
+    def _read(self, size: int) -> None:
+        ended = self.processes.start(read_once, self._file(size), threads=CORES).ended()
+        self.found.add(READ, size, [ended], ended.answer["rows"] / ended.answer["seconds"] if ended.answer else None)
 
     def _fit(self, size: int, name: str, how: list[str], *, ranks: int) -> None:
         out = self.folder / "fit"
@@ -109,24 +109,24 @@ class Measuring:
         else:
             ended = [one.ended() for one in running]
         self.found.first_step.setdefault(name, []).append(first or 0.0)
-        self.found.add(name, ended, rows_trained_a_second(out, size))
+        self.found.add(name, size, ended, rows_trained_a_second(out, size))
 
-    def _score(self, file: Path, name: str, shards: int) -> None:
+    def _score(self, size: int, name: str, shards: int) -> None:
         out = self.folder / f"scores-{shards}{'' if shards > 1 else '.parquet'}"
         more = [["--shard", f"{one + 1}/{shards}"] if shards > 1 else ["--overwrite"] for one in range(shards)]
         running: list[Running] = [
-            self.processes.command("score", self.model, file, "--out", out, *one, threads=CORES // shards)
+            self.processes.command("score", self.model, self._file(size), "--out", out, *one, threads=CORES // shards)
             for one in more
         ]
         ended = [one.ended() for one in running]
         told = [told_rate(one.progress) for one in ended]
-        self.found.add(name, ended, None if None in told else sum(one or 0.0 for one in told))
+        self.found.add(name, size, ended, None if None in told else sum(one or 0.0 for one in told))
         if out.is_file():
             out.unlink()
 
     def _report(self) -> None:
         found = self.found
-        lines = {name: fit_line(found.rows, found.seconds[name]) for name in (READ, SCORED)}
+        lines = {name: fit_line(found.rows[name], found.seconds[name]) for name in (READ, SCORED)}
         self.record.number("lines", {name: line._asdict() for name, line in lines.items()})
         self.record.text(
             f"Tables of {COLUMNS} float64 columns in Parquet, row groups of 100,000 rows, on a disk whose pages are in "
@@ -144,25 +144,19 @@ class Measuring:
         self._answer(lines)
         self.record.picture(
             "growth",
-            scale_figures.growth(found.rows, found.seconds | _first_steps(found), found.memory),
+            scale_figures.growth(found.rows, found.seconds | found.first_step, found.memory),
             "Seconds and most memory of whole processes against rows; of fits, which end after the seconds that they "
             "are given, the seconds to the first step. The broken line grows as the rows do.",
         )
 
     def _rows_of(self, name: str) -> list[list[Any]]:
         found = self.found
-        steps = found.first_step.get(name, [None] * len(found.rows))
-        places = (
-            range(len(found.rows))[: len(found.seconds[name])] if name in (READ, FITTED, SCORED, IN_MEMORY) else [-1]
-        )
+        steps = found.first_step.get(name, [None] * len(found.rows[name]))
+        measured = zip(found.rows[name], found.seconds[name], steps, found.rate[name], found.memory[name], strict=True)
         return [
-            [
-                name, found.rows[place], found.bytes[place] / 1e9, found.seconds[name][place], steps[place],
-                None if (rate := found.rate[name][place]) is None else round(rate),
-                found.memory[name][place] / 1e9,
-            ]
-            for place in places
-        ]  # fmt: skip
+            [name, rows, found.bytes[rows] / 1e9, seconds, step, None if rate is None else round(rate), memory / 1e9]
+            for rows, seconds, step, rate, memory in measured
+        ]
 
     def _answer(self, lines: dict[str, Line]) -> None:
         """Answer what was promised of the largest table."""
@@ -213,11 +207,6 @@ class Measuring:
             "How fast is training piece by piece, beside the same in memory? (Asked: 95 %)",
             f"{ratio:.0%} of the steps a second.",
         )
-
-
-def _first_steps(found: Growth) -> dict[str, list[float]]:
-    """Return what is drawn of fits in place of their seconds."""
-    return found.first_step
 
 
 def rows_trained_a_second(out: Path, num_rows: int) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pushforward.studies.kit import Record
+from pushforward.studies.kit import Record, num_parameters
 from pushforward.studies.scale import scale_figures
 from pushforward.studies.scale.cost import Cost, Step, fit_cost
 from pushforward.studies.scale.processes import Processes
@@ -47,17 +47,17 @@ def measure(record: Record, processes: Processes) -> Cost:
     cost = fit_cost(steps)
     record.number("steps", timed)
     record.number("cost", cost)
-    _add(record, timed, steps, cost)
+    _add(record, plan, timed, steps, cost)
     return cost
 
 
-def _add(record: Record, timed: dict[str, list[dict[str, Any]]], steps: list[Step], cost: Cost) -> None:
+def _add(record: Record, plan: Plan, timed: dict[str, list[dict[str, Any]]], steps: list[Step], cost: Cost) -> None:
     found = {name: {(one["model"], one["rows"]): one["seconds"] for one in ones} for name, ones in timed.items()}
     kinds = [(one["model"], one["parameters"], one["rows"]) for one in timed[SHARED]]
     record.text(
         f"A RealNVP of {COLUMNS} features and {LAYERS} couplings, Adam, float32, one thread a process, gloo on one "
-        "machine; median over a run's reports and over its repeats, without validation. One process takes steps in C "
-        "where it is alone; the steps that can be shared are torch's."
+        f"machine; the median over stretches of a run, the least of {plan.repeats} runs, without validation. Where one "
+        "process is alone it takes its steps in C; those that can be shared are torch's."
     )
     record.table(
         "Strong scaling, the same batch: milliseconds of a step, and how many times as fast two processes are.",
@@ -118,24 +118,24 @@ def time_steps(sizes: list[int], seconds: float, repeats: int, own_loss: bool) -
         return pf.losses.nll(model, batch, generator)
 
     x = torch.randn(4 * max(sizes), COLUMNS, generator=torch.Generator().manual_seed(0))
-    found = []
-    for model, hidden in MODELS.items():
-        for rows in sizes:
-            runs, parameters = [], 0
-            for _ in range(repeats):
-                torch.manual_seed(0)
-                flow = pf.recipes.realnvp(COLUMNS, num_layers=LAYERS, hidden_features=hidden)
-                parameters = sum(one.numel() for one in flow.parameters())
-                history = pf.fit(
-                    flow, x, validation=None, loss=nll if own_loss else pf.losses.nll, max_seconds=seconds,
-                    batch_size=rows, learning_rate=1e-4, progress=False,
-                )  # fmt: skip
-                runs.append(_median_step([(row["step"], row["seconds"]) for row in history.rows]))
-            kind = {"model": model, "parameters": parameters, "rows": rows}
-            found.append({**kind, "seconds": statistics.median(runs), "runs": runs})
+    kinds = [(model, rows) for model in MODELS for rows in sizes]
+    runs: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
+    parameters = {}
+    for model, rows in kinds * repeats:  # turn by turn: what disturbs one run of a kind spares another
+        torch.manual_seed(0)
+        flow = pf.recipes.realnvp(COLUMNS, num_layers=LAYERS, hidden_features=MODELS[model])
+        parameters[model] = num_parameters(flow)
+        history = pf.fit(
+            flow, x, validation=None, loss=nll if own_loss else pf.losses.nll, max_seconds=seconds,
+            batch_size=rows, learning_rate=1e-4, progress=False,
+        )  # fmt: skip
+        runs[model, rows].append(_median_step([(row["step"], row["seconds"]) for row in history.rows]))
     if group.is_initialized():
         group.destroy_process_group()
-    return found
+    return [
+        {"model": model, "parameters": parameters[model], "rows": rows, "seconds": min(took), "runs": took}
+        for (model, rows), took in runs.items()
+    ]
 
 
 def _median_step(reports: list[tuple[int, float]]) -> float:

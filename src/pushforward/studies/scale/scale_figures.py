@@ -12,21 +12,24 @@ from pushforward.studies.scale.cost import Cost, Step
 MARKS = {1: "o", 2: "s"}
 
 
-def growth(rows: Sequence[int], seconds: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[int]]) -> Picture:
+def growth(
+    rows: Mapping[str, Sequence[int]], seconds: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[int]]
+) -> Picture:
     """Picture seconds and gigabytes against rows, a colour a name, with a line of slope 1 through the last scoring.
 
     Args:
-        rows: Of each size.
-        seconds: By name; one number alone is of the last size, a shorter list of the first ones.
-        memory: Bytes, likewise.
+        rows: By name.
+        seconds: Likewise.
+        memory: Likewise, bytes.
     """
     figure = Picture(figsize=(9.2, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     _against_rows(left, rows, seconds, 1.0)
     _against_rows(right, rows, memory, 1e9)
-    last = max(values[-1] for name, values in seconds.items() if name.startswith("scored"))
+    name = next(name for name in seconds if name.startswith("scored"))
+    least, most, last = rows[name][0], rows[name][-1], seconds[name][-1]
     left.plot(
-        [last_row := rows[-1], rows[0]], [last, last * rows[0] / last_row], color=BLACK, alpha=0.4, linestyle="--",
+        [least, most], [last * least / most, last], color=BLACK, alpha=0.4, linestyle="--",
         label="in proportion to rows", zorder=0,
     )  # fmt: skip
     left.set_ylabel("seconds")
@@ -35,17 +38,19 @@ def growth(rows: Sequence[int], seconds: Mapping[str, Sequence[float]], memory: 
     return figure
 
 
-def _against_rows(axes: Axes, rows: Sequence[int], found: Mapping[str, Sequence[float]], unit: float) -> None:
+def _against_rows(
+    axes: Axes, rows: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[float]], unit: float
+) -> None:
     for index, (name, values) in enumerate(found.items()):
-        here = rows[-1:] if "2 " in name else rows[: len(values)]
         axes.plot(
-            here, np.asarray(values) / unit, "-D" if "2 " in name else "-o", color=LABEL_COLOURS[index], label=name,
-            markersize=5, linewidth=1.4,
+            rows[name], np.asarray(values) / unit, "-o" if len(values) > 1 else "D", color=LABEL_COLOURS[index],
+            label=name, markersize=5, linewidth=1.4,
         )  # fmt: skip
     pictures.tidy(axes, log="xy", xlabel="rows")
     every = [one / unit for values in found.values() for one in values]
     axes.set_ylim(min(every) / 2, max(every) * 2)
-    axes.set_xticks(rows, [f"{one:,}" for one in rows])
+    sizes = sorted({one for ones in rows.values() for one in ones})
+    axes.set_xticks(sizes, [f"{one:,}" for one in sizes])
     axes.minorticks_off()
 
 
