@@ -55,7 +55,7 @@ class Faults:
         self.folder.mkdir()
         self.rows = write_files(self.folder / "rows", FILES, record.size(40_000, quick=2_500), seed=record.seed)
         self.few = write_files(self.folder / "few", FILES, record.size(10_000, quick=1_000), seed=record.seed)
-        self.num_steps, self.num_shared_steps = record.size((3_000, 600), quick=(80, 10))
+        self.num_steps, self.num_shared_steps = record.size((3_000, 600), quick=(80, 40))
 
     def score(self, out: Path, *more: str, rows: Path | None = None) -> Running:
         """Start to score the rows."""
