@@ -1,9 +1,4 @@
-"""The study `scale`: its cost of a step, its arithmetic of larger machines, and the processes that it starts."""
-
-import os
-import signal
-import sys
-import time
+"""The study `scale`: its cost of a step, its arithmetic of larger machines, its tables and pictures."""
 
 import numpy as np
 import polars as pl
@@ -11,7 +6,6 @@ import pytest
 
 from pushforward.studies.scale import growth, left, ranks, scale_figures
 from pushforward.studies.scale.cost import Step, epoch, fit_cost, fit_line
-from pushforward.studies.scale.processes import processes
 from pushforward.studies.scale.rows import COLUMNS, write_files, write_rows
 
 PARAMETERS = {"small": 50_000, "large": 600_000}
@@ -90,40 +84,6 @@ def test_a_table_is_decided_by_its_seed_and_not_held_as_a_whole(tmp_path):
     folder = write_files(tmp_path / "files", 2, 50, seed=3)
     first, second = (pl.read_parquet(file) for file in sorted(folder.iterdir()))
     assert not first.equals(second)
-
-
-def speak(what):
-    """Say something, with what is no news, and return it."""
-    print("warning: of something\n1,000 rows, 2,000 a second, 10%\nstep 3/10  train 1.0\n" + what, file=sys.stderr)
-    return {"said": what, "threads": os.environ["OMP_NUM_THREADS"]}
-
-
-def write_until_full(file):
-    with open(file, "wb", buffering=0) as handle:
-        while True:
-            handle.write(bytes(1024))
-            time.sleep(0.01)
-
-
-def test_processes_tell_what_they_said_and_held_and_how_they_ended(tmp_path):
-    with processes(tmp_path, fresh=False) as started:
-        ended = started.start(speak, "it is done").ended()
-        assert (ended.status, ended.said, ended.progress) == (0, ["it is done"], "step 3/10  train 1.0")
-        assert ended.answer == {"said": "it is done", "threads": "1"}
-        assert 10e6 < ended.memory < 10e9
-        file = tmp_path / "growing"
-        killed, full = started.start(write_until_full, file), started.start(write_until_full, tmp_path / "full")
-        killed.until(file.exists)
-        killed.kill()
-        assert killed.ended().status == -signal.SIGKILL
-        full.limit_files()
-        ended = full.ended()
-        assert "File too large" in ended.said[-1]
-        assert ended.status == 1
-        assert 4096 <= (tmp_path / "full").stat().st_size < 100_000
-        refused = started.command("score", "none.safetensors", tmp_path / "none.parquet").ended()
-        assert refused.status == 2
-        assert len(refused.said) == 1
 
 
 def test_what_is_half_written_and_whole_is_told_apart(tmp_path):

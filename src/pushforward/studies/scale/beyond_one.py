@@ -77,7 +77,9 @@ def _faults(record: Record, faults: Faults) -> None:
         if (fault := kind()) is not None:
             found.append(fault)
             record.say(f"  {fault.name}: {'as it should be' if fault.good else 'NOT as it should be'}")
-    without_ray = "Ray is not installed here (the extra `scale` brings it): no worker of it was killed."
+    without_ray = "No worker of Ray was killed: it is not installed here (the extra `scale` brings it)."
+    if record.quick:
+        without_ray = "The short form starts no Ray."
     table(record, found, [] if len(found) == len(kinds) else [without_ray])
     wrong = [fault.name for fault in found if not fault.good]
     said = "Of each fault one line was said or none was needed, nothing whole was lost, and the result is the same."

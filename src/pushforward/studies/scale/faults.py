@@ -50,7 +50,7 @@ class Faults:
     """
 
     def __init__(self, record: Record, processes: Processes, model: Path) -> None:
-        self.processes, self.model, self.seed = processes, model, record.seed
+        self.processes, self.model, self.quick = processes, model, record.quick
         self.folder = processes.scratch / "faults"
         self.folder.mkdir()
         self.rows = write_files(self.folder / "rows", FILES, record.size(40_000, quick=2_500), seed=record.seed)
@@ -207,8 +207,8 @@ class Faults:
         )  # fmt: skip
 
     def worker_killed(self) -> Fault | None:
-        """Kill a worker of Ray while it scores; None where Ray is not installed."""
-        if importlib.util.find_spec("ray") is None:
+        """Kill a worker of Ray while it scores; None in the short form, and where Ray is not installed."""
+        if self.quick or importlib.util.find_spec("ray") is None:
             return None
         out = self.folder / "ray"
         process = self.score(out, "--ray", "local")
