@@ -27,7 +27,7 @@ class Fault:
         status: Its exit code; negative, the signal that ended it.
         seconds: From the fault to the end of the process, or of the others where one was killed.
         left: What was there then.
-        after: What the same command, started again, led to; "" where it was not.
+        after: What the same command led to, started again where it had ended; "" where nothing was to be gained.
         good: Whether all was as it should be.
     """
 
@@ -267,7 +267,7 @@ def table(record: Record, faults: list[Fault], missing: list[str]) -> None:
             "what it said",
             "seconds to its end",
             "what stayed",
-            "started again",
+            "what came of it, started again where it had ended",
             "as it should be",
         ],
         [_cells(one) for one in faults],

@@ -182,7 +182,7 @@ class Measuring:
     def streamed_against_memory(self) -> None:
         """Compare training piece by piece with training in memory, turn by turn."""
         size, repeats = self.record.size((1_000_000, 3), quick=(20_000, 1))
-        num_steps = self.record.size(600, quick=8)
+        num_steps = self.record.size(2_000, quick=8)
         found: dict[str, list[float]] = {}
         memory: dict[str, int] = {}
         for turn in range(repeats):

@@ -18,7 +18,10 @@ from typing import Any
 
 from pushforward.errors import RunError
 
-PRELOADED = ("pushforward.cli.app", "pushforward.cli.fit_command", "pushforward.cli.question_commands", "torch")
+PRELOADED = (
+    "pushforward.cli.app", "pushforward.cli.fit_command", "pushforward.cli.question_commands", "pushforward.scale",
+    "torch._dynamo", "polars", "narwhals", "pyarrow.parquet",
+)  # fmt: skip
 LOOK_SECONDS = 0.005
 MOST_SECONDS = 900.0  # of one process, after which it counts as stuck
 PROGRESS = re.compile(r"^(step \d+/|[\d,]+ rows, [\d,]+ a second|warning: )")
