@@ -16,8 +16,9 @@ from pushforward.studies.scale.rows import COLUMNS
 MODELS = {"small": (64, 64), "large": (256, 256)}  # hidden features of its conditioners
 LAYERS = 8
 STRETCHES = 4  # of a run, each with reports at its ends: these are rounded to milliseconds
-SIZES = (256, 512, 1024, 2048, 4096)  # rows of a batch
+SIZES = (512, 1024, 2048, 4096)  # rows of a batch
 IN_C, SHAREABLE, SHARED = "1 process, steps in C", "1 process, torch", "2 processes"
+APART = "1 process, torch, beside another"  # which shares nothing with it but the machine
 
 
 class Plan(NamedTuple):
@@ -33,15 +34,15 @@ def measure(record: Record, processes: Processes) -> Cost:
     plan = record.size(Plan(SIZES, 1.2, 2), quick=Plan((64, 256), 0.1, 1))
     record.heading("One step on one process and on two")
     timed: dict[str, list[dict[str, Any]]] = {}
-    for name, size, own_loss in ((IN_C, 1, False), (SHAREABLE, 1, True), (SHARED, 2, True)):
-        first, *others = processes.ranks(size, time_steps, list(plan.sizes), plan.seconds, plan.repeats, own_loss)
-        timed[name] = first.ended().answer
-        for one in others:
-            one.ended()
+    options = (list(plan.sizes), plan.seconds, plan.repeats)
+    for name, groups in ((IN_C, (1,)), (SHAREABLE, (1,)), (APART, (1, 1)), (SHARED, (2,))):
+        running = [processes.ranks(size, time_steps, *options, name != IN_C) for size in groups]
+        ended = [one.ended() for ranks in running for one in ranks]
+        timed[name] = ended[0].answer
         record.say(f"  {name}: {len(timed[name])} kinds of steps")
     steps = [
         Step(one["model"], one["parameters"], one["rows"], 2 if name == SHARED else 1, one["seconds"])
-        for name in (SHAREABLE, SHARED)
+        for name in (APART, SHARED)
         for one in timed[name]
     ]
     cost = fit_cost(steps)
@@ -61,7 +62,7 @@ def _add(record: Record, plan: Plan, timed: dict[str, list[dict[str, Any]]], ste
     )
     record.table(
         "Strong scaling, the same batch: milliseconds of a step, and how many times as fast two processes are.",
-        ["model, parameters", "rows", IN_C, SHAREABLE, SHARED, "faster than torch alone", "than C alone"],
+        ["model, parameters", "rows", *found, "faster than torch alone", "than C alone"],
         [
             [
                 f"{model}, {parameters:,}", rows, *(1e3 * found[name][model, rows] for name in found),
@@ -72,12 +73,14 @@ def _add(record: Record, plan: Plan, timed: dict[str, list[dict[str, Any]]], ste
         ],
     )  # fmt: skip
     record.table(
-        "Weak scaling, the same rows on each process: milliseconds of a step; 1 is perfect.",
-        ["model, parameters", "rows a process", SHAREABLE, SHARED, "efficiency"],
+        "Weak scaling, the same rows on each process: milliseconds of a step, and the efficiency, 1 is perfect: that of "
+        "a process alone, and of one beside which another trains by itself, so that the machine is as busy.",
+        ["model, parameters", "rows a process", SHAREABLE, APART, SHARED, "of one alone", "of one beside another"],
         [
             [
-                f"{model}, {parameters:,}", rows // 2, 1e3 * found[SHAREABLE][model, rows // 2],
-                1e3 * found[SHARED][model, rows], found[SHAREABLE][model, rows // 2] / found[SHARED][model, rows],
+                f"{model}, {parameters:,}", rows // 2,
+                *(1e3 * found[name][model, rows // 2] for name in (SHAREABLE, APART)), 1e3 * found[SHARED][model, rows],
+                *(found[name][model, rows // 2] / found[SHARED][model, rows] for name in (SHAREABLE, APART)),
             ]
             for model, parameters, rows in kinds
             if (model, rows // 2) in found[SHAREABLE]
@@ -85,15 +88,16 @@ def _add(record: Record, plan: Plan, timed: dict[str, list[dict[str, Any]]], ste
     )  # fmt: skip
     rows = ", ".join(f"{1e6 * value:.3g} µs ({name})" for name, value in cost.row.items())
     record.text(
-        f"Fitted to these {len(steps)} steps of torch: a step takes a + b rows / N on N processes, and where N > 1 "
-        f"c parameters + d, with a = {1e3 * cost.step:.3g} ms, b = {rows} a row, c = {1e9 * cost.parameter:.3g} ns a "
-        f"parameter, d = {1e3 * cost.meeting:.3g} ms. Its error is {cost.error:.1%} (root mean square), "
-        f"{cost.worst:.1%} at most."
+        f"Fitted to the {len(steps)} steps of torch on a busy machine, shared or beside another: a + b rows / N on N "
+        f"processes, and where N > 1 c parameters + d, with a = {1e3 * cost.step:.3g} ms, b = {rows} a row, c = "
+        f"{1e9 * cost.parameter:.3g} ns a parameter, d = {1e3 * cost.meeting:.3g} ms. Its error is {cost.error:.1%} "
+        f"(root mean square), {cost.worst:.1%} at most."
     )
     record.picture(
         "steps",
         scale_figures.steps_against_rows(steps, cost),
-        "Seconds of a step against the rows of its batch: measured (dots) and the fitted cost (lines).",
+        "A step against the rows of its batch, on two processes that share it, and on one beside which another trains: "
+        "measured, and the cost that fits.",
     )
 
 

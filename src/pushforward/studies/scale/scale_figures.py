@@ -65,7 +65,7 @@ def steps_against_rows(steps: Sequence[Step], cost: Cost) -> Picture:
         for index, ranks in enumerate(sorted({one.ranks for one in ours})):
             colour = LABEL_COLOURS[index]
             here = [one for one in ours if one.ranks == ranks]
-            label = f"{ranks} process{'es' * (ranks > 1)}"
+            label = f"{ranks} processes" if ranks > 1 else "1 process"
             axes.plot(
                 [one.rows for one in here], [1e3 * one.seconds for one in here], MARKS.get(ranks, "^"), color=colour,
                 label=f"{label}, measured",
