@@ -73,8 +73,8 @@ def _add(record: Record, plan: Plan, timed: dict[str, list[dict[str, Any]]], ste
         ],
     )  # fmt: skip
     record.table(
-        "Weak scaling, the same rows on each process: milliseconds of a step, and the efficiency, 1 is perfect: that of "
-        "a process alone, and of one beside which another trains by itself, so that the machine is as busy.",
+        "Weak scaling, the same rows on each process: milliseconds of a step, and the efficiency (1 is perfect): that "
+        "of a process alone, and of one beside which another trains by itself, so that the machine is as busy.",
         ["model, parameters", "rows a process", SHAREABLE, APART, SHARED, "of one alone", "of one beside another"],
         [
             [
