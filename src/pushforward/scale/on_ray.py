@@ -70,9 +70,9 @@ def _made(sent: bytes, folder: str, number: int) -> "Made":
 @lru_cache(maxsize=1)
 def _maker(sent: bytes) -> "Maker":
     """Return what makes pieces, its model read once in each worker."""
-    import pickle
+    import ray
 
-    return pickle.loads(sent)
+    return ray.cloudpickle.loads(sent)
 
 
 def _result(ray: Any, task: Any) -> "Made":

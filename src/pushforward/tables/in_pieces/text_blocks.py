@@ -51,7 +51,7 @@ class TextBlock:
                 " the same number of cells)"
             )
         frame.columns = list(names)
-        plain = self.line - self.before <= 1 and self.num_rows == data.count(b"\n") + (not data.endswith(b"\n"))
+        plain = self.num_rows == data.count(b"\n") + (not data.endswith(b"\n"))
         called, before = ("line", self.line) if plain else ("row", self.before)  # cells may have line feeds
         yield replace(self.like, frame=frame, notes=(), place=lambda row: f"{called} {before + row:,}")
 
