@@ -590,7 +590,7 @@ def test_progress_in_a_log_is_plain_lines_and_can_be_switched_off(capsys):
     quick(Normal(), data(), num_steps=20, progress=True)
     lines = capsys.readouterr()
     assert lines.out == ""
-    assert re.match(r"step 20/20  640 rows, [\d,]+ a second, 0 s left  train .* rate .* s$", lines.err.splitlines()[0])
+    assert re.match(r"step 20/20  720 rows, [\d,]+ a second, 0 s left  train .* rate .* s$", lines.err.splitlines()[0])
     quick(Normal(), data(), num_steps=20)
     assert capsys.readouterr() == ("", "")
 
