@@ -167,6 +167,16 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted, monkeypatch
     assert not folder.exists()
 
 
+def test_what_a_killed_shard_has_left_of_a_part_goes_once_all_parts_are_there(tmp_path, small, fitted):
+    write_parquet(tmp_path / "rows.parquet", rows(333))
+    left = tmp_path / "found" / ".part-000001.parquet.123.tmp"
+    score = ("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found", "--shard")
+    command(*score, "1/2")
+    left.write_bytes(b"half")
+    command(*score, "2/2")
+    assert not left.exists()
+
+
 def test_parts_of_another_run_are_not_taken_for_this_ones(tmp_path, small, fitted):
     write_parquet(tmp_path / "rows.parquet", rows(333))
     command("score", fitted, tmp_path / "rows.parquet", "--out", tmp_path / "found")

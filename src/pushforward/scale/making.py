@@ -115,4 +115,6 @@ def make_parts(parts: Parts, weights: Sequence[int], make: Maker, *, shard: tupl
     done.missing = sum(not parts.path(number).exists() for number in range(len(weights)))
     if not parts.is_folder:
         parts.join(range(len(weights)))
+    elif not done.missing:
+        parts.remove_left_overs()
     return done

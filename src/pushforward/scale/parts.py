@@ -122,6 +122,11 @@ class Parts:
             with replacing(self.folder / HEADER) as handle:
                 header.write_csv(handle, **style)
 
+    def remove_left_overs(self) -> None:
+        """Remove what killed processes have left of parts, once all are there."""
+        for file in self.folder.glob(".part-*.tmp"):
+            file.unlink(missing_ok=True)
+
     def join(self, numbers: Iterable[int]) -> None:
         """Make the file of all parts, in the order of the pieces, and remove them."""
         import polars as pl

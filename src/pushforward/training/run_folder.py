@@ -68,5 +68,7 @@ class RunFolder:
         """Write all reports: after the checkpoint a killed run may have made more of them."""
         if not self._ranks.is_first:
             return
+        for leftover in self.path.glob(".history.jsonl.*.tmp"):
+            leftover.unlink(missing_ok=True)
         with replacing(self.path / "history.jsonl") as file:
             file.write(history.to_jsonl().encode())
