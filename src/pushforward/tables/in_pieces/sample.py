@@ -47,11 +47,13 @@ class Sample:
     @property
     def counters(self) -> list[str]:
         """The columns that count the rows of the table."""
+        import polars as pl
+
         found = []
         for column in self.cells.frame:
-            numbers = to_numbers(column) if column.dtype == "String" else column
+            numbers = to_numbers(column) if column.dtype == pl.String else column
             if numbers.dtype.is_numeric() and not numbers.null_count():
-                ahead = numbers.cast(float).to_numpy() - self.numbers
+                ahead = numbers.cast(pl.Float64).to_numpy() - self.numbers
                 found += [column.name] if len(ahead) > 1 and ahead[0] in (0, 1) and not np.ptp(ahead) else []
         return found
 
