@@ -8,9 +8,7 @@ import polars as pl
 import pytest
 import sklearn
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
 import pushforward as pf
@@ -66,14 +64,6 @@ def test_a_pickle_holds_a_safe_file_and_scores_the_same(fitted):
     np.testing.assert_array_equal(again.score_samples(X), fitted.score_samples(X))
     assert again.get_params() == fitted.get_params()
     assert not hasattr(clone(fitted), "model_")
-
-
-def test_a_search_over_settings_in_two_processes_and_a_pipeline():
-    steps = make_pipeline(StandardScaler().set_output(transform="polars"), density())
-    search = GridSearchCV(steps, {"flowdensity__num_steps": [2, 100]}, n_jobs=2, cv=2).fit(X)
-    assert search.best_params_ == {"flowdensity__num_steps": 100}
-    assert search.best_estimator_[-1].n_features_in_ == 2
-    assert search.score(X) == pytest.approx(search.best_estimator_.score_samples(X).mean())
 
 
 def test_whole_weights_are_repeated_rows_and_others_are_right_in_the_mean():

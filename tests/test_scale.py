@@ -4,10 +4,7 @@ import os
 import pickle
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from ast import literal_eval
 from pathlib import Path
 
@@ -136,35 +133,6 @@ def test_what_is_drawn_depends_on_the_seed_and_not_on_who_draws_it(tmp_path, sma
     assert found["price"].null_count() == 0
     assert len({seed_at(0, piece, batch) for piece in range(9) for batch in range(9)}) == 81
     assert seed_at(7, 0) == 7
-
-
-def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, fitted, monkeypatch, capsys):
-    """SIGKILL at some moment: whole parts stay, nothing half-written is taken for one, and the result is the same."""
-    write_parquet(tmp_path / "rows.parquet", rows(600), group=30)
-    code = (
-        "import sys; from pushforward.tables.in_pieces import pieces; pieces.ROWS = 30\n"
-        "from pushforward.cli.app import app; app(sys.argv[1:], result_action='return_value')"
-    )
-    arguments = ["anomalies", str(fitted), str(tmp_path / "rows.parquet"), "--out"]
-    run = subprocess.Popen([sys.executable, "-c", code, *arguments, str(tmp_path / "found.csv")])
-    folder, done = tmp_path / ".found.csv.parts", []
-    while run.poll() is None and len(done) < 3:
-        done = list(folder.glob("part-*"))
-        time.sleep(0.01)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    assert not (tmp_path / "found.csv").exists()
-    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("part-*")}
-    assert 3 <= len(before) < 20
-    monkeypatch.setattr(pieces, "ROWS", 30)
-    command(*arguments, tmp_path / "found.csv")
-    assert f"{len(before)} pieces were there already" in capsys.readouterr().out
-    monkeypatch.undo()
-    command(*arguments, tmp_path / "whole.csv")
-    found, whole = (pl.read_csv(tmp_path / name) for name in ("found.csv", "whole.csv"))
-    assert found.drop("log_prob", "score", "p_value").equals(whole.drop("log_prob", "score", "p_value"))
-    np.testing.assert_allclose(found["log_prob"], whole["log_prob"], rtol=1e-5)
-    assert not folder.exists()
 
 
 def test_what_a_killed_shard_has_left_of_a_part_goes_once_all_parts_are_there(tmp_path, small, fitted):

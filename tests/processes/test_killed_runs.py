@@ -13,6 +13,8 @@ import pyarrow.parquet as parquet
 import torch
 
 import pushforward as pf
+from long_tables import command, fit, rows, write_parquet
+from pushforward.tables.in_pieces import pieces
 
 TESTS = Path(__file__).parents[1]
 
@@ -68,3 +70,33 @@ def test_a_killed_process_loses_what_came_after_its_last_checkpoint_and_no_more(
     subprocess.run([*command, str(tmp_path / "whole"), ""], check=True)
     one, other = (pf.load(folder / "flow.safetensors") for folder in (out, tmp_path / "whole"))
     assert all(torch.equal(*pair) for pair in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_table_that_was_being_answered_is_gone_on_with(tmp_path, monkeypatch, capsys):
+    """SIGKILL at some moment: whole parts stay, nothing half-written is taken for one, and the result is the same."""
+    fitted = fit(tmp_path)
+    write_parquet(tmp_path / "rows.parquet", rows(600), group=30)
+    code = (
+        "import sys; from pushforward.tables.in_pieces import pieces; pieces.ROWS = 30\n"
+        "from pushforward.cli.app import app; app(sys.argv[1:], result_action='return_value')"
+    )
+    arguments = ["anomalies", str(fitted), str(tmp_path / "rows.parquet"), "--out"]
+    run = subprocess.Popen([sys.executable, "-c", code, *arguments, str(tmp_path / "found.csv")])
+    folder, done = tmp_path / ".found.csv.parts", []
+    while run.poll() is None and len(done) < 3:
+        done = list(folder.glob("part-*"))
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (tmp_path / "found.csv").exists()
+    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("part-*")}
+    assert 3 <= len(before) < 20
+    monkeypatch.setattr(pieces, "ROWS", 30)
+    command(*arguments, tmp_path / "found.csv")
+    assert f"{len(before)} pieces were there already" in capsys.readouterr().out
+    monkeypatch.undo()
+    command(*arguments, tmp_path / "whole.csv")
+    found, whole = (pl.read_csv(tmp_path / name) for name in ("found.csv", "whole.csv"))
+    assert found.drop("log_prob", "score", "p_value").equals(whole.drop("log_prob", "score", "p_value"))
+    np.testing.assert_allclose(found["log_prob"], whole["log_prob"], rtol=1e-5)
+    assert not folder.exists()

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pushforward.kernels.switch import kernels_are_on
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
