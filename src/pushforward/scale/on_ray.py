@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import InputError, RunError
 from pushforward.scale.rate import Rate
+from pushforward.training.interrupt import Flag, signals_caught
 
 if TYPE_CHECKING:
     from pushforward.scale.making import Made, Maker
@@ -42,14 +43,18 @@ def made_on_ray(
     Raises:
         InputError: If Ray is not installed, or `make` raises one.
         RunError: If no cluster answers, a worker dies several times over one piece, or `make` raises one.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM.
     """
-    with _connected(address) as ray:
+    flag = Flag()  # an exception that a signal raises inside of Ray may get lost there
+    with _connected(address) as ray, signals_caught(flag):
         task = ray.remote(_made).options(num_cpus=1, max_retries=AGAIN)
         sent = ray.put(ray.cloudpickle.dumps(make))
         waiting = {task.remote(sent, os.getcwd(), number): number for number in numbers}
         try:
             while waiting:
                 finished, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0.2)
+                if flag.name is not None:
+                    raise KeyboardInterrupt
                 for one in finished:
                     made = _result(ray, one)
                     rate.count(made.rows)

@@ -165,33 +165,33 @@ def fit(
         check_needs(model, loss)
         check_call(loss)
         generator = torch.Generator(form.device).manual_seed(options.seed)
-        source = open_data(data, context, weight, validation, form, generator, options.batch_size)
-        if options.patience is not None and source.validation is None:
-            raise InputError("patience= counts reports without a better validation loss: give validation=.")
-        if resume and not source.batches.resumable:
-            raise InputError(NOT_RESUMABLE)
-        if ranks.are_several and not source.batches.resumable:
-            raise InputError(NOT_SHARED)
-        identity = {**options.digest(), "model": _fingerprint(model), **source.digest}
-        ranks.require_alike(identity)
-        folder = None if out is None else RunFolder(out, identity, ranks)
-        state = folder.read() if folder is not None and resume else None
-        if resume and state is None:
-            source.notes.append(f"no checkpoint in {out}: starting afresh")
-        dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
-        threads = StepThreads(model, source.batches.batch_size, timed=max_seconds is not None)
-        with closing(source), threads.in_use(), forked(form.device, seed=dropout_seed):
-            initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
-            with laid_flat(model) as weights:
-                if ranks.are_several:
-                    weights.load(ranks.from_first(weights.on_the_cpu))
-                learner = Learner(weights, options, generator, threads, ranks)
-                run = (
-                    start_run(learner, source, options, folder=folder, progress=display, watch=watch)
-                    if state is None
-                    else resume_run(learner, source, options, state, folder=folder, progress=display)
-                )
-                run.finish()
+        with closing(open_data(data, context, weight, validation, form, generator, options.batch_size)) as source:
+            if options.patience is not None and source.validation is None:
+                raise InputError("patience= counts reports without a better validation loss: give validation=.")
+            if resume and not source.batches.resumable:
+                raise InputError(NOT_RESUMABLE)
+            if ranks.are_several and not source.batches.resumable:
+                raise InputError(NOT_SHARED)
+            identity = {**options.digest(), "model": _fingerprint(model), **source.digest}
+            ranks.require_alike(identity)
+            folder = None if out is None else RunFolder(out, identity, ranks)
+            state = folder.read() if folder is not None and resume else None
+            if resume and state is None:
+                source.notes.append(f"no checkpoint in {out}: starting afresh")
+            dropout_seed = int(torch.randint(2**62, (), generator=generator, device=form.device))
+            threads = StepThreads(model, source.batches.batch_size, timed=max_seconds is not None)
+            with threads.in_use(), forked(form.device, seed=dropout_seed):
+                initialize(model, source.batches)  # a run that goes on has its numbers from the checkpoint afterwards
+                with laid_flat(model) as weights:
+                    if ranks.are_several:
+                        weights.load(ranks.from_first(weights.on_the_cpu))
+                    learner = Learner(weights, options, generator, threads, ranks)
+                    run = (
+                        start_run(learner, source, options, folder=folder, progress=display, watch=watch)
+                        if state is None
+                        else resume_run(learner, source, options, state, folder=folder, progress=display)
+                    )
+                    run.finish()
     return run.history
 
 
