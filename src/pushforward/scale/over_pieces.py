@@ -76,8 +76,7 @@ class Answering:
                     raise InputError(
                         f"{cells.source}: is written with other marks than {self._first.source} (write both alike)"
                     )
-                if len(self._pieces.files) > 1:
-                    cells = replace(cells, place=_in_file(cells, piece.file))
+                cells = self._pieces.placed(cells, piece)
                 found = self._answer(cells, Place(number, batch, many=True))
                 as_text, source = self._parts.is_text, str(self._parts.out)
                 yield assemble(found.columns.columns, found.columns, found.beside, as_text=as_text, source=source)
@@ -135,10 +134,6 @@ def over_pieces(
     make = Answering(pieces, answer, parts, first)
     parts.begin(pieces.files, overwrite=overwrite)
     return make_parts(parts, [piece.weight for piece in pieces], make, shard=shard, ray=ray)
-
-
-def _in_file(cells: Cells, file: Path) -> Callable[[int], str]:
-    return lambda row: f"{cells.place(row)} of {file.name}"
 
 
 def checksum(path: Path) -> str:

@@ -103,8 +103,8 @@ def for_fitting(
     if cells.style is not None:
         notes = (*notes, f"{NAMES[cells.delimiter or ',']} separate the cells, {cells.style.note}")
     read, left_out = read_columns(cells, columns=asked, drop=drop, kinds=kinds, missing=words, keep=given)
-    if strict and left_out:
-        raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
+    if strict:
+        _refuse_left_out(cells, left_out)
     if strict and (doubtful := [one for one in read if one.kind.words]):
         said = (f'"{one.name}" holds {", ".join(map(quoted, one.kind.words))}' for one in doubtful)
         lines = "\n  ".join(said)
@@ -131,12 +131,18 @@ def _of_sample(sample: Sample, *, columns: Any, context: Any, drop: Any, strict:
     dropped = names_in(drop, cells.columns)
     counters = [name for name in sample.counters if name not in asked and name not in dropped] if cells.named else []
     left_out = tuple(LeftOut(name, f"it counts the rows ({KEEP})") for name in counters)
-    if strict and left_out:
-        raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
+    if strict:
+        _refuse_left_out(cells, left_out)
     found = for_fitting(cells, columns=columns, context=context, drop=[*dropped, *counters], strict=strict, **options)
     others = tuple(LeftOut(one.name, f"{one.why} (in the sample)") for one in found.left_out)
     notes = (*found.notes, sample.note)
     return replace(found, sample=sample, strict=strict, left_out=(*left_out, *others), notes=notes)
+
+
+def _refuse_left_out(cells: Cells, left_out: Sequence[LeftOut]) -> None:
+    """Raise InputError that names all columns that would be left out, if any would."""
+    if left_out:
+        raise InputError(f"{cells.source}: --strict leaves nothing out\n  " + "\n  ".join(said_of_left_out(left_out)))
 
 
 def table_of_numbers(

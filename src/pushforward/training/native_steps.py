@@ -1,5 +1,7 @@
 """Training steps in C, many at a call, where flow, loss and optimizer are those that the kernel knows."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -56,9 +58,7 @@ def native_steps(
     if not chain.has_gradient(inverse=False) or sum(tensor.numel() for tensor in tensors) != flat.numel():
         return None
 
-    def seen(rows: Rows) -> SeenRows:
-        return _seen(model, rows, flat.dtype)
-
+    seen = partial(_seen, model, flat.dtype)
     group, state = optimizer.param_groups[0], optimizer.state[weights.flat]
     adam = Adam(
         betas=group["betas"],
@@ -80,7 +80,7 @@ def native_steps(
 
 
 @torch.no_grad()
-def _seen(model: Flow, rows: Rows, dtype: torch.dtype) -> SeenRows:
+def _seen(model: Flow, dtype: torch.dtype, rows: Rows) -> SeenRows:
     """Return rows as the transform sees them, after the preprocessing, which passes over some at a time."""
     assert rows.x is not None
     each: list[list[Tensor]] = [[], [], []]

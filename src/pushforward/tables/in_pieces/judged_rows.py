@@ -57,11 +57,10 @@ class JudgedRows:
     Args:
         cells: They.
         held: Positions of rows that are left out for another reason, about which nothing is said.
-        file: What is added to the place of a row.
     """
 
-    def __init__(self, cells: Cells, held: np.ndarray, file: str) -> None:
-        self._cells, self._file = cells, file
+    def __init__(self, cells: Cells, held: np.ndarray) -> None:
+        self._cells = cells
         self._out = np.zeros(cells.frame.height, dtype=bool)
         self._out[held] = True
         self.left_out: LeftOut = {}
@@ -98,7 +97,7 @@ class JudgedRows:
         first = int(rows.argmax())
         cell = self._cells.frame[name][first] if name in self._cells.columns else None
         said = "" if cell is None else f"{quoted(cell) if isinstance(cell, str) else cell} in "
-        place = f"{said}{self._cells.place(first + 1)}{self._file}"
+        place = f"{said}{self._cells.place(first + 1)}"
         self.left_out[f'column "{name}" {what}'] = [int(rows.sum()), place]
         self._out |= rows
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +47,23 @@ class Read(Protocol):
     """Reads a piece."""
 
     def __call__(self, columns: Sequence[str] | None = None) -> Iterator[Cells]: ...  # noqa: D102
+
+
+class PieceReader:
+    """Gives reads of a piece by their numbers, in order.
+
+    Args:
+        piece: The piece.
+        columns: As in `Read`.
+    """
+
+    def __init__(self, piece: Piece, columns: Sequence[str] | None = None) -> None:
+        self._coming, self._before = piece.read(columns), 0
+
+    def __call__(self, number: int) -> Cells | None:
+        """Return a read, passing over those before it; None if there are not so many."""
+        skipped, self._before = number - self._before, number + 1
+        return next(islice(self._coming, skipped, None), None)
 
 
 class Pieces:
@@ -98,6 +116,12 @@ class Pieces:
     def identity(self) -> list[list[Any]]:
         """What tells these files from others: name, size and time of each."""
         return [[file.name, *self._as_begun[file]] for file in self.files]
+
+    def placed(self, cells: Cells, piece: Piece) -> Cells:
+        """Return a piece's cells whose rows are told with their file, where there are several."""
+        if len(self.files) < 2:
+            return cells
+        return replace(cells, place=lambda row: f"{cells.place(row)} of {piece.file.name}")
 
     def check_unchanged(self, file: Path) -> None:
         """Raise RunError if a file is no longer what it was when reading began."""

@@ -3,8 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -13,8 +12,9 @@ from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.for_fitting import ForFitting
 from pushforward.tables.in_pieces.judged_rows import JudgedRows, Rules
-from pushforward.tables.in_pieces.pieces import ROWS
+from pushforward.tables.in_pieces.pieces import ROWS, PieceReader
 from pushforward.tables.numeric_table import matrix_of
+from pushforward.training.data.batches import LEARNING_ROWS
 from pushforward.training.data.stream import Buffer, LeftOut, Stream, add_left_out
 
 if TYPE_CHECKING:
@@ -22,18 +22,9 @@ if TYPE_CHECKING:
 
 BUFFER_ROWS, BUFFER_CELLS = 4 * ROWS, 2**23  # at most, about
 FEWEST_LANES = 2  # pieces that are read side by side: a buffer has rows from so many places
-HEAD_ROWS = 100_000  # that a model learns its start from, at most
 MOST_LEFT_OUT = 0.1  # of the rows of a buffer
 
 Learnable: TypeAlias = tuple[np.ndarray, np.ndarray | None]  # x (n, D) and context (n, C)
-
-
-@dataclass
-class _Lane:
-    """A piece that is being read: the rows that are still to come, and how often it has given some."""
-
-    coming: Iterator[Cells]
-    reads: int = 0
 
 
 class RowStream(Stream):
@@ -59,9 +50,10 @@ class RowStream(Stream):
         assert table.sample is not None
         self._table, self._sample, self._learnable, self.validation = table, table.sample, learnable, None
         self._rules = Rules(table.columns)
+        self._needed = self._rules.names_in(self._sample.cells)
         self._pieces, self._held = list(self._sample.pieces), self._sample.held(held)
         self.num_rows = self._sample.num_rows - len(held)
-        self.head = learnable(self._rules.values[training[:HEAD_ROWS]])
+        self.head = learnable(self._rules.values[training[:LEARNING_ROWS]])
         self.num_read, self.left_out = 0, LeftOut()
         kinds = [[one.name, vars(one.kind)] for one in table.columns]
         told = [self._sample.pieces.identity, kinds, table.context, table.missing, table.strict, held.tolist()]
@@ -75,7 +67,7 @@ class RowStream(Stream):
                 sample does not show what the table is, or strict, and any would be.
             RunError: If a file changes meanwhile.
         """
-        lanes: dict[int, _Lane] = {}
+        lanes: dict[int, PieceReader] = {}
         for reads in self._plan(seed, number)[first:]:
             left_out: LeftOut = {}
             parts = [self._good_rows(self._read(piece, read, lanes), piece, read, left_out) for piece, read in reads]
@@ -113,23 +105,22 @@ class RowStream(Stream):
             lanes = [(piece, read + 1) for piece, read in lanes if read + 1 < sizes[piece]]
         return found
 
-    def _read(self, number: int, read: int, lanes: dict[int, _Lane]) -> Cells:
+    def _read(self, number: int, read: int, lanes: dict[int, PieceReader]) -> Cells:
         """Return the rows of one read of a piece."""
         piece = self._pieces[number]
-        lane = lanes.setdefault(number, _Lane(piece.read(self._rules.names_in(self._sample.cells))))
-        cells = next(islice(lane.coming, read - lane.reads, None))
-        lane.reads = read + 1
+        if number not in lanes:
+            lanes[number] = PieceReader(piece, self._needed)
+        cells = lanes[number](read)
+        assert cells is not None
         self._sample.pieces.check_unchanged(piece.file)
-        if lane.reads == piece.num_reads:
+        if read + 1 == piece.num_reads:
             del lanes[number]
-        return cells
+        return self._sample.pieces.placed(cells, piece)
 
     def _good_rows(self, cells: Cells, piece: int, read: int, left_out: LeftOut) -> Learnable:
         """Return the rows that are learned from, and count those that are left out."""
-        sample, file = self._sample, self._pieces[piece].file
-        cells = replace(cells, known_style=(sample.cells.style,))
-        where = f" of {file.name}" if len(sample.pieces.files) > 1 else ""
-        rows = JudgedRows(cells, self._held.get((piece, read), np.empty(0, dtype=int)), where)
+        cells = replace(cells, known_style=(self._sample.cells.style,))
+        rows = JudgedRows(cells, self._held.get((piece, read), np.empty(0, dtype=int)))
         values = rows.judged(self._rules, missing=self._table.missing)
         if self._table.strict and rows.left_out:
             what, (_, example) = next(iter(rows.left_out.items()))

@@ -1,9 +1,7 @@
 """A sample of a table that is longer than memory: it shows what the columns are, and some of its rows are held out."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from pushforward.errors import InputError
 from pushforward.tables.cells import Cells
 from pushforward.tables.file_reader import TEXTS, suffix_of
-from pushforward.tables.in_pieces.pieces import ROWS, Piece, Pieces
+from pushforward.tables.in_pieces.pieces import ROWS, Piece, PieceReader, Pieces
 from pushforward.tables.number_text import to_numbers
 from pushforward.tables.several_files import below_one_another, files_of
 
@@ -116,7 +114,10 @@ def _drawn(pieces: Pieces) -> Sample:
     num_reads = sum(len(numbers) for _, numbers in chosen)
     parts, reads, num_rows, weight = list[Cells](), [], 0, 0.0
     for piece, numbers in chosen:
-        for number, cells in _reads(piece, numbers):
+        read = PieceReader(piece)
+        for number in numbers:
+            if (cells := read(number)) is None:
+                continue
             rows = min(max(SAMPLE_CELLS // cells.frame.width, FEWEST_ROWS), MOST_ROWS)
             parts.append(replace(cells, frame=cells.frame.head(-(-rows // num_reads)).clone()))
             reads.append((piece.number, number))
@@ -146,13 +147,3 @@ def _spread(pieces: list[Piece]) -> list[tuple[Piece, list[int]]]:
         (piece, np.unique(np.linspace(0, piece.num_reads - 1, each).astype(int)).tolist())
         for piece in (pieces[place] for place in places)
     ]
-
-
-def _reads(piece: Piece, numbers: list[int]) -> Iterator[tuple[int, Cells]]:
-    """Yield some reads of a piece by their numbers."""
-    coming, before = piece.read(), 0
-    for number in numbers:
-        cells = next(islice(coming, number - before, None), None)
-        before = number + 1
-        if cells is not None:
-            yield number, cells
